@@ -1,0 +1,57 @@
+"""Packaging of xlmr_jax: XLM-RoBERTa in JAX."""
+
+import pathlib
+
+import setuptools
+
+HERE = pathlib.Path(__file__).parent
+
+# Bounds: the oldest release each was tested with, and the next major one.
+# jax 0.10.2 is the last for Python 3.11; 0.11 and later need 3.12.
+CORE = [
+  'absl-py>=2.3,<3',
+  'flax>=0.12.6,<0.13',
+  'grain>=0.2.18,<0.3',
+  'huggingface_hub>=1.0,<3',
+  'jax>=0.10.2,<0.13',
+  'jaxtyping>=0.3,<0.4',
+  'ml-collections>=1.1,<2',
+  'numpy>=2.1,<3',
+  'optax>=0.2.8,<0.3',
+  'orbax-checkpoint>=0.11.36,<0.13',
+  'safetensors>=0.6,<1',
+  'sentencepiece>=0.2.2,<0.3',
+  'tensorboardX>=2.6.4,<3',
+  'tensorflow-datasets>=4.9.10,<5',
+  'tqdm>=4.66,<5',
+  'transformers>=5.17,<6',
+]
+
+TEST = [
+  'ipykernel>=6',
+  'nbclient>=0.10',
+  'nbformat>=5.10',
+  'protobuf>=5',  # transformers reads sentencepiece files with it
+  'pytest>=8',
+  'ruff>=0.8',
+  'torch>=2.6',
+]
+
+setuptools.setup(
+  name='xlmr_jax',
+  version='0.1.0',
+  description='XLM-RoBERTa in JAX: pretrain, fine-tune, evaluate, convert.',
+  long_description=(HERE / 'README.md').read_text()
+  if (HERE / 'README.md').exists()
+  else '',
+  long_description_content_type='text/markdown',
+  license='Apache-2.0',
+  python_requires='>=3.11',
+  packages=setuptools.find_packages(include=['xlmr_jax', 'xlmr_jax.*']),
+  install_requires=CORE,
+  extras_require={
+    'tpu': ['jax[tpu]'],
+    'cuda': ['jax[cuda13]'],
+    'test': TEST,
+  },
+)
