@@ -1,0 +1,149 @@
+"""Heads: what stands on the encoder's hidden states.
+
+  mlm       masked LM: dense, GELU, LayerNorm, then the (tied) token table
+  classify  <s> → dense, tanh, one score per class (1 class = regression)
+
+A head's parameters are params['head']; a pooler that came with a checkpoint
+is kept in params['pooler'] and goes out again. `plan(config, head)` joins the
+encoder's PLAN with the head's rows.
+"""
+
+from collections.abc import Mapping
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from xlmr_jax.model import (
+  ACTIVATIONS,
+  PLAN,
+  Config,
+  Dense,
+  Encoder,
+  _dense,
+  _norm,
+  layer_norm,
+)
+from xlmr_jax.sharding import shard
+
+
+class MlmHead(nn.Module):
+  """Scores of every token at positions that were gathered before.
+
+  With a tied table the head holds no table of its own; an untied checkpoint
+  brings one as the parameter `table`.
+  """
+
+  config: Config
+  tied: bool = True
+
+  @nn.compact
+  def __call__(
+    self,
+    hidden: Float[Array, 'B M D'],
+    table: Float[Array, 'V D'] | None = None,
+  ) -> Float[Array, 'B M V']:
+    config = self.config
+    dtype = jnp.dtype(config.param_dtype)
+    x = Dense(config.model_dim, config, name='dense')(hidden)
+    # RoBERTa's head always uses the exact GELU, whatever the layers use.
+    x = layer_norm(config, 'norm')(ACTIVATIONS['gelu'](x))
+    if not self.tied:
+      table = self.param(
+        'table',
+        nn.initializers.normal(config.init_std),
+        (config.rows, config.model_dim),
+        dtype,
+      )
+    bias = self.param('bias', nn.initializers.zeros, (config.rows,), dtype)
+    table = shard(table, 'vocab', 'width')
+    logits = jnp.einsum(
+      'BMD,VD->BMV',
+      x,
+      table.astype(config.dtype),
+      preferred_element_type=jnp.float32,
+    )
+    logits = shard(logits + bias, 'batch', None, 'vocab')
+    if config.rows == config.vocab_size:
+      return logits
+    real = jnp.arange(config.rows) < config.vocab_size
+    return jnp.where(real, logits, -1e9)
+
+
+class ClassifyHead(nn.Module):
+  """One score per class for each packed example, from its <s>."""
+
+  config: Config
+  classes: int
+
+  @nn.compact
+  def __call__(
+    self,
+    hidden: Float[Array, 'B L D'],
+    starts: Int[Array, 'B E'],
+    segments: Int[Array, 'B L'] | None = None,
+    train: bool = False,
+  ) -> Float[Array, 'B E C']:
+    del segments  # heads that pool over an example read them
+    config = self.config
+    drop = nn.Dropout(config.dropout, deterministic=not train)
+    x = jnp.take_along_axis(hidden, starts[:, :, None], axis=1)
+    x = jnp.tanh(Dense(config.model_dim, config, name='dense')(drop(x)))
+    x = Dense(self.classes, config, name='out')(drop(x))
+    return x.astype(jnp.float32)
+
+
+PLANS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+  'mlm': {
+    **_dense('dense', 'model', 'width'),
+    **_norm('norm'),
+    'bias': ('vocab',),
+    'table': ('vocab', 'model'),  # untied only
+  },
+  'classify': {
+    **_dense('dense', 'model', 'width'),
+    **_dense('out', 'model', 'classes'),
+  },
+  'pooler': _dense('dense', 'model', 'width'),
+}
+
+
+def plan(config: Config, head: str | None) -> dict[str, tuple[str, ...]]:
+  """PLAN of a whole model: 'encoder/…', 'head/…' and 'pooler/…' rows."""
+  del config  # a pre-LayerNorm body will add its final norm here
+  parts = {'encoder': PLAN, 'pooler': PLANS['pooler']}
+  if head is not None:
+    parts['head'] = PLANS[head]
+  return {
+    f'{part}/{path}': dims
+    for part, rows in parts.items()
+    for path, dims in rows.items()
+  }
+
+
+def make(config: Config, head: str | None, classes: int = 0, tied=True):
+  """The head's module by name, or None."""
+  if head is None:
+    return None
+  if head == 'mlm':
+    return MlmHead(config, tied)
+  if head == 'classify':
+    return ClassifyHead(config, classes)
+  raise ValueError(f'head {head!r} is not one of mlm, classify')
+
+
+def init(config: Config, key, head: str | None, classes: int = 0) -> dict:
+  """Fresh parameters: {'encoder': ..., 'head': ...}. Jit it, or eval_shape."""
+  encoder_key, head_key = jax.random.split(key)
+  row = jnp.zeros((1, 2), jnp.int32)
+  encoder = Encoder(config).init(encoder_key, row, row, row)['params']
+  params = {'encoder': encoder}
+  module = make(config, head, classes)
+  hidden = jnp.zeros((1, 2, config.model_dim), config.dtype)
+  if head == 'mlm':
+    table = encoder['embed']['tokens']
+    params['head'] = module.init(head_key, hidden, table)['params']
+  elif head == 'classify':
+    params['head'] = module.init(head_key, hidden, row)['params']
+  return params

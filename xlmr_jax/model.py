@@ -1,0 +1,341 @@
+"""XLM-RoBERTa's encoder (Conneau et al. 2020, arXiv:1911.02116).
+
+The body is RoBERTa's: learned positions, post-LayerNorm layers, exact GELU.
+Shapes everywhere in this project use one legend:
+
+  B  rows in a batch          N  heads
+  L  positions in a row       H  head width (D = N H)
+  S  the same, as keys        F  feed-forward width
+  M  masked positions of a row V  vocabulary
+  D  model width              E  examples packed into a row
+                              C  classes
+
+Rows are packed: several examples share a row, `segments` says which position
+belongs to which example, and `positions` restart with each. Parameters are a
+plain nested dict; layers are stacked along a leading dimension and run by
+`nn.scan`. PLAN at the end names the dimensions of every parameter; sharding,
+optimizer masks and conversion read it, and no layer carries a wrapper.
+"""
+
+from collections.abc import Mapping
+import dataclasses
+import functools
+
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from xlmr_jax import sharding
+from xlmr_jax.attention import attention, choose
+from xlmr_jax.sharding import shard
+
+ACTIVATIONS = {
+  'gelu': functools.partial(jax.nn.gelu, approximate=False),
+  'gelu_new': functools.partial(jax.nn.gelu, approximate=True),
+  'gelu_pytorch_tanh': functools.partial(jax.nn.gelu, approximate=True),
+  'relu': jax.nn.relu,
+}
+
+# What a layer keeps for the backward pass; the rest is computed again.
+REMAT = {
+  'none': None,
+  'full': jax.checkpoint_policies.nothing_saveable,
+  'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  """Everything that shapes the encoder. Defaults: XLM-R base.
+
+  The first block is the model; the second is how to run it, and changes no
+  parameter but for the padded rows of the table (`vocab_multiple`).
+  """
+
+  vocab_size: int = 250_002
+  num_layers: int = 12
+  model_dim: int = 768
+  num_heads: int = 12
+  ff_dim: int = 3072
+  max_positions: int = 514  # rows of the table; see max_length
+  type_vocab_size: int = 1
+  pad_id: int = 1
+  norm_eps: float = 1e-5
+  activation: str = 'gelu'
+  dropout: float = 0.1
+  attention_dropout: float = 0.1
+  init_std: float = 0.02
+
+  vocab_multiple: int = 1  # training uses 1024: 250,002 → 250,880 rows
+  dtype: str = 'float32'  # of the computation
+  param_dtype: str = 'float32'  # of the parameters
+  attention: str = 'auto'
+  remat: str = 'none'
+  scan: bool = True
+
+  def __post_init__(self):
+    if self.model_dim % self.num_heads:
+      raise ValueError(
+        f'model_dim {self.model_dim} is not a multiple of num_heads '
+        f'{self.num_heads}'
+      )
+    for name, known in (('activation', ACTIVATIONS), ('remat', REMAT)):
+      if getattr(self, name) not in known:
+        raise ValueError(
+          f'{name}={getattr(self, name)!r} is not one of {", ".join(known)}'
+        )
+
+  @property
+  def head_dim(self) -> int:
+    """H."""
+    return self.model_dim // self.num_heads
+
+  @property
+  def rows(self) -> int:
+    """Rows of the token table: vocab_size rounded up."""
+    return -(-self.vocab_size // self.vocab_multiple) * self.vocab_multiple
+
+  @property
+  def max_length(self) -> int:
+    """Longest example: positions start after pad_id (514 rows hold 512)."""
+    return self.max_positions - self.pad_id - 1
+
+  def flops(self, length: int) -> int:
+    """FLOPs of one token's forward pass in rows of `length` positions.
+
+    Linear layers 2(4D² + 2DF), attention 4LD, per layer; look-ups,
+    LayerNorms and activations are not counted. A training step is 3x that.
+    """
+    d, f = self.model_dim, self.ff_dim
+    return self.num_layers * (2 * (4 * d * d + 2 * d * f) + 4 * length * d)
+
+
+# Conneau et al. 2020, table 6 (base, large). tiny and small are ours: for
+# tests and the quickstart, and for a laptop's first real pretraining run.
+VARIANTS: dict[str, Config] = {
+  'tiny': Config(
+    num_layers=3, model_dim=128, num_heads=4, ff_dim=512, max_positions=130
+  ),
+  'small': Config(
+    num_layers=6, model_dim=256, num_heads=4, ff_dim=1024, max_positions=258
+  ),
+  'base': Config(),
+  'large': Config(num_layers=24, model_dim=1024, num_heads=16, ff_dim=4096),
+}
+
+
+class Dense(nn.Module):
+  """x W + b with a kernel [in, out], accumulated in f32."""
+
+  features: int
+  config: Config
+
+  @nn.compact
+  def __call__(self, x: Float[Array, '*B I']) -> Float[Array, '*B O']:
+    config = self.config
+    shape = (x.shape[-1], self.features)
+    kernel = self.param(
+      'kernel',
+      nn.initializers.normal(config.init_std),
+      shape,
+      jnp.dtype(config.param_dtype),
+    )
+    bias = self.param(
+      'bias', nn.initializers.zeros, shape[1:], jnp.dtype(config.param_dtype)
+    )
+    # With bf16 operands XLA:CPU is 2-3x faster when the output is f32.
+    y = jnp.einsum(
+      '...i,io->...o',
+      x.astype(config.dtype),
+      kernel.astype(config.dtype),
+      preferred_element_type=jnp.float32,
+    )
+    return (y + bias.astype(jnp.float32)).astype(config.dtype)
+
+
+def layer_norm(config: Config, name: str) -> nn.LayerNorm:
+  """LayerNorm in f32; flax's fast variance loses 1e-3 at large means."""
+  return nn.LayerNorm(
+    epsilon=config.norm_eps,
+    dtype=jnp.dtype(config.dtype),
+    param_dtype=jnp.dtype(config.param_dtype),
+    use_fast_variance=False,
+    name=name,
+  )
+
+
+class Embed(nn.Module):
+  """Token + type + position embeddings, LayerNorm, dropout."""
+
+  config: Config
+
+  @nn.compact
+  def __call__(
+    self,
+    tokens: Int[Array, 'B L'],
+    positions: Int[Array, 'B L'],
+    train: bool = False,
+  ) -> Float[Array, 'B L D']:
+    config = self.config
+    init = nn.initializers.normal(config.init_std)
+
+    def table_init(key, shape, dtype):
+      """Rows of real ids only: the padding token's and the padded are 0."""
+      ids = jnp.arange(shape[0])[:, None]
+      real = (ids != config.pad_id) & (ids < config.vocab_size)
+      return jnp.where(real, init(key, shape, dtype), 0).astype(dtype)
+
+    dtype = jnp.dtype(config.param_dtype)
+    width = config.model_dim
+    table = self.param('tokens', table_init, (config.rows, width), dtype)
+    types = self.param('types', init, (config.type_vocab_size, width), dtype)
+    places = self.param('positions', init, (config.max_positions, width), dtype)
+    # Whole along D before the look-up: one gather of [V/tensor, D] over
+    # fsdp, and none of the table over tensor.
+    table = shard(table, 'vocab', 'width')
+    x = jnp.take(table, tokens, axis=0)
+    x += types[0] + jnp.take(places, positions + config.pad_id + 1, axis=0)
+    x = shard(x, 'batch', 'length', 'width')
+    x = layer_norm(config, 'norm')(x)
+    return nn.Dropout(config.dropout, deterministic=not train)(x)
+
+
+class Attention(nn.Module):
+  """Multi-head self-attention inside each segment."""
+
+  config: Config
+
+  @nn.compact
+  def __call__(
+    self,
+    x: Float[Array, 'B L D'],
+    segments: Int[Array, 'B L'],
+    train: bool = False,
+  ) -> Float[Array, 'B L D']:
+    config = self.config
+    heads = (config.num_heads, config.head_dim)
+
+    def project(name):
+      y = Dense(config.model_dim, config, name=name)(x)
+      y = shard(y, 'batch', 'length', 'heads')
+      return y.reshape(*y.shape[:2], *heads)
+
+    q, k, v = project('query'), project('key'), project('value')
+    rate = config.attention_dropout if train else 0.0
+    run = functools.partial(
+      attention,
+      backend=config.attention,
+      dropout=rate,
+      key=self.make_rng('dropout') if rate else None,
+    )
+    if choose(config.attention, q.dtype, q.shape[1], rate) == 'splash':
+      dims = ('batch', 'length', 'heads', 'width')
+      run = sharding.local(run, (dims, dims, dims, ('batch', 'length')), dims)
+    y = run(q, k, v, segments)
+    y = shard(y.reshape(x.shape), 'batch', 'length', 'heads')
+    return Dense(config.model_dim, config, name='out')(y)
+
+
+class FeedForward(nn.Module):
+  """D → F → D with the configured activation."""
+
+  config: Config
+
+  @nn.compact
+  def __call__(self, x: Float[Array, 'B L D']) -> Float[Array, 'B L D']:
+    config = self.config
+    y = Dense(config.ff_dim, config, name='up')(x)
+    y = shard(y, 'batch', 'length', 'ff')
+    y = ACTIVATIONS[config.activation](y)
+    return Dense(config.model_dim, config, name='down')(y)
+
+
+class Layer(nn.Module):
+  """Post-LayerNorm: x = norm(x + f(x)), for attention and feed-forward."""
+
+  config: Config
+
+  @nn.compact
+  def __call__(self, x, segments, train: bool = False):
+    config = self.config
+    drop = nn.Dropout(config.dropout, deterministic=not train)
+    y = drop(Attention(config, name='attention')(x, segments, train))
+    x = layer_norm(config, 'attention_norm')(x + y)
+    x = shard(x, 'batch', 'length', 'width')
+    y = drop(FeedForward(config, name='ff')(x))
+    x = layer_norm(config, 'ff_norm')(x + y)
+    return shard(x, 'batch', 'length', 'width')
+
+
+class Encoder(nn.Module):
+  """Packed tokens → hidden states.
+
+  >>> encoder = Encoder(VARIANTS['tiny'])
+  >>> tokens    = [[0, 87, 2, 0, 45, 99, 2, 1]]   # <s> a </s> <s> b c </s>
+  >>> segments  = [[1,  1, 1, 2,  2,  2, 2, 0]]
+  >>> positions = [[0,  1, 2, 0,  1,  2, 3, 0]]
+  >>> encoder.apply({'params': params['encoder']},
+  ...               tokens, segments, positions).shape
+  (1, 8, 128)
+  """
+
+  config: Config
+
+  @nn.compact
+  def __call__(
+    self,
+    tokens: Int[Array, 'B L'],
+    segments: Int[Array, 'B L'],
+    positions: Int[Array, 'B L'],
+    train: bool = False,
+  ) -> Float[Array, 'B L D']:
+    config = self.config
+    x = Embed(config, name='embed')(tokens, positions, train)
+    layer = Layer
+    if config.remat != 'none':
+      # Inside a scan XLA cannot merge the two forward passes anyway.
+      layer = nn.remat(
+        layer,
+        prevent_cse=not config.scan,
+        static_argnums=(3,),
+        policy=REMAT[config.remat],
+      )
+    run = nn.scan(
+      lambda layer, x, _: (layer(x, segments, train), None),
+      variable_axes={'params': 0},
+      split_rngs={'params': True, 'dropout': True},
+      length=config.num_layers,
+      unroll=1 if config.scan else config.num_layers,
+    )
+    x, _ = run(layer(config, name='layers'), x, None)
+    return x
+
+
+# Parameter path → names of its dimensions, in order. `sharding.AXES` says
+# where each goes; a parameter of one dimension beside `layers` is a bias or
+# a LayerNorm's, and has no weight decay.
+def _dense(path: str, *dims: str) -> dict[str, tuple[str, ...]]:
+  """Rows of a Dense; its bias has the output's dimension."""
+  return {f'{path}/kernel': dims, f'{path}/bias': (*dims[:-2], dims[-1])}
+
+
+def _norm(path: str, *dims: str) -> dict[str, tuple[str, ...]]:
+  """Rows of a LayerNorm."""
+  return {f'{path}/scale': (*dims, 'norm'), f'{path}/bias': (*dims, 'norm')}
+
+
+PLAN: Mapping[str, tuple[str, ...]] = {
+  'embed/tokens': ('vocab', 'model'),
+  'embed/types': ('types', 'model'),
+  'embed/positions': ('positions', 'model'),
+  **_norm('embed/norm'),
+  **_dense('layers/attention/query', 'layers', 'model', 'heads'),
+  **_dense('layers/attention/key', 'layers', 'model', 'heads'),
+  **_dense('layers/attention/value', 'layers', 'model', 'heads'),
+  **_dense('layers/attention/out', 'layers', 'heads', 'model'),
+  **_norm('layers/attention_norm', 'layers'),
+  **_dense('layers/ff/up', 'layers', 'model', 'ff'),
+  **_dense('layers/ff/down', 'layers', 'ff', 'model'),
+  **_norm('layers/ff_norm', 'layers'),
+}
