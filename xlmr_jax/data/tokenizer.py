@@ -1,0 +1,644 @@
+"""XLM-R's tokenizer: a SentencePiece model under fairseq's ids.
+
+```
+fairseq id      0    1      2     3      4    5    …   n      n + 1
+piece           <s>  <pad>  </s>  <unk>  ,    .    …   last   <mask>
+SentencePiece   1    none   2     0      3    4    …   n - 1  none
+```
+
+A SentencePiece model of n pieces makes a vocabulary of n + 2 rows. A text
+becomes `<s> A </s>`, a pair `<s> A </s></s> B </s>`. `<mask>` typed in a
+text is the mask; every other special typed in a text is plain text.
+
+The command trains a new model on text files:
+
+    python -m xlmr_jax.data.tokenizer --input='corpus/*.txt.xz' \
+        --vocab_size=16000 --output=DIR
+"""
+
+import collections
+from collections.abc import Iterable, Sequence
+import hashlib
+import io
+import os
+import tempfile
+from typing import Literal
+
+from absl import app, flags
+import numpy as np
+import sentencepiece
+import tqdm
+
+from xlmr_jax.data import files
+
+FILE_NAME = 'sentencepiece.bpe.model'  # the name Hugging Face looks for
+MASK = '<mask>'
+Truncate = Literal['error', 'longest_first', 'first', 'second']
+
+# Pieces before the first ordinary one: SentencePiece's <unk> <s> </s>.
+_CONTROL = {0: '<unk>', 1: '<s>', 2: '</s>'}
+# What nmt_nfkc turns into a space. It deletes the C0 controls instead, and
+# keeps U+0085, which is why str.isspace() is not the test.
+_SPACE = (
+  '\t\n\x0c\r \u00a0\u1680\u2000-\u200f\u2028\u2029\u202f\u205f\u2581\u3000'
+  '\ufeff\ufffd'
+).replace('\u2000-\u200f', ''.join(chr(c) for c in range(0x2000, 0x2010)))
+
+
+class Tokenizer:
+  """Text to ids and back.
+
+  Attributes:
+    vocab_size: rows of the model's table: pieces + 2.
+    bos_id, pad_id, eos_id, unk_id, mask_id: 0, 1, 2, 3, vocab_size - 1.
+    special_ids: all five.
+    pieces: half-open id range of the ordinary pieces, (4, mask_id).
+    fingerprint: SHA-256 of the model's bytes, in hexadecimal.
+  """
+
+  def __init__(self, source: str | os.PathLike | bytes):
+    """Loads a SentencePiece model.
+
+    Args:
+      source: the path of a model, of a directory that holds one under
+        Hugging Face's name, or the bytes of a model.
+
+    Raises:
+      ValueError: not a SentencePiece model, or its control pieces are not
+        XLM-R's.
+    """
+    if isinstance(source, bytes):
+      name, self._bytes = 'the model given as bytes', source
+    else:
+      name = os.fspath(source)
+      if os.path.isdir(name):
+        name = os.path.join(name, FILE_NAME)
+      with open(name, 'rb') as file:
+        self._bytes = file.read()
+    try:
+      if not self._bytes:
+        raise RuntimeError('it is empty')
+      self._spm = sentencepiece.SentencePieceProcessor(model_proto=self._bytes)
+      size = self._spm.get_piece_size()
+    except RuntimeError as error:
+      raise ValueError(f'{name} is not a SentencePiece model') from error
+    first = {i: self._spm.id_to_piece(i) for i in range(min(3, size))}
+    if first != _CONTROL or self._spm.pad_id() != -1:
+      raise ValueError(
+        f'{name} starts with the pieces {list(first.values())} and has'
+        f' pad_id {self._spm.pad_id()}; an XLM-R model starts with'
+        ' <unk> <s> </s> and has no pad piece: train it with unk_id=0,'
+        ' bos_id=1, eos_id=2, pad_id=-1'
+      )
+    self.bos_id, self.pad_id, self.eos_id, self.unk_id = 0, 1, 2, 3
+    self.mask_id = size + 1
+    self.vocab_size = size + 2
+    self.special_ids = (0, 1, 2, 3, self.mask_id)
+    self.pieces = (4, self.mask_id)
+    self.fingerprint = hashlib.sha256(self._bytes).hexdigest()
+    self._ids = {'<s>': 0, '<pad>': 1, '</s>': 2, MASK: self.mask_id}
+    self._names = {i: piece for piece, i in self._ids.items()}
+
+  def __reduce__(self):
+    return Tokenizer, (self._bytes,)
+
+  def __len__(self) -> int:
+    return self.vocab_size
+
+  def id_to_piece(self, token: int) -> str:
+    """The piece of an id, e.g. 6 → '▁'."""
+    if not 0 <= token < self.vocab_size:
+      raise ValueError(f'id {token} is outside 0…{self.vocab_size - 1}')
+    if token in self._names:
+      return self._names[token]
+    return self._spm.id_to_piece(0 if token == 3 else int(token) - 1)
+
+  def piece_to_id(self, piece: str) -> int:
+    """The id of a piece; 3 (<unk>) for one the vocabulary has not."""
+    if piece in self._ids:
+      return self._ids[piece]
+    found = self._spm.piece_to_id(piece)
+    return found + 1 if found else self.unk_id
+
+  def save(self, directory: str | os.PathLike) -> str:
+    """Writes `sentencepiece.bpe.model` into a directory; returns its path."""
+    os.makedirs(directory, exist_ok=True)
+    path = os.path.join(directory, FILE_NAME)
+    temporary = f'{path}.{os.getpid()}.tmp'
+    with open(temporary, 'wb') as file:
+      file.write(self._bytes)
+    os.replace(temporary, path)
+    return path
+
+  # Encoding.
+
+  def encode(
+    self,
+    text: str,
+    pair: str | None = None,
+    *,
+    max_length: int | None = None,
+    truncate: Truncate = 'error',
+    offsets: bool = False,
+  ):
+    """Encodes a text or a pair with its specials.
+
+    Args:
+      text: the text, or the first text of a pair.
+      pair: the second text.
+      max_length: the most ids to return, specials included.
+      truncate: what happens above max_length. 'error' raises; 'first' and
+        'second' cut the end of that text; 'longest_first' cuts the end of
+        the longer text until both are equally long, then of both in turn,
+        as Hugging Face's tokenizers do.
+      offsets: whether to return character spans too.
+
+    Returns:
+      A list of ids; with `offsets` the pair (ids, spans). A span is
+      (start, end) in characters of the token's OWN text, leading white space
+      left out. Specials that were not typed and a lone '▁' have an empty
+      span; the specials' is (0, 0).
+
+    Raises:
+      ValueError: too long, or a lone surrogate in the text.
+    """
+    example = text if pair is None else (text, pair)
+    if not offsets:
+      return self.encode_batch(
+        [example], max_length=max_length, truncate=truncate
+      )[0]
+    texts = [text] if pair is None else [text, pair]
+    sides = [self._with_offsets(t) for t in texts]
+    keep = self._keep([len(s[0]) for s in sides], max_length, truncate)
+    ids = [s[0][:k] for s, k in zip(sides, keep, strict=True)]
+    spans = [s[1][:k] for s, k in zip(sides, keep, strict=True)]
+    special = (0, 0)
+    joined = [special, *spans[0], special]
+    if pair is not None:
+      joined += [special, *spans[1], special]
+    return _with_specials(ids), joined
+
+  def encode_batch(
+    self,
+    examples: Sequence[str | tuple[str, str]],
+    *,
+    max_length: int | None = None,
+    truncate: Truncate = 'error',
+    offsets: bool = False,
+    num_threads: int = 1,
+  ) -> list:
+    """Encodes many texts or pairs (a, b); `encode` says how.
+
+    SentencePiece tokenises a few million tokens a second on one thread;
+    `num_threads` is for machines with cores to spare.
+    """
+    if offsets:
+      return [
+        self.encode(
+          *([e] if isinstance(e, str) else e),
+          max_length=max_length,
+          truncate=truncate,
+          offsets=True,
+        )
+        for e in examples
+      ]
+    texts: list[str] = []
+    for index, example in enumerate(examples):
+      parts = (example,) if isinstance(example, str) else tuple(example)
+      if len(parts) not in (1, 2):
+        raise ValueError(
+          f'example {index} has {len(parts)} texts; it takes one or two'
+        )
+      for part in parts:
+        if not isinstance(part, str):
+          raise TypeError(
+            f'example {index} holds a {type(part).__name__}, not a text'
+          )
+      texts.extend(parts)
+    sides = iter(self._pieces_of(texts, num_threads))
+    out = []
+    for index, example in enumerate(examples):
+      count = 1 if isinstance(example, str) else len(example)
+      ids = [next(sides) for _ in range(count)]
+      if max_length is not None:
+        where = f'example {index}: ' if len(examples) > 1 else ''
+        keep = self._keep([len(i) for i in ids], max_length, truncate, where)
+        ids = [i[:k] for i, k in zip(ids, keep, strict=True)]
+      out.append(_with_specials(ids))
+    return out
+
+  def _pieces_of(self, texts: list[str], num_threads: int) -> list[list[int]]:
+    """The ids of texts without <s> and </s>."""
+    if any(MASK in text for text in texts):
+      chunks: list[str] = []
+      counts = []
+      for text in texts:
+        parts = text.split(MASK)
+        counts.append(len(parts))
+        # The left part loses its trailing space and what follows the mask
+        # gets a dummy prefix of its own, as in fairseq's fill_mask.
+        chunks += [part.rstrip(_SPACE) for part in parts[:-1]] + parts[-1:]
+      encoded = iter(self._fairseq(chunks, num_threads))
+      out = []
+      for count in counts:
+        ids = next(encoded)
+        for _ in range(count - 1):
+          ids.append(self.mask_id)
+          ids += next(encoded)
+        out.append(ids)
+      return out
+    return self._fairseq(texts, num_threads)
+
+  def _fairseq(self, texts: list[str], num_threads: int) -> list[list[int]]:
+    """SentencePiece's ids of texts, moved to fairseq's."""
+    try:
+      encoded = self._spm.encode(texts, num_threads=num_threads)
+    except (RuntimeError, TypeError):
+      _refuse_surrogates(texts)
+      raise
+    return [[i + 1 if i else 3 for i in ids] for ids in encoded]
+
+  def _with_offsets(self, text: str) -> tuple[list[int], list]:
+    """The ids of one text without <s> and </s>, and their spans."""
+    ids: list[int] = []
+    spans: list[tuple[int, int]] = []
+    start = 0
+    parts = text.split(MASK)
+    for number, part in enumerate(parts):
+      last = number == len(parts) - 1
+      try:
+        got = self._spm.encode(
+          part if last else part.rstrip(_SPACE), return_type='offset_mapping'
+        )
+      except (RuntimeError, TypeError):
+        _refuse_surrogates([text])
+        raise
+      for token, piece, (begin, end) in zip(
+        got['ids'], got['pieces'], got['offsets'], strict=True
+      ):
+        ids.append(token + 1 if token else 3)
+        while begin < end and part[begin] in _SPACE:
+          begin += 1
+        if begin == end and piece != '▁':
+          # A character that NFKC expands (½ to 1⁄2) and the segmentation
+          # cuts: each of its pieces stands for the whole character.
+          end = min(begin + 1, len(part))
+        spans.append((start + begin, start + end))
+      start += len(part)
+      if not last:
+        ids.append(self.mask_id)
+        spans.append((start, start + len(MASK)))
+        start += len(MASK)
+    return ids, spans
+
+  def _keep(
+    self,
+    lengths: list[int],
+    max_length: int | None,
+    truncate: Truncate,
+    where: str = '',
+  ) -> list[int]:
+    """How many tokens of each text stay."""
+    if truncate not in ('error', 'longest_first', 'first', 'second'):
+      raise ValueError(
+        f'truncate={truncate!r}; it is one of error, longest_first, first,'
+        ' second'
+      )
+    if max_length is None:
+      return lengths
+    specials = 2 * len(lengths)
+    room = max_length - specials
+    if room < 0:
+      raise ValueError(
+        f'max_length={max_length} is too small: the specials alone take'
+        f' {specials}'
+      )
+    total = sum(lengths)
+    if total <= room:
+      return lengths
+    if truncate == 'longest_first':
+      return _longest_first(lengths, room)
+    if truncate != 'error':
+      side = 0 if truncate == 'first' else 1
+      if side < len(lengths) and lengths[side] > total - room:
+        keep = list(lengths)
+        keep[side] -= total - room
+        return keep
+      raise ValueError(
+        f'{where}cutting the {truncate} text alone cannot bring'
+        f' {total + specials} tokens down to max_length={max_length}; use'
+        " truncate='longest_first'"
+      )
+    raise ValueError(
+      f'{where}{total + specials} tokens are more than'
+      f" max_length={max_length}; shorten the text or choose truncate='"
+      "longest_first', 'first' or 'second'"
+    )
+
+  def decode(self, ids: Iterable[int], skip_special: bool = True) -> str:
+    """Ids to text.
+
+    Args:
+      ids: ids of one text or pair.
+      skip_special: leaves <s>, <pad>, </s> and <mask> out; otherwise they
+        are written as they are. <unk> is always ' ⁇ '.
+    """
+    parts: list[str] = []
+    run: list[int] = []
+    for token in ids:
+      token = int(token)
+      if not 0 <= token < self.vocab_size:
+        raise ValueError(f'id {token} is outside 0…{self.vocab_size - 1}')
+      if token not in self._names:
+        run.append(0 if token == 3 else token - 1)
+      elif not skip_special:
+        if run:
+          parts.append(self._spm.decode(run))
+          run = []
+        parts.append(self._names[token])
+      elif token == self.eos_id and run:
+        parts.append(self._spm.decode(run))
+        run = []
+    if run:
+      parts.append(self._spm.decode(run))
+    return ' '.join(parts)
+
+
+def _with_specials(sides: list[list[int]]) -> list[int]:
+  """`<s> A </s>` or `<s> A </s></s> B </s>`."""
+  out = [0, *sides[0], 2]
+  if len(sides) == 2:
+    out += [2, *sides[1], 2]
+  return out
+
+
+def _longest_first(lengths: list[int], room: int) -> list[int]:
+  """Cuts the longer of two texts, as tokenizers' LongestFirst does.
+
+  Where both are cut and `room` is odd, the odd token goes to the text that
+  was longer, and to the second where they were equal.
+  """
+  if len(lengths) == 1:
+    return [room]
+  low, high = sorted(lengths)
+  half = room // 2
+  if low <= half:
+    high = room - low
+  else:
+    low, high = half, room - half
+  return [high, low] if lengths[0] > lengths[1] else [low, high]
+
+
+def _refuse_surrogates(texts: list[str]) -> None:
+  """Names the first lone surrogate among texts, if there is one."""
+  for text in texts:
+    try:
+      text.encode('utf-8')
+    except UnicodeEncodeError as error:
+      raise ValueError(
+        f'character {error.start} of {text[:40]!r} is a lone surrogate'
+        f' (U+{ord(text[error.start]):04X}), which is not text; clean it with'
+        " text.encode('utf-8', 'replace').decode('utf-8')"
+      ) from error
+
+
+# Training.
+
+
+def train(
+  sentences: Iterable[str],
+  vocab_size: int,
+  *,
+  seed_from_frequency: bool = False,
+  hard_vocab_limit: bool = True,
+  character_coverage: float = 0.9995,
+  verbose: bool = False,
+) -> bytes:
+  """Trains a unigram model as XLM-R's was: nmt_nfkc, no byte fallback.
+
+  Args:
+    sentences: texts; empty ones are skipped.
+    vocab_size: rows of the MODEL the tokenizer is for, the five specials
+      included: SentencePiece trains vocab_size - 2 pieces.
+    seed_from_frequency: SentencePiece takes its first candidates from the
+      distinct words, whatever their counts, so a small lexicon is shredded
+      into syllables. This takes them from the running text instead: the
+      right choice for vocabularies of a few thousand words.
+    hard_vocab_limit: whether text too poor for vocab_size pieces is an error;
+      otherwise the vocabulary comes out smaller.
+    character_coverage: share of the text's characters that get a piece.
+    verbose: whether SentencePiece prints its progress.
+
+  Returns:
+    The bytes of the model. The same input gives the same bytes.
+
+  Raises:
+    ValueError: no text, or vocab_size does not fit it.
+  """
+  if vocab_size < 6:
+    raise ValueError(f'vocab_size={vocab_size}; five rows are specials')
+  options = {}
+  folder = None
+  if seed_from_frequency:
+    sentences = list(sentences)
+    folder = tempfile.TemporaryDirectory()
+    path = os.path.join(folder.name, 'seeds.tsv')
+    _write_seeds(sentences, path, 20 * vocab_size)
+    options['seed_sentencepieces_file'] = path
+  model = io.BytesIO()
+  try:
+    sentencepiece.SentencePieceTrainer.train(
+      sentence_iterator=(s for s in sentences if s.strip()),
+      model_writer=model,
+      model_type='unigram',
+      vocab_size=vocab_size - 2,
+      normalization_rule_name='nmt_nfkc',
+      character_coverage=character_coverage,
+      hard_vocab_limit=hard_vocab_limit,
+      unk_id=0,
+      bos_id=1,
+      eos_id=2,
+      pad_id=-1,
+      # Longer sentences are dropped silently; 4,192 bytes, the default, is
+      # less than a long paragraph.
+      max_sentence_length=1 << 20,
+      # Sums depend on how the text is split between threads: a fixed number
+      # makes the same file on every machine.
+      num_threads=4,
+      minloglevel=0 if verbose else 2,
+      **options,
+    )
+  except RuntimeError as error:
+    reason = str(error)
+    if 'sentences_.empty' in reason:
+      raise ValueError('there is no text to train a tokenizer on') from error
+    if 'Vocabulary size' in reason:
+      numbers = [w.rstrip('.') for w in reason.split()]
+      bound = [int(w) + 2 for w in numbers if w.isdigit()]
+      high = 'too high' in reason
+      raise ValueError(
+        f'vocab_size={vocab_size} is too {"high" if high else "low"} for'
+        f' this text: {"at most" if high else "more than"} {bound[-1]}'
+        + (
+          ', or hard_vocab_limit=False for as many as it gives'
+          if high
+          else ', or a lower character_coverage'
+        )
+      ) from error
+    raise
+  finally:
+    if folder:
+      folder.cleanup()
+  return model.getvalue()
+
+
+def _write_seeds(sentences: Iterable[str], path: str, limit: int) -> None:
+  """Writes the most frequent substrings of words with their counts.
+
+  A substring counts as often as it occurs in the text. One that never occurs
+  without the same letter beside it is left out: 'ppl' of 'apple' would only
+  take room from pieces that can be chosen.
+  """
+  normalizer = sentencepiece.SentencePieceNormalizer(rule_name='nmt_nfkc')
+  words: collections.Counter[str] = collections.Counter()
+  for sentence in sentences:
+    for word in normalizer.normalize(sentence).replace('▁', ' ▁').split():
+      words[word] += 1
+  counts: collections.Counter[str] = collections.Counter()
+  longest = 16  # max_sentencepiece_length
+  for word, n in words.items():
+    for i in range(len(word)):
+      for j in range(i + 1, min(i + longest, len(word)) + 1):
+        counts[word[i:j]] += n
+  within: collections.Counter[str] = collections.Counter()
+  for piece, n in counts.items():
+    if len(piece) > 1:
+      within[piece[1:]] = max(within[piece[1:]], n)
+      within[piece[:-1]] = max(within[piece[:-1]], n)
+  kept = [
+    (piece, n)
+    for piece, n in counts.items()
+    if len(piece) == 1 or (n > 1 and n > within[piece])
+  ]
+  kept.sort(key=lambda item: (-item[1] * len(item[0]), item[0]))
+  with open(path, 'w', encoding='utf-8') as file:
+    for piece, n in kept[:limit]:
+      file.write(f'{piece}\t{n}\n')
+
+
+def sample(
+  paths: Sequence[str], sentences: int, *, alpha: float = 0.3, seed: int = 0
+) -> tuple[list[str], dict[str, int]]:
+  """Draws lines from files so that small languages are heard.
+
+  The files are named after their languages. Language i of n_i lines gives
+  lines in proportion to n_i ** alpha (XLM-R, section 3.1, has alpha 0.3), at
+  most all it has; what it cannot give the others give.
+
+  Returns:
+    The lines, and how many came from each language.
+  """
+  sizes: collections.Counter[str] = collections.Counter()
+  for path in tqdm.tqdm(paths, 'counting', unit='file', disable=None):
+    sizes[files.language(path)] += sum(
+      1 for line in files.lines(path) if line.strip()
+    )
+  quota = _quota(dict(sizes), sentences, alpha)
+  chosen = {}
+  for number, (name, total) in enumerate(sorted(sizes.items())):
+    random = np.random.default_rng([seed, number])
+    mask = np.zeros(total, bool)
+    mask[random.choice(total, quota[name], replace=False)] = True
+    chosen[name] = mask
+  seen: collections.Counter[str] = collections.Counter()
+  out = []
+  for path in tqdm.tqdm(paths, 'reading', unit='file', disable=None):
+    name = files.language(path)
+    for line in files.lines(path):
+      if line.strip():
+        if chosen[name][seen[name]]:
+          out.append(line)
+        seen[name] += 1
+  return out, quota
+
+
+def _quota(sizes: dict[str, int], cap: int, alpha: float) -> dict[str, int]:
+  """min(n, c · n ** alpha) of each, with c such that they sum up to cap."""
+  quota = {}
+  left = cap
+  # The languages that give all they have come first: those with the smallest
+  # n ** (1 - alpha).
+  open_names = sorted(sizes, key=lambda n: (sizes[n] ** (1 - alpha), n))
+  weight = sum(sizes[n] ** alpha for n in open_names if sizes[n])
+  for name in open_names:
+    size = sizes[name]
+    share = size**alpha if size else 0.0
+    quota[name] = min(size, round(left * share / weight)) if share else 0
+    left -= quota[name]
+    weight -= share
+  return quota
+
+
+FLAGS = flags.FLAGS
+
+
+def _define_flags():
+  flags.DEFINE_multi_string(
+    'input',
+    None,
+    'Text files, <lang>.txt[.xz|.gz]: a glob pattern.',
+    required=True,
+  )
+  flags.DEFINE_integer(
+    'vocab_size',
+    16000,
+    'Rows of the model the tokenizer is for, its five specials included.',
+  )
+  flags.DEFINE_string('output', None, 'Directory to write.', required=True)
+  flags.DEFINE_integer('sentences', 500_000, 'The most lines to train on.')
+  flags.DEFINE_float('alpha', 0.3, 'Languages are drawn by size ** alpha.')
+  flags.DEFINE_integer('seed', 0, 'Seed of the draw.')
+  flags.DEFINE_float('character_coverage', 0.9995, 'See SentencePiece.')
+  flags.DEFINE_bool(
+    'seed_from_frequency',
+    False,
+    'Candidates from the running text: for lexicons of a few thousand words.',
+  )
+  flags.DEFINE_bool(
+    'hard_vocab_limit',
+    True,
+    'Whether text too poor for vocab_size is an error.',
+  )
+  flags.DEFINE_bool('verbose', False, "Whether to show SentencePiece's log.")
+
+
+def main(argv):
+  if len(argv) > 1:
+    raise app.UsageError(f'not a flag: {argv[1]}')
+  try:
+    lines, counts = sample(
+      files.find(FLAGS.input),
+      FLAGS.sentences,
+      alpha=FLAGS.alpha,
+      seed=FLAGS.seed,
+    )
+    drawn = ' '.join(f'{name} {n:,}' for name, n in sorted(counts.items()))
+    print(f'training on {len(lines):,} lines: {drawn}', flush=True)
+    model = train(
+      lines,
+      FLAGS.vocab_size,
+      seed_from_frequency=FLAGS.seed_from_frequency,
+      hard_vocab_limit=FLAGS.hard_vocab_limit,
+      character_coverage=FLAGS.character_coverage,
+      verbose=FLAGS.verbose,
+    )
+  except ValueError as error:
+    raise SystemExit(f'error: {error}') from error
+  tokenizer = Tokenizer(model)
+  path = tokenizer.save(FLAGS.output)
+  print(f'{path}: {tokenizer.vocab_size:,} rows')
+
+
+if __name__ == '__main__':
+  _define_flags()
+  app.run(main)
