@@ -1,0 +1,180 @@
+"""Packing: every feature once, tight rows, arrays as the contract draws."""
+
+import csv
+import glob
+import gzip
+import time
+
+import numpy as np
+import pytest
+
+from xlmr_jax.data import pack
+from xlmr_jax.data.tokenizer import Tokenizer
+
+
+def lengths(count=3000, seed=0):
+  draw = np.random.default_rng(seed)
+  return np.clip(draw.gamma(3, 12, count).astype(int), 4, 100)
+
+
+def rows_of(plan):
+  return [plan.row(r).tolist() for r in range(len(plan))]
+
+
+def make(sizes, **extra):
+  return [
+    {'tokens': np.arange(n, dtype=np.int32) % 7 + 2, **extra} for n in sizes
+  ]
+
+
+@pytest.mark.parametrize('shuffle', [True, False])
+@pytest.mark.parametrize('window', [50, 1 << 17])
+def test_every_feature_once_and_no_row_too_long(shuffle, window):
+  sizes = lengths()
+  plan = pack.plan(sizes, 128, shuffle=shuffle, window=window)
+  assert sorted(plan.features) == list(range(len(sizes)))
+  loads = [sizes[row].sum() for row in rows_of(plan)]
+  assert max(loads) <= 128 and min(loads) > 0
+  assert plan.efficiency == pytest.approx(sum(loads) / 128 / len(plan))
+  most = max(len(row) for row in rows_of(plan))
+  assert most <= plan.max_examples == pack.max_examples(sizes, 128)
+
+
+def test_order_is_kept_without_shuffle():
+  plan = pack.plan(lengths(), 128, shuffle=False)
+  rows = rows_of(plan)
+  assert rows[0][0] == 0
+  assert all(row == sorted(row) for row in rows)
+  assert [r[0] for r in rows] == sorted(r[0] for r in rows)
+
+
+def test_plans_depend_on_seed_and_epoch_alone():
+  sizes = lengths(500)
+  same = pack.plan(sizes, 128, seed=1, epoch=2)
+  again = pack.plan(sizes.tolist(), 128, seed=1, epoch=2)
+  assert rows_of(same) == rows_of(again)
+  for other in ({'seed': 1, 'epoch': 3}, {'seed': 2, 'epoch': 2}):
+    assert rows_of(pack.plan(sizes, 128, **other)) != rows_of(same)
+  # The numbers of every machine and every NumPy.
+  assert pack.permutation(8, 1, 2).tolist() == [7, 1, 3, 0, 4, 2, 6, 5]
+
+
+def test_max_examples_is_the_most_that_share_a_row():
+  assert pack.max_examples([5, 3, 4, 2], 8) == 2
+  assert pack.max_examples([5, 3, 4, 2], 9) == 3
+  assert pack.max_examples([8], 8) == 1
+  assert pack.max_examples([], 8) == 1
+
+
+def test_a_feature_that_does_not_fit_is_named():
+  with pytest.raises(ValueError, match='feature 1 has 9 tokens.* row of 8'):
+    pack.plan([3, 9, 10], 8)
+  with pytest.raises(ValueError, match='feature 2 has no tokens'):
+    pack.plan([3, 8, 0], 8)
+
+
+def test_nothing_to_pack():
+  plan = pack.plan([], 8)
+  assert len(plan) == 0 and plan.efficiency == 1.0
+  assert plan.row(0).tolist() == []
+
+
+def test_fill_is_the_picture_of_the_docstring():
+  features = make([5, 3, 4, 2])
+  rows = [np.array([0, 1]), np.array([2, 3]), np.array([], np.int64)]
+  batch = pack.fill(features, rows, row_length=8, max_examples=3)
+  want = {
+    'tokens': [
+      [2, 3, 4, 5, 6, 2, 3, 4],
+      [2, 3, 4, 5, 2, 3, 1, 1],
+      [1] * 8,
+    ],
+    'segments': [
+      [1, 1, 1, 1, 1, 2, 2, 2],
+      [1, 1, 1, 1, 2, 2, 0, 0],
+      [0] * 8,
+    ],
+    'positions': [
+      [0, 1, 2, 3, 4, 0, 1, 2],
+      [0, 1, 2, 3, 0, 1, 0, 0],
+      [0] * 8,
+    ],
+    'starts': [[0, 5, 0], [0, 4, 0], [0, 0, 0]],
+    'example': [[0, 1, -1], [2, 3, -1], [-1, -1, -1]],
+  }
+  assert {k: v.tolist() for k, v in batch.items()} == want
+  assert {v.dtype for v in batch.values()} == {np.dtype(np.int32)}
+
+
+def test_positions_skip_a_literal_pad_token():
+  features = [
+    {'tokens': np.array([0, 1, 5, 1, 6, 2], np.int32)},
+    {'tokens': np.array([1, 0, 7], np.int32)},
+  ]
+  batch = pack.fill(features, [np.array([0, 1])], row_length=10, max_examples=2)
+  assert batch['positions'].tolist() == [[0, -1, 1, -1, 2, 3, -1, 0, 1, 0]]
+  assert batch['segments'].tolist() == [[1] * 6 + [2] * 3 + [0]]
+
+
+def test_labels():
+  features = make([2, 2, 2])
+  features[0]['label'], features[1]['label'] = 2, None
+  rows = [np.array([0, 1, 2]), np.array([], np.int64)]
+  size = {'row_length': 8, 'max_examples': 4}
+  batch = pack.fill(features, rows, label='int', **size)
+  assert batch['labels'].tolist() == [[2, -1, -1, -1], [-1] * 4]
+  assert batch['labels'].dtype == np.int32
+  features[0]['label'] = 2.5
+  batch = pack.fill(features, rows, label='float', **size)
+  assert batch['labels'].dtype == np.float32
+  assert batch['labels'][0, 0] == 2.5
+  assert np.isnan(batch['labels']).sum() == 7
+  assert 'labels' not in pack.fill(features, rows, **size)
+
+
+def test_fill_refuses_what_its_arrays_cannot_hold():
+  features = make([5, 5])
+  row = [np.array([0, 1])]
+  with pytest.raises(ValueError, match='feature 1 does not fit'):
+    pack.fill(features, row, row_length=8, max_examples=2)
+  with pytest.raises(ValueError, match='max_examples=1'):
+    pack.fill(features, row, row_length=16, max_examples=1)
+
+
+def test_fast_enough_for_a_host():
+  sizes = lengths(400_000)
+  start = time.process_time()
+  plan = pack.plan(sizes, 256)
+  assert time.process_time() - start < 10  # 0.5 s on an idle core
+  features = make(sizes[:20_000])
+  plan = pack.plan(sizes[:20_000], 256)
+  start = time.process_time()
+  for first in range(0, len(plan), 16):
+    pack.fill(
+      features,
+      [plan.row(r) for r in range(first, first + 16)],
+      row_length=256,
+      max_examples=plan.max_examples,
+    )
+  spent = time.process_time() - start
+  assert sizes[:20_000].sum() / spent > 200_000  # 10 M on an idle core
+
+
+def test_all_of_xnli_fills_its_rows(data_dir):
+  tokenizer = Tokenizer(data_dir / 'tokenizers/xlm-roberta')
+  sizes = []
+  for path in sorted(glob.glob(f'{data_dir}/xnli/test-*.tsv.gz')):
+    with gzip.open(path, 'rt', encoding='utf-8', newline='') as file:
+      pairs = [(r[0], r[1]) for r in csv.reader(file, delimiter='\t')]
+    assert len(pairs) == 5010
+    own = [len(ids) for ids in tokenizer.encode_batch(pairs)]
+    sizes += own
+    # A language alone, in batches of 16 rows, the last one padded.
+    plan = pack.plan(own, 256, shuffle=False)
+    computed = -(-len(plan) // 16) * 16 * 256
+    assert sum(own) / computed > 0.95
+  assert len(sizes) == 75_150
+  for shuffle in (True, False):
+    plan = pack.plan(sizes, 256, shuffle=shuffle)
+    computed = -(-len(plan) // 16) * 16 * 256
+    assert sum(sizes) / computed > 0.98

@@ -1,0 +1,266 @@
+"""Several examples to a row: which, and the arrays they become.
+
+```
+lengths 5 3 4 2, rows of 8      tokens    <s> a b c </s> <s> d </s>
+                                          <s> e f </s> <s> </s> <pad> <pad>
+row 0 holds features 0 and 1    segments  1 1 1 1 1 2 2 2
+row 1 holds features 2 and 3              1 1 1 1 2 2 0 0
+                                positions 0 1 2 3 4 0 1 2
+                                          0 1 2 3 0 1 0 0
+                                starts    0 5
+                                          0 4
+                                example   0 1
+                                          2 3
+```
+
+`plan` is a pure function of (lengths, seed, epoch): every host makes the same
+plan, and a run that resumes makes it again. `fill` turns rows of a plan into
+a batch of static shapes.
+"""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+from typing import Any, Literal
+
+from jaxtyping import Int
+import numpy as np
+
+Feature = Mapping[str, Any]  # {'tokens': int32 [n], 'label': int | float}
+Batch = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+  """Which features share a row: row r holds features[offsets[r]:offsets[r+1]].
+
+  Attributes:
+    row_length: L.
+    offsets: where each row's features begin; one more than there are rows.
+    features: every feature's index, once.
+    max_examples: E, the most examples a row of these lengths could hold.
+    efficiency: real tokens per computed token, 0 to 1.
+  """
+
+  row_length: int
+  offsets: Int[np.ndarray, 'rows+1']
+  features: Int[np.ndarray, 'features']
+  max_examples: int
+  efficiency: float
+
+  def __len__(self) -> int:
+    return len(self.offsets) - 1
+
+  def row(self, index: int) -> Int[np.ndarray, 'examples']:
+    """The features of a row; none for an index past the last row.
+
+    Callers that want whole batches ask for rows that are not there: `fill`
+    makes them all padding.
+    """
+    if index >= len(self):
+      return self.features[:0]
+    return self.features[self.offsets[index] : self.offsets[index + 1]]
+
+
+def plan(
+  lengths: Int[np.ndarray, 'features'] | Sequence[int],
+  row_length: int,
+  *,
+  seed: int = 0,
+  epoch: int = 0,
+  window: int = 1 << 17,
+  shuffle: bool = True,
+) -> Plan:
+  """Packs features into rows, best fit first.
+
+  The features are shuffled and cut into windows. Inside a window the longest
+  goes first, each into the row with the least room that holds it, and the
+  rows of all windows are shuffled again. Memory and time are linear.
+
+  Args:
+    lengths: tokens of each feature, specials included.
+    row_length: L.
+    seed, epoch: another order for every pair.
+    window: features packed together.
+    shuffle: False keeps the given order as far as packing allows: rows in the
+      order of their first feature, for evaluation.
+
+  Raises:
+    ValueError: a feature that is empty or longer than a row.
+  """
+  lengths = _check(lengths, row_length)
+  count = len(lengths)
+  if shuffle:
+    order = permutation(count, seed, epoch, 0)
+  else:
+    order = np.arange(count)
+  row_of = np.empty(count, np.int64)
+  rows = 0
+  for start in range(0, count, window):
+    part = order[start : start + window]
+    part = part[np.argsort(-lengths[part], kind='stable')]
+    placed, added = _best_fit(lengths[part].tolist(), row_length)
+    row_of[part] = np.add(placed, rows)
+    rows += added
+  if shuffle:
+    row_of = permutation(rows, seed, epoch, 1)[row_of]
+  else:
+    first = np.full(rows, count)
+    np.minimum.at(first, row_of, np.arange(count))
+    rank = np.empty(rows, np.int64)
+    rank[np.argsort(first)] = np.arange(rows)
+    row_of = rank[row_of]
+  offsets = np.zeros(rows + 1, np.int64)
+  np.cumsum(np.bincount(row_of, minlength=rows), out=offsets[1:])
+  return Plan(
+    row_length=row_length,
+    offsets=offsets,
+    features=np.argsort(row_of, kind='stable'),
+    max_examples=max_examples(lengths, row_length),
+    efficiency=float(lengths.sum() / (rows * row_length)) if rows else 1.0,
+  )
+
+
+def max_examples(
+  lengths: Int[np.ndarray, 'features'] | Sequence[int], row_length: int
+) -> int:
+  """E: the most of these features that fit into one row, at least 1."""
+  total = np.cumsum(np.sort(_check(lengths, row_length)))
+  return max(1, int(np.searchsorted(total, row_length, side='right')))
+
+
+def _check(lengths, row_length: int) -> Int[np.ndarray, 'features']:
+  """Lengths as int64; refuses what cannot stand in a row."""
+  lengths = np.asarray(lengths, np.int64)
+  bad = np.flatnonzero((lengths < 1) | (lengths > row_length))
+  if len(bad):
+    index, length = int(bad[0]), int(lengths[bad[0]])
+    raise ValueError(
+      f'feature {index} has no tokens'
+      if length < 1
+      else f'feature {index} has {length} tokens, more than a row of'
+      f' {row_length} holds; truncate it or take longer rows'
+    )
+  return lengths
+
+
+def _best_fit(lengths: list[int], row_length: int) -> tuple[list[int], int]:
+  """The row of each length, in the order given, and the number of rows.
+
+  `open_rows[c]` are the rows with room for c more tokens, and bit c of
+  `rooms` says whether there is one: the tightest fit is the lowest set bit
+  at or above the length.
+  """
+  open_rows: list[list[int]] = [[] for _ in range(row_length + 1)]
+  rooms = 0
+  rows = 0
+  placed = []
+  for length in lengths:
+    fitting = rooms >> length
+    if fitting:
+      room = length + (fitting & -fitting).bit_length() - 1
+      candidates = open_rows[room]
+      row = candidates.pop()
+      if not candidates:
+        rooms ^= 1 << room
+    else:
+      room, row = row_length, rows
+      rows += 1
+    placed.append(row)
+    room -= length
+    if room:
+      open_rows[room].append(row)
+      rooms |= 1 << room
+  return placed, rows
+
+
+def permutation(count: int, *key: int) -> Int[np.ndarray, 'count']:
+  """A permutation that depends on the key alone.
+
+  It sorts the raw words of a Philox stream, which NumPy keeps the same in
+  every version; `Generator.permutation` may change.
+  """
+  stream = np.random.Philox(np.random.SeedSequence(key))
+  return np.argsort(stream.random_raw(count), kind='stable')
+
+
+def fill(
+  features: Sequence[Feature],
+  rows: Sequence[Int[np.ndarray, 'examples']],
+  *,
+  row_length: int,
+  max_examples: int,
+  pad_id: int = 1,
+  label: Literal['int', 'float'] | None = None,
+) -> Batch:
+  """Makes the arrays of a batch, one row per element of `rows`.
+
+  Args:
+    features: features by index.
+    rows: the features of each row; an empty one becomes a row of padding.
+    row_length: L.
+    max_examples: E.
+    pad_id: token of the padding.
+    label: whether to add `labels`, as classes ('int', -1 where a feature has
+      none) or as numbers ('float', NaN where a feature has none).
+
+  Returns:
+    tokens, segments, positions int32 [B, L]; starts, example int32 [B, E];
+    labels int32 or float32 [B, E].
+
+  Raises:
+    ValueError: a row holds more tokens or examples than its arrays.
+  """
+  batch = {
+    'tokens': np.full((len(rows), row_length), pad_id, np.int32),
+    'segments': np.zeros((len(rows), row_length), np.int32),
+    'positions': np.zeros((len(rows), row_length), np.int32),
+    'starts': np.zeros((len(rows), max_examples), np.int32),
+    'example': np.full((len(rows), max_examples), -1, np.int32),
+  }
+  if label == 'int':
+    batch['labels'] = np.full((len(rows), max_examples), -1, np.int32)
+  elif label == 'float':
+    batch['labels'] = np.full((len(rows), max_examples), np.nan, np.float32)
+  counts = np.array([len(row) for row in rows], np.int64)
+  if counts.sum() == 0:
+    return batch
+  if counts.max() > max_examples:
+    raise ValueError(
+      f'row {counts.argmax()} has {counts.max()} examples, more than'
+      f' max_examples={max_examples}'
+    )
+  index = np.concatenate([np.asarray(row, np.int64) for row in rows])
+  chosen = [features[i] for i in index.tolist()]
+  tokens = [feature['tokens'] for feature in chosen]
+  lengths = np.array([len(t) for t in tokens], np.int64)
+  # For each example its row, its slot in the row, and where it starts.
+  row = np.repeat(np.arange(len(rows)), counts)
+  slot = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+  end = np.cumsum(lengths)
+  begin = end - lengths
+  start = begin - begin[np.searchsorted(row, row)]
+  over = np.flatnonzero(start + lengths > row_length)
+  if len(over):
+    raise ValueError(
+      f'row {row[over[0]]} has more than {row_length} tokens; feature'
+      f' {index[over[0]]} does not fit'
+    )
+  # For each token where it goes.
+  flat = np.concatenate(tokens)
+  within = np.arange(len(flat)) - np.repeat(begin, lengths)
+  place = np.repeat(row * row_length + start, lengths) + within
+  batch['tokens'].ravel()[place] = flat
+  batch['segments'].ravel()[place] = np.repeat(slot + 1, lengths)
+  pads = flat == pad_id
+  if pads.any():
+    real = np.cumsum(~pads) - ~pads
+    within = real - np.repeat(real[begin], lengths)
+    within[pads] = -1
+  batch['positions'].ravel()[place] = within
+  batch['starts'][row, slot] = start
+  batch['example'][row, slot] = index
+  if label is not None:
+    missing = -1 if label == 'int' else np.nan
+    labels = [feature.get('label') for feature in chosen]
+    batch['labels'][row, slot] = [missing if x is None else x for x in labels]
+  return batch
