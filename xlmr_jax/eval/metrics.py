@@ -1,0 +1,107 @@
+"""Scores of predictions against gold, and what stands beside them.
+
+Shares and correlations are per cent, 0 to 100 (-100 for a correlation);
+`mse` is in the squared unit of its labels. `SCORES` holds them by name.
+"""
+
+import collections
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+
+def accuracy(predictions: Sequence[str], gold: Sequence[str]) -> float:
+  """Share of equal lines, as XTREME's evaluate.py counts them.
+
+  Both sides are stripped of white space before they are compared.
+
+  Raises:
+    ValueError: not as many predictions as labels, or none.
+  """
+  _check(predictions, gold)
+  pairs = zip(predictions, gold, strict=True)
+  return 100 * sum(p.strip() == g.strip() for p, g in pairs) / len(gold)
+
+
+def mse(predictions: Sequence[float], gold: Sequence[float]) -> float:
+  """Mean squared error."""
+  x, y = _numbers(predictions, gold)
+  return float(np.mean((x - y) ** 2))
+
+
+def pearson(predictions: Sequence[float], gold: Sequence[float]) -> float:
+  """Pearson's correlation times 100; 0 where either side is constant."""
+  x, y = _numbers(predictions, gold)
+  # Asked first: the deviations of a constant are rounding, not variation.
+  if not np.ptp(x) or not np.ptp(y):
+    return 0.0
+  x, y = x - x.mean(), y - y.mean()
+  cosine = (x / np.linalg.norm(x)) @ (y / np.linalg.norm(y))
+  return 100 * float(np.clip(cosine, -1, 1))
+
+
+def spearman(predictions: Sequence[float], gold: Sequence[float]) -> float:
+  """Pearson's correlation of the ranks; equal values share their mean rank."""
+  x, y = _numbers(predictions, gold)
+  return pearson(_ranks(x), _ranks(y))
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+  _, index, counts = np.unique(values, return_inverse=True, return_counts=True)
+  last = np.cumsum(counts)
+  return (last - (counts - 1) / 2)[index]
+
+
+SCORES: Mapping[str, Callable[[Sequence, Sequence], float]] = {
+  'accuracy': accuracy,
+  'mse': mse,
+  'pearson': pearson,
+  'spearman': spearman,
+}
+
+
+def chance(metric: str, labels: Sequence[str] | None) -> float | None:
+  """What guessing scores: 100 / C, no correlation; None for mse."""
+  if metric == 'accuracy':
+    return 100 / len(labels)
+  return None if metric == 'mse' else 0.0
+
+
+def majority(metric: str, gold: Sequence) -> float | None:
+  """What the best constant scores on these very labels.
+
+  The most frequent label for accuracy, the mean for mse; 0 for a
+  correlation. None without labels.
+  """
+  if not len(gold):
+    return None
+  if metric == 'accuracy':
+    counts = collections.Counter(label.strip() for label in gold)
+    return 100 * max(counts.values()) / len(gold)
+  return float(np.var(np.asarray(gold, float))) if metric == 'mse' else 0.0
+
+
+def mean(scores: Sequence[float | None]) -> float | None:
+  """Unweighted mean, as benchmarks average languages; None if one is None."""
+  if not scores or any(score is None for score in scores):
+    return None
+  return sum(scores) / len(scores)
+
+
+def _check(predictions: Sequence, gold: Sequence) -> None:
+  if len(predictions) != len(gold):
+    raise ValueError(
+      f'{len(predictions)} predictions for {len(gold)} labels: one line each'
+    )
+  if not len(gold):
+    raise ValueError('there is nothing to score')
+
+
+def _numbers(predictions, gold) -> tuple[np.ndarray, np.ndarray]:
+  _check(predictions, gold)
+  x, y = np.asarray(predictions, float), np.asarray(gold, float)
+  for name, values in (('prediction', x), ('label', y)):
+    bad = np.flatnonzero(~np.isfinite(values))
+    if bad.size:
+      raise ValueError(f'{name} {bad[0]} is {values[bad[0]]}, not a number')
+  return x, y
