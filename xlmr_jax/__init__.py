@@ -1,0 +1,17 @@
+"""XLM-RoBERTa in JAX: pretrain, fine-tune, evaluate and convert.
+
+  import xlmr_jax
+  m = xlmr_jax.load('dir-or-hub-name')
+  m.encode(['text', ('a', 'b')])
+"""
+
+__version__ = '0.1.0'
+
+
+def load(path, **options):
+  """Loads a checkpoint: see `xlmr_jax.loaded.load`."""
+  # Imported here so that `import xlmr_jax` costs nothing and a bare
+  # accelerator image can use the model without the data packages.
+  from xlmr_jax import loaded
+
+  return loaded.load(path, **options)

@@ -14,6 +14,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
+import numpy as np
 
 from xlmr_jax.model import (
   ACTIVATIONS,
@@ -21,9 +22,9 @@ from xlmr_jax.model import (
   Config,
   Dense,
   Encoder,
-  _dense,
-  _norm,
+  dense_rows,
   layer_norm,
+  norm_rows,
 )
 from xlmr_jax.sharding import shard
 
@@ -96,20 +97,20 @@ class ClassifyHead(nn.Module):
 
 PLANS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
   'mlm': {
-    **_dense('dense', 'model', 'width'),
-    **_norm('norm'),
+    **dense_rows('dense', 'model', 'width'),
+    **norm_rows('norm'),
     'bias': ('vocab',),
     'table': ('vocab', 'model'),  # untied only
   },
   'classify': {
-    **_dense('dense', 'model', 'width'),
-    **_dense('out', 'model', 'classes'),
+    **dense_rows('dense', 'model', 'width'),
+    **dense_rows('out', 'model', 'classes'),
   },
-  'pooler': _dense('dense', 'model', 'width'),
+  'pooler': dense_rows('dense', 'model', 'width'),
 }
 
 
-def plan(config: Config, head: str | None) -> dict[str, tuple[str, ...]]:
+def plan(config: Config | None, head: str | None) -> dict[str, tuple[str, ...]]:
   """PLAN of a whole model: 'encoder/…', 'head/…' and 'pooler/…' rows."""
   del config  # a pre-LayerNorm body will add its final norm here
   parts = {'encoder': PLAN, 'pooler': PLANS['pooler']}
@@ -147,3 +148,29 @@ def init(config: Config, key, head: str | None, classes: int = 0) -> dict:
   elif head == 'classify':
     params['head'] = module.init(head_key, hidden, row)['params']
   return params
+
+
+def with_rows(params: dict, head: str | None, rows: int) -> dict:
+  """The same parameters with token tables of `rows` rows.
+
+  Grows by zeros (training pads the vocabulary to a multiple of 1,024) or cuts
+  (on the way out). Arrays of the right size are passed on, not copied.
+  """
+  dims = plan(None, head)
+
+  def one(path, array):
+    names = dims['/'.join(key.key for key in path)]
+    if 'vocab' not in names:
+      return array
+    axis = names.index('vocab')
+    size = array.shape[axis]
+    if size == rows:
+      return array
+    if size > rows:
+      return array[(slice(None),) * axis + (slice(rows),)]
+    xp = np if isinstance(array, np.ndarray) else jnp
+    width = [(0, 0)] * array.ndim
+    width[axis] = (0, rows - size)
+    return xp.pad(array, width)
+
+  return jax.tree_util.tree_map_with_path(one, params)

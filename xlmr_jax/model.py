@@ -315,12 +315,12 @@ class Encoder(nn.Module):
 # Parameter path → names of its dimensions, in order. `sharding.AXES` says
 # where each goes; a parameter of one dimension beside `layers` is a bias or
 # a LayerNorm's, and has no weight decay.
-def _dense(path: str, *dims: str) -> dict[str, tuple[str, ...]]:
+def dense_rows(path: str, *dims: str) -> dict[str, tuple[str, ...]]:
   """Rows of a Dense; its bias has the output's dimension."""
   return {f'{path}/kernel': dims, f'{path}/bias': (*dims[:-2], dims[-1])}
 
 
-def _norm(path: str, *dims: str) -> dict[str, tuple[str, ...]]:
+def norm_rows(path: str, *dims: str) -> dict[str, tuple[str, ...]]:
   """Rows of a LayerNorm."""
   return {f'{path}/scale': (*dims, 'norm'), f'{path}/bias': (*dims, 'norm')}
 
@@ -329,13 +329,13 @@ PLAN: Mapping[str, tuple[str, ...]] = {
   'embed/tokens': ('vocab', 'model'),
   'embed/types': ('types', 'model'),
   'embed/positions': ('positions', 'model'),
-  **_norm('embed/norm'),
-  **_dense('layers/attention/query', 'layers', 'model', 'heads'),
-  **_dense('layers/attention/key', 'layers', 'model', 'heads'),
-  **_dense('layers/attention/value', 'layers', 'model', 'heads'),
-  **_dense('layers/attention/out', 'layers', 'heads', 'model'),
-  **_norm('layers/attention_norm', 'layers'),
-  **_dense('layers/ff/up', 'layers', 'model', 'ff'),
-  **_dense('layers/ff/down', 'layers', 'ff', 'model'),
-  **_norm('layers/ff_norm', 'layers'),
+  **norm_rows('embed/norm'),
+  **dense_rows('layers/attention/query', 'layers', 'model', 'heads'),
+  **dense_rows('layers/attention/key', 'layers', 'model', 'heads'),
+  **dense_rows('layers/attention/value', 'layers', 'model', 'heads'),
+  **dense_rows('layers/attention/out', 'layers', 'heads', 'model'),
+  **norm_rows('layers/attention_norm', 'layers'),
+  **dense_rows('layers/ff/up', 'layers', 'model', 'ff'),
+  **dense_rows('layers/ff/down', 'layers', 'ff', 'model'),
+  **norm_rows('layers/ff_norm', 'layers'),
 }

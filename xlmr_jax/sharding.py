@@ -155,3 +155,40 @@ def local(fn, in_dims: tuple, out_dims: tuple):
     out_specs=spec(*out_dims),
     check_vma=False,
   )
+
+
+def whole(mesh: Mesh) -> NamedSharding:
+  """Every device holds all of it."""
+  return NamedSharding(mesh, PartitionSpec())
+
+
+def abstract(shapes, layout):
+  """Shapes and shardings → ShapeDtypeStructs that carry both."""
+  return jax.tree.map(
+    lambda s, where: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=where),
+    shapes,
+    layout,
+  )
+
+
+def like(tree, layout, mesh: Mesh):
+  """Shardings of a tree that holds copies of the parameters.
+
+  Optimizer moments lie as their parameters do: a leaf whose path ends in a
+  parameter's whole path takes its sharding; all else stays whole.
+  """
+  known = {
+    tuple(p.key for p in path): where
+    for path, where in jax.tree_util.tree_leaves_with_path(layout)
+  }
+
+  def one(path, leaf):
+    keys = tuple(
+      p.key for p in path if isinstance(p, jax.tree_util.DictKey)
+    )
+    for first in range(len(keys)):
+      if keys[first:] in known:
+        return known[keys[first:]]
+    return whole(mesh)
+
+  return jax.tree_util.tree_map_with_path(one, tree)

@@ -1,0 +1,46 @@
+"""Fine-tuning on pairs or single texts with a label or a number.
+
+  python -m xlmr_jax.train --config=configs/finetune.py:task=xnli,model=base \
+      --config.init=FacebookAI/xlm-roberta-base \
+      --config.data_dir=DIR --workdir=runs/xnli
+
+task=xnli reads XNLI's or XTREME's files and trains on English only; the
+checkpoint is chosen on English dev unless dev_languages says otherwise.
+task=tsv (or jsonl) reads your own files:
+
+  --config.train=train.tsv --config.dev=dev-{language}.tsv
+  --config.text_columns='("text",)' --config.label_column=label
+
+Settings: XTREME's for XNLI (length 128, batch 32, 5 epochs, rate 2e-5 for
+base; large 1e-5 or lower, it collapses above).
+"""
+
+from configs import common
+
+
+def get_config(arg: str = ''):
+  options = common.parse(arg, task='xnli', model='base')
+  c = common.base()
+  c.objective = 'classify'  # or 'regression', with numbers as labels
+  c.task = options['task']
+  c.variant = options['model']
+
+  c.data_dir = ''
+  c.train = ''
+  c.dev = ''
+  c.text_columns = ('text',)
+  c.label_column = 'label'
+  c.labels = ()  # names in the order of their ids; empty: from the data
+  c.train_language = 'en'
+  c.dev_languages = ('en',)
+  c.max_length = 128
+  c.truncate = 'longest_first'
+
+  c.batch_size = 32  # examples, on average; rows are packed
+  c.row_length = 128
+  c.epochs = 5
+  c.tokenizer = ''  # only with fresh parameters; init brings its own
+  c.optim.learning_rate = 1e-5 if c.variant == 'large' else 2e-5
+  if c.variant == 'tiny':
+    c.optim.learning_rate = 1e-3
+  return c

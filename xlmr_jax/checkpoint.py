@@ -1,0 +1,340 @@
+"""Checkpoints: ours to ours, exact; and reading either kind.
+
+A directory of ours describes itself:
+
+  model.json    sizes, head, label names, and what its source looked like
+  tokenizer/    the tokenizer's files, as they came
+  params/       the parameters (orbax), or, in a training run's workdir,
+  checkpoints/<step>/{params,state,meta}   with all that a resume needs
+
+Whatever is written appears whole or not at all: it is made under a temporary
+name and renamed.
+"""
+
+import contextlib
+import dataclasses
+import json
+import pathlib
+import shutil
+import tempfile
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from xlmr_jax import heads, hf
+from xlmr_jax.data.tokenizer import Tokenizer
+from xlmr_jax.model import Config
+
+MODEL = 'model.json'
+TOKENIZER = 'tokenizer'
+SPM = 'sentencepiece.bpe.model'
+
+# How to run a model, not what it is: a saved model does not fix these.
+RUN_FIELDS = (
+  'vocab_multiple',
+  'dtype',
+  'param_dtype',
+  'attention',
+  'remat',
+  'scan',
+)
+
+
+@contextlib.contextmanager
+def whole(folder):
+  """Yields a temporary sibling; on success it becomes `folder`.
+
+  Raises:
+    ValueError: the folder exists and is not an empty one.
+  """
+  folder = pathlib.Path(folder)
+  if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    raise ValueError(
+      f'{folder} exists and is not empty: choose another destination'
+    )
+  folder.parent.mkdir(parents=True, exist_ok=True)
+  made = pathlib.Path(
+    tempfile.mkdtemp(prefix=f'.{folder.name}.', dir=folder.parent)
+  )
+  try:
+    yield made
+    made.chmod(0o755)
+    if folder.exists():
+      folder.rmdir()
+    made.rename(folder)
+  except OSError as error:
+    raise ValueError(
+      f'could not write {folder}: {error.strerror or error}; nothing of it '
+      'was left behind'
+    ) from error
+  finally:
+    shutil.rmtree(made, ignore_errors=True)
+
+
+def describe(weights: hf.Weights) -> dict:
+  """Everything of a model but its arrays, as JSON."""
+  config = dataclasses.asdict(weights.config)
+  for name in RUN_FIELDS:
+    config.pop(name)
+  return {
+    'format': 1,
+    'config': config,
+    'head': weights.head,
+    'labels': list(weights.labels) if weights.labels else None,
+    'tied': weights.tied,
+    'source': weights.source,
+    'versions': {'jax': jax.__version__, 'orbax': ocp.__version__},
+  }
+
+
+def write_description(folder, weights: hf.Weights, tokenizer_dir) -> None:
+  """model.json and tokenizer/ of a directory."""
+  folder = pathlib.Path(folder)
+  text = json.dumps(describe(weights), indent=2, ensure_ascii=False)
+  (folder / MODEL).write_text(text + '\n')
+  if tokenizer_dir is not None:
+    copy_tokenizer(tokenizer_dir, folder / TOKENIZER)
+
+
+def copy_tokenizer(source, destination) -> None:
+  """Copies the tokenizer's files that `source` has."""
+  source, destination = pathlib.Path(source), pathlib.Path(destination)
+  destination.mkdir(exist_ok=True)
+  for name in hf.TOKENIZER_FILES:
+    if (source / name).exists():
+      shutil.copyfile(source / name, destination / name)
+
+
+def save(folder, weights: hf.Weights, tokenizer_dir=None) -> None:
+  """Writes a model as a directory of ours."""
+  with whole(folder) as made:
+    write_description(made, weights, tokenizer_dir)
+    with ocp.StandardCheckpointer() as checkpointer:
+      checkpointer.save((made / 'params').absolute(), weights.params)
+
+
+def is_ours(folder) -> bool:
+  return (pathlib.Path(folder) / MODEL).exists()
+
+
+def read(path, timer: dict | None = None) -> tuple[hf.Weights, pathlib.Path]:
+  """Reads a directory of either kind, or a model by its hub name.
+
+  Args:
+    path: our directory, a workdir (its best step, else its latest), a
+      Hugging Face directory, or a name such as 'FacebookAI/xlm-roberta-base'.
+    timer: filled with seconds by phase, where given.
+
+  Returns:
+    The weights, vocabulary at its real size, and the folder that holds the
+    tokenizer's files.
+
+  Raises:
+    ValueError: nothing there, or not a model of this family.
+  """
+  folder = pathlib.Path(path)
+  # workdir/checkpoints/500 is a step of workdir.
+  if folder.parent.name == 'checkpoints' and folder.name.isdigit():
+    return _read_ours(folder.parent.parent, step=int(folder.name))
+  if is_ours(folder):
+    return _read_ours(folder)
+  if not folder.exists():
+    folder = pathlib.Path(hf.download(str(path)))
+  return hf.read(folder, timer=timer), folder
+
+
+def _read_ours(folder: pathlib.Path, step: int | None = None):
+  facts = json.loads((folder / MODEL).read_text())
+  config = Config(**facts['config'])
+  saved = folder / 'params'
+  if step is not None or not saved.exists():
+    with Manager(folder, read_only=True) as manager:
+      if step is None:
+        step = manager.best_step()
+      if step is None:
+        raise ValueError(f'{folder} holds no finished checkpoint yet')
+    saved = folder / 'checkpoints' / str(step) / 'params'
+  params = _restore_numpy(saved)
+  head = facts['head']
+  params = heads.with_rows(params, head, config.vocab_size)
+  weights = hf.Weights(
+    config=config,
+    params=params,
+    head=head,
+    labels=tuple(facts['labels']) if facts['labels'] else None,
+    tied=facts['tied'],
+    source=facts['source'],
+  )
+  check_shapes(weights, str(folder))
+  return weights, folder / TOKENIZER
+
+
+def check_shapes(weights: hf.Weights, where: str) -> None:
+  """Raises ValueError where params are not what the config says."""
+  classes = len(weights.labels or ()) or 1
+  expected = jax.eval_shape(
+    lambda key: heads.init(weights.config, key, weights.head, classes),
+    jax.random.key(0),
+  )
+  flat = {
+    jax.tree_util.keystr(path, simple=True, separator='/'): leaf.shape
+    for path, leaf in jax.tree_util.tree_leaves_with_path(expected)
+  }
+  for path, leaf in jax.tree_util.tree_leaves_with_path(weights.params):
+    name = jax.tree_util.keystr(path, simple=True, separator='/')
+    shape = flat.pop(name, None)
+    if shape is not None and tuple(leaf.shape) != tuple(shape):
+      raise ValueError(
+        f'{where}: {name} has shape {tuple(leaf.shape)}, its config says '
+        f'{tuple(shape)}'
+      )
+  if flat:
+    raise ValueError(f'{where}: parameter {min(flat)} is missing')
+
+
+def _restore_numpy(folder: pathlib.Path) -> dict:
+  """Parameters as they lie on disk, on no device."""
+  folder = folder.absolute()
+  if not folder.exists():
+    raise ValueError(f'{folder} is not there')
+  with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+    tree = checkpointer.metadata(folder).item_metadata.tree
+    as_numpy = jax.tree.map(
+      lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree
+    )
+    return checkpointer.restore(
+      folder, args=ocp.args.PyTreeRestore(restore_args=as_numpy)
+    )
+
+
+def load_tokenizer(folder) -> Tokenizer | None:
+  """The tokenizer in a folder; None where it has no sentencepiece model."""
+  path = pathlib.Path(folder) / SPM
+  return Tokenizer(path) if path.exists() else None
+
+
+class Manager:
+  """Steps of a training run: the latest and the best stay, the rest go.
+
+  What a step holds: `params`, `state` (optimizer, counters) and `meta`, plain
+  JSON with the best step and score so far. Retention is ours: orbax's
+  max_to_keep together with best_fn deletes the latest step.
+  """
+
+  def __init__(self, workdir, read_only: bool = False):
+    folder = pathlib.Path(workdir).absolute() / 'checkpoints'
+    options = ocp.CheckpointManagerOptions(
+      create=not read_only,
+      read_only=read_only,
+      enable_async_checkpointing=not read_only,
+    )
+    self._keep = None  # steps that stay; unknown before the first save
+    self._empty = read_only and not folder.exists()
+    if self._empty:
+      return
+    self._manager = ocp.CheckpointManager(
+      folder, options=options, item_names=('params', 'state', 'meta')
+    )
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *_):
+    self.close()
+
+  def close(self) -> None:
+    if not self._empty:
+      self._manager.wait_until_finished()
+      self._prune()
+      self._manager.close()
+
+  def latest_step(self) -> int | None:
+    return None if self._empty else self._manager.latest_step()
+
+  def best_step(self) -> int | None:
+    """The best step by the latest one's account, else the latest."""
+    latest = self.latest_step()
+    if latest is None:
+      return None
+    best = self.meta(latest).get('best_step')
+    return best if best in self._manager.all_steps() else latest
+
+  def meta(self, step: int) -> dict:
+    args = ocp.args.Composite(meta=ocp.args.JsonRestore())
+    return self._manager.restore(step, args=args)['meta']
+
+  def save(self, step: int, params, state, meta: dict) -> None:
+    """Saves in the background; older steps go once this one is whole."""
+    self._manager.wait_until_finished()
+    self._prune()
+    if step in self._manager.all_steps():
+      return
+    self._keep = {step, meta.get('best_step')}
+    self._manager.save(
+      step,
+      args=ocp.args.Composite(
+        params=ocp.args.StandardSave(params),
+        state=ocp.args.StandardSave(state),
+        meta=ocp.args.JsonSave(meta),
+      ),
+      force=True,
+    )
+
+  def _prune(self) -> None:
+    """Deletes what is neither latest nor best, once the latest is whole."""
+    steps = self._manager.all_steps()
+    if self._keep is None or not self._keep & set(steps):
+      return
+    for step in steps:
+      if step not in self._keep:
+        self._manager.delete(step)
+
+  def restore(self, step: int, params, state) -> tuple[dict, dict, dict]:
+    """(params, state, meta) of a step, in the shardings asked for.
+
+    Args:
+      step: a saved step.
+      params: ShapeDtypeStructs with shardings.
+      state: the same for the rest.
+
+    Raises:
+      ValueError: another model's, vocabulary's or dtype's checkpoint.
+    """
+    stored = self._manager.item_metadata(step)
+    for item, wanted in (('params', params), ('state', state)):
+      _check_same(stored[item].tree, wanted, f'checkpoint {step}, {item}')
+    got = self._manager.restore(
+      step,
+      args=ocp.args.Composite(
+        params=ocp.args.StandardRestore(params),
+        state=ocp.args.StandardRestore(state),
+        meta=ocp.args.JsonRestore(),
+      ),
+    )
+    self._keep = {step, got['meta'].get('best_step')}
+    return got['params'], got['state'], got['meta']
+
+
+def _check_same(stored, wanted, where: str) -> None:
+  """Names the first leaf that differs; orbax casts dtypes silently."""
+
+  def flat(tree):
+    return {
+      jax.tree_util.keystr(path, simple=True, separator='/'): leaf
+      for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+  stored, wanted = flat(stored), flat(wanted)
+  for name in sorted(stored.keys() ^ wanted.keys()):
+    side = 'the checkpoint' if name in wanted else 'this model'
+    raise ValueError(f'{where}: {side} has no {name}: another model wrote it')
+  for name, leaf in wanted.items():
+    other = stored[name]
+    for fact in ('shape', 'dtype'):
+      mine, theirs = getattr(leaf, fact), getattr(other, fact)
+      if mine != theirs:
+        raise ValueError(
+          f'{where}: {name} is {fact} {theirs}, this run needs {mine}: '
+          'another model, vocabulary or dtype wrote it'
+        )

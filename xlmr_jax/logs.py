@@ -1,0 +1,117 @@
+"""Where a run's numbers go: JSONL always, TensorBoard beside it, a bar."""
+
+import json
+import pathlib
+import time
+
+import tensorboardX
+import tqdm
+
+# Dense bf16 FLOP/s of one chip, from the vendors' data sheets. MFU is printed
+# where the chip is known or --config.peak_tflops says.
+PEAK = {
+  'TPU v4': 275e12,
+  'TPU v5 lite': 197e12,
+  'TPU v5e': 197e12,
+  'TPU v5': 459e12,
+  'TPU v5p': 459e12,
+  'TPU v6 lite': 918e12,
+  'TPU v6e': 918e12,
+  'NVIDIA A100': 312e12,
+  'NVIDIA H100': 989e12,
+  'NVIDIA H200': 989e12,
+  'NVIDIA L4': 121e12,
+}
+
+
+def peak_flops(kind: str) -> float | None:
+  """Peak FLOP/s by device kind ('NVIDIA H200', 'TPU v5 lite'), or None."""
+  names = sorted(PEAK, key=len, reverse=True)
+  return next((PEAK[name] for name in names if kind.startswith(name)), None)
+
+
+class Writer:
+  """metrics.jsonl and TensorBoard events in one folder.
+
+  A resumed run drops the records past the step it resumes from, so the file
+  reads as if nothing had happened. On hosts other than 0 it writes nothing.
+  """
+
+  def __init__(self, folder, resume_step: int = 0, active: bool = True):
+    self._active = active
+    if not active:
+      return
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / 'metrics.jsonl'
+    kept = []
+    if path.exists():
+      for line in path.read_text().splitlines():
+        try:
+          record = json.loads(line)
+        except json.JSONDecodeError:
+          continue  # a kill in the middle of a line
+        if record['step'] <= resume_step:
+          kept.append(line)
+    path.write_text(''.join(line + '\n' for line in kept))
+    self._file = path.open('a')
+    self._board = tensorboardX.SummaryWriter(
+      str(folder / 'tensorboard'), purge_step=resume_step + 1
+    )
+
+  def write(self, step: int, values: dict[str, float]) -> None:
+    """One record: {'step': ..., name: value, ...}."""
+    if not self._active:
+      return
+    self._file.write(json.dumps({'step': step, **values}) + '\n')
+    self._file.flush()
+    for name, value in values.items():
+      if value is not None:
+        self._board.add_scalar(name, value, step)
+
+  def close(self) -> None:
+    if self._active:
+      self._file.close()
+      self._board.close()
+
+
+class Progress:
+  """A bar over steps with loss, tokens/s, MFU and packing efficiency."""
+
+  def __init__(self, total: int, start: int, name: str, show: bool = True):
+    self._bar = tqdm.tqdm(
+      total=total, initial=start, desc=name, unit='step', disable=not show,
+      mininterval=0.5, dynamic_ncols=True,
+    )
+    self._since = time.perf_counter()
+    self._tokens = 0
+
+  def step(self, real_tokens: int) -> None:
+    self._tokens += real_tokens
+    self._bar.update()
+
+  def rate(self) -> float:
+    """Real tokens a second since the last call."""
+    now = time.perf_counter()
+    rate = self._tokens / max(now - self._since, 1e-9)
+    self._since, self._tokens = now, 0
+    return rate
+
+  def pause(self) -> None:
+    """Forgets the time since the last `rate` (evaluation, saving)."""
+    self._since, self._tokens = time.perf_counter(), 0
+
+  def show(self, **values) -> None:
+    self._bar.set_postfix(
+      {name: value for name, value in values.items() if value is not None}
+    )
+
+  def say(self, text: str) -> None:
+    """A line above the bar."""
+    if self._bar.disable:
+      print(text, flush=True)
+    else:
+      self._bar.write(text)
+
+  def close(self) -> None:
+    self._bar.close()
