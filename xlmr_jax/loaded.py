@@ -150,7 +150,8 @@ class Loaded:
 
     Args:
       examples: texts, pairs, or lists of ids.
-      progress: called with the number of examples done, where given.
+      progress: called after each batch with the examples, the real tokens
+        and the computed tokens of it, where given.
 
     Returns:
       Per example [C] (classify), or [length, V] (mlm).
@@ -159,10 +160,8 @@ class Loaded:
       raise ValueError('this checkpoint has no head: use encode')
     features = self.tokens(examples)
     out = [None] * len(features)
-    for feature, row, span, slot in self._run(features, self.head):
+    for feature, row, span, slot in self._run(features, self.head, progress):
       out[feature] = row[span] if self.head == 'mlm' else row[slot]
-      if progress is not None:
-        progress(1)
     return out
 
   def fill_mask(self, text: str, top: int = 5) -> list[tuple[str, float]]:
@@ -217,10 +216,19 @@ class Loaded:
 
     return make(), plan
 
-  def _run(self, features, head):
+  def _run(self, features, head, progress=None):
     """Yields (feature, output row, span in the row, slot) per example."""
     if not features:
       return
+
+    def done(batch, output):
+      output = np.asarray(output)
+      if progress is not None:
+        segments = batch['segments']
+        examples = np.count_nonzero(batch['example'] >= 0)
+        progress(examples, np.count_nonzero(segments), segments.size)
+      return _unpack(features, batch, output)
+
     run = _program(self.config, head, len(self.labels or ()) or 1, self.tied)
     batches, _ = self.batches(features, head)
     pending = None
@@ -235,10 +243,9 @@ class Loaded:
           output = run(self.params, sharding.place_batch(inputs, self.mesh))
       # The device works on the next batch while this one is unpacked.
       if pending is not None:
-        yield from _unpack(features, *pending)
+        yield from done(*pending)
       pending = (batch, output)
-    if pending is not None:
-      yield from _unpack(features, *pending)
+    yield from done(*pending)
 
   def save(self, folder, format: str = 'orbax', fresh: bool = False) -> None:
     """Writes the model with its tokenizer, whole or not at all.
@@ -269,7 +276,6 @@ class Loaded:
 
 
 def _unpack(features, batch, output):
-  output = np.asarray(output)
   for row, slots in enumerate(batch['example']):
     for slot, feature in enumerate(slots):
       if feature >= 0:
