@@ -32,7 +32,7 @@ POSITIONS = 4096
 
 
 @functools.lru_cache(maxsize=16)
-def _program(config: Config, head: str | None, classes: int, tied: bool):
+def _program(config: Config, head: str | None, classes: int, tied, mesh):
   """The jitted forward pass, one per model, shared by all who load it."""
   module = heads.make(config, head, classes, tied)
 
@@ -51,7 +51,9 @@ def _program(config: Config, head: str | None, classes: int, tied: bool):
       return module.apply(variables, hidden, table)
     return module.apply(variables, hidden, batch['starts'], batch['segments'])
 
-  return jax.jit(run)
+  # Every host reads all of the output.
+  out = None if mesh is None else sharding.whole(mesh)
+  return jax.jit(run, out_shardings=out)
 
 
 @dataclasses.dataclass
@@ -229,7 +231,8 @@ class Loaded:
         progress(examples, np.count_nonzero(segments), segments.size)
       return _unpack(features, batch, output)
 
-    run = _program(self.config, head, len(self.labels or ()) or 1, self.tied)
+    classes = len(self.labels or ()) or 1
+    run = _program(self.config, head, classes, self.tied, self.mesh)
     batches, _ = self.batches(features, head)
     pending = None
     for batch in batches:
@@ -240,7 +243,7 @@ class Loaded:
         output = run(self.params, inputs)
       else:
         with jax.set_mesh(self.mesh):
-          output = run(self.params, sharding.place_batch(inputs, self.mesh))
+          output = run(self.params, sharding.place_all(inputs, self.mesh))
       # The device works on the next batch while this one is unpacked.
       if pending is not None:
         yield from done(*pending)

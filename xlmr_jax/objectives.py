@@ -34,11 +34,13 @@ class Objective:
     loss: (params, batch, key) → {name: (sum, count)}. key None: no dropout.
     prepare: (batch, key) → batch. Runs once on the global batch, before it is
       cut into micro-batches, so that the draw does not depend on the cut.
+    rate: share of the tokens whose scores over the vocabulary are needed.
   """
 
   head: str
   loss: Callable[[dict, Batch, jax.Array | None], Sums]
   prepare: Callable[[Batch, jax.Array], Batch] = lambda batch, key: batch
+  rate: float = 0.0
 
 
 def encode(config: Config, params: dict, batch: Batch, key):
@@ -197,7 +199,7 @@ def mlm(
     count = weights.sum()
     return {'loss': (total, count), 'accuracy': (right, count)}
 
-  return Objective('mlm', loss, prepare)
+  return Objective('mlm', loss, prepare, rate)
 
 
 def classify(config: Config, *, classes: int) -> Objective:

@@ -142,6 +142,12 @@ def place_batch(batch: Mapping[str, np.ndarray], mesh: Mesh):
   }
 
 
+def place_all(batch: Mapping[str, np.ndarray], mesh: Mesh):
+  """Rows that every host holds in full → global arrays, cut along rows."""
+  layout = NamedSharding(mesh, spec('batch'))
+  return place(dict(batch), {name: layout for name in batch})
+
+
 def local(fn, in_dims: tuple, out_dims: tuple):
   """Runs fn on each device's own block (Pallas kernels need this).
 

@@ -1,0 +1,446 @@
+"""What a recipe asks of the train loop: rows, objective, start, evaluators.
+
+`build` turns a config into a Job; train.py runs any Job and knows none. The
+two kinds of job differ in where their rows come from and how they are judged:
+
+  pretraining   a corpus folder, MLM; judged by held-out loss per language
+  fine-tuning   labelled examples; judged by score on development languages
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from xlmr_jax import checkpoint, heads, hf, objectives, sharding
+from xlmr_jax.data import corpus as corpora
+from xlmr_jax.data import loader as loaders
+from xlmr_jax.data import pack, sources
+from xlmr_jax.data.tokenizer import Tokenizer
+from xlmr_jax.eval import metrics
+from xlmr_jax.loaded import Loaded
+from xlmr_jax.model import VARIANTS, Config
+from xlmr_jax.tasks import classify
+
+# An evaluator maps parameters to named values; 'name/part' is a detail.
+Evaluator = Callable[[dict], Mapping[str, float]]
+
+
+@dataclasses.dataclass
+class Job:
+  """Everything the loop needs to know.
+
+  Attributes:
+    model: the encoder's Config, with how to run it.
+    head: name of the head.
+    classes: C of a classify head.
+    labels: names of the classes by id.
+    loader: step → batch.
+    objective: the loss.
+    evaluators: run at every evaluation.
+    score: name of the value that chooses the best checkpoint.
+    higher_is_better: its direction.
+    tokenizer_dir: folder of the tokenizer's files.
+    origin: the checkpoint to start from, or None.
+  """
+
+  model: Config
+  head: str
+  classes: int
+  labels: tuple[str, ...] | None
+  loader: loaders.Loader
+  objective: objectives.Objective
+  evaluators: list[Evaluator]
+  score: str
+  higher_is_better: bool
+  tokenizer_dir: pathlib.Path
+  origin: hf.Weights | None = None
+
+  def say(self, text: str) -> None:
+    if jax.process_index() == 0:
+      print(text, flush=True)
+
+  @property
+  def flops_per_token(self) -> float:
+    """Forward FLOPs of one real token, the head's share included."""
+    length = self.loader.row_length
+    body = self.model.flops(length)
+    if self.head != 'mlm':
+      return body
+    d = self.model.model_dim
+    rate = self.objective.rate
+    return body + rate * 2 * (d * d + d * self.model.rows)
+
+  def fresh(self, key) -> dict:
+    """Fresh parameters; jit it or take its shapes."""
+    params = heads.init(self.model, key, self.head, self.classes)
+    if self.origin is not None and 'table' in self.origin.params.get(
+      'head', {}
+    ):
+      params['head']['table'] = jnp.zeros(
+        (self.model.rows, self.model.model_dim), self.model.param_dtype
+      )
+    return params
+
+  def start(self, key, layout) -> dict:
+    """The parameters of step 0, each made or placed in its sharding."""
+    if self.origin is None:
+      self.say('fresh parameters')
+      return jax.jit(self.fresh, out_shardings=layout)(key)
+    given = heads.with_rows(
+      self.origin.params, self.origin.head, self.model.rows
+    )
+    dtype = jnp.dtype(self.model.param_dtype)
+    params, new = {}, []
+    for part, where in layout.items():
+      if part in given and (part != 'head' or self._same_head()):
+        cast = jax.tree.map(lambda x: np.asarray(x, dtype), given[part])
+        params[part] = sharding.place(cast, where)
+      else:
+        new.append(part)
+        make = lambda key, part=part: self.fresh(key)[part]
+        params[part] = jax.jit(make, out_shardings=where)(key)
+    unused = [part for part in given if part not in params]
+    self.say(
+      'loaded '
+      + ', '.join(part for part in layout if part not in new)
+      + (f'; new: {", ".join(new)}' if new else '')
+      + (f'; left out: {", ".join(unused)}' if unused else '')
+    )
+    return params
+
+  def _same_head(self) -> bool:
+    origin = self.origin
+    return origin.head == self.head and (
+      self.head == 'mlm' or origin.labels == self.labels
+    )
+
+  def weights(self) -> hf.Weights:
+    """What model.json says of this run; no arrays."""
+    origin = self.origin
+    return hf.Weights(
+      config=self.model,
+      params={},
+      head=self.head,
+      labels=self.labels,
+      tied=origin.tied if origin is not None and self._same_head() else True,
+      source=None if origin is None else origin.source,
+    )
+
+
+def build(config, workdir, mesh) -> Job:
+  """Config → Job.
+
+  Raises:
+    ValueError: a setting or a file that does not fit.
+  """
+  if config.objective not in BUILD:
+    raise ValueError(
+      f'config.objective={config.objective!r} is not one of {", ".join(BUILD)}'
+    )
+  return BUILD[config.objective](config, pathlib.Path(workdir), mesh)
+
+
+def _begin(config):
+  """(origin, model config, tokenizer, its folder) of any job."""
+  run = dict(
+    dropout=config.dropout,
+    attention_dropout=config.attention_dropout,
+    vocab_multiple=1024,
+    dtype=config.dtype,
+    param_dtype=config.param_dtype,
+    attention=config.attention,
+    remat=config.remat,
+    scan=config.scan,
+  )
+  if config.init:
+    origin, folder = checkpoint.read(config.init)
+    tokenizer = checkpoint.load_tokenizer(folder)
+    if tokenizer is None:
+      raise ValueError(f'{config.init} has no {checkpoint.SPM}')
+    if config.tokenizer:
+      other = Tokenizer(config.tokenizer)
+      if other.fingerprint != tokenizer.fingerprint:
+        raise ValueError(
+          f'config.tokenizer={config.tokenizer} is not the tokenizer of '
+          f'config.init={config.init}: leave config.tokenizer empty'
+        )
+    changed = {k: v for k, v in config.sizes.items() if v is not None}
+    for name, value in changed.items():
+      if getattr(origin.config, name) != value:
+        raise ValueError(
+          f'config.sizes.{name}={value}, but config.init has '
+          f'{getattr(origin.config, name)}: sizes are for fresh parameters'
+        )
+    return origin, dataclasses.replace(origin.config, **run), tokenizer, folder
+  if not config.tokenizer:
+    raise ValueError(
+      'nothing to start from: set config.init to a checkpoint, or '
+      'config.tokenizer to a folder made by python -m xlmr_jax.data.tokenizer'
+    )
+  if config.variant not in VARIANTS:
+    raise ValueError(
+      f'config.variant={config.variant!r} is not one of {", ".join(VARIANTS)}'
+    )
+  folder = pathlib.Path(config.tokenizer)
+  tokenizer = Tokenizer(folder)
+  sizes = {k: v for k, v in config.sizes.items() if v is not None}
+  model = dataclasses.replace(
+    VARIANTS[config.variant], vocab_size=tokenizer.vocab_size, **sizes, **run
+  )
+  return None, model, tokenizer, folder
+
+
+def _check_length(name: str, length: int, model: Config) -> None:
+  if length > model.max_length:
+    raise ValueError(
+      f'config.{name}={length}, but the model holds {model.max_length} '
+      'positions for an example'
+    )
+
+
+# ── Pretraining ───────────────────────────────────────────────────────────
+
+
+def pretraining(config, workdir: pathlib.Path, mesh) -> Job:
+  origin, model, tokenizer, folder = _begin(config)
+  _check_length('row_length', config.row_length, model)
+  text = corpora.Corpus(
+    config.corpus,
+    tokenizer,
+    parallel_dir=config.parallel or None,
+    parallel_share=config.parallel_share,
+    cache_dir=config.cache_dir or workdir / 'cache',
+    row_length=config.row_length,
+    alpha=config.alpha,
+    heldout_tokens=config.heldout_tokens,
+    seed=config.seed,
+  )
+  loader = loaders.Loader(
+    text,
+    row_length=config.row_length,
+    batch_tokens=config.batch_tokens,
+    seed=config.seed,
+    steps=config.steps or None,
+    epochs=None if config.steps else config.epochs,
+    hosts=(jax.process_index(), jax.process_count()),
+  )
+  draw = dict(
+    mask_id=tokenizer.mask_id,
+    special_ids=tokenizer.special_ids,
+    pieces=tokenizer.pieces,
+    rate=config.mask_rate,
+  )
+  if origin is not None and origin.head != 'mlm':
+    origin = dataclasses.replace(origin, tied=True)
+  tied = origin is None or origin.tied
+  objective = objectives.mlm(
+    model, **draw, chunk=config.loss_chunk, tied=tied
+  )
+  return Job(
+    model=model,
+    head='mlm',
+    classes=0,
+    labels=None,
+    loader=loader,
+    objective=objective,
+    evaluators=[HeldOut(text, objective, config.row_length, mesh)],
+    score='heldout_loss',
+    higher_is_better=False,
+    tokenizer_dir=folder,
+    origin=origin,
+  )
+
+
+class HeldOut:
+  """Masked-token loss on text never trained on, per language.
+
+  Masks are drawn once, from key 0, so that two evaluations differ by the
+  parameters alone. `heldout_loss` is the unweighted mean over languages, in
+  nats per token; `unigram/<lang>` beside it is what knowing only the
+  language's token frequencies would reach.
+  """
+
+  ROWS = 16
+
+  def __init__(self, text, objective, row_length: int, mesh):
+    parts = sharding.row_parts(mesh)
+    rows = -(-self.ROWS // parts) * parts
+    self._mesh = mesh
+    self._objective = objective
+    self._batches = {}
+    self._unigram = text.unigram_entropy()
+    for language, features in text.heldout().items():
+      lengths = [len(f['tokens']) for f in features]
+      plan = pack.plan(lengths, row_length, shuffle=False)
+      slots = pack.max_examples([3] * row_length, row_length)
+      self._batches[language] = [
+        pack.fill(
+          features,
+          [plan.row(r) for r in range(first, first + rows)],
+          row_length=row_length,
+          max_examples=slots,
+        )
+        for first in range(0, len(plan), rows)
+      ]
+    self._loss = jax.jit(self._sums)
+
+  def _sums(self, params, batch, index):
+    key = jax.random.fold_in(jax.random.key(0), index)
+    return self._objective.loss(
+      params, self._objective.prepare(batch, key), None
+    )
+
+  def __call__(self, params) -> dict[str, float]:
+    values = {}
+    for language, batches in self._batches.items():
+      total = np.zeros(2)
+      for index, batch in enumerate(batches):
+        inputs = {
+          k: batch[k] for k in ('tokens', 'segments', 'positions')
+        }
+        inputs = sharding.place_all(inputs, self._mesh)
+        sums = self._loss(params, inputs, index)
+        total += np.asarray(jax.device_get(sums['loss']), np.float64)
+      values[f'heldout_loss/{language}'] = total[0] / total[1]
+      values[f'unigram/{language}'] = self._unigram[language]
+    for name in ('heldout_loss', 'unigram'):
+      values[name] = float(
+        np.mean([v for k, v in values.items() if k.startswith(name + '/')])
+      )
+    return values
+
+
+# ── Fine-tuning ───────────────────────────────────────────────────────────
+
+
+def read(config, split: str, language: str) -> list[sources.Example]:
+  """One split of a config's task in one language."""
+  if config.task == 'xnli':
+    return sources.xnli(config.data_dir, split, language)
+  readers = {'tsv': sources.tsv, 'jsonl': sources.jsonl}
+  if config.task not in readers:
+    raise ValueError(
+      f'config.task={config.task!r} is not one of xnli, tsv, jsonl'
+    )
+  path = config.train if split == 'train' else config.dev
+  if not path:
+    raise ValueError(f'config.{split} is empty: set it to a file')
+  return readers[config.task](
+    pathlib.Path(config.data_dir) / path.format(language=language),
+    tuple(config.text_columns),
+    config.label_column,
+    number=config.objective == 'regression',
+  )
+
+
+def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
+  del workdir
+  origin, model, tokenizer, folder = _begin(config)
+  _check_length('max_length', config.max_length, model)
+  if config.row_length < config.max_length:
+    raise ValueError(
+      f'config.row_length={config.row_length} is below config.max_length='
+      f'{config.max_length}'
+    )
+  examples = read(config, 'train', config.train_language)
+  regression = config.objective == 'regression'
+  labels = None
+  if not regression:
+    labels = tuple(config.labels) or label_names(examples, config.task)
+
+  def encode(examples):
+    return classify.encode(
+      examples,
+      tokenizer,
+      labels=labels,
+      max_length=config.max_length,
+      truncate=config.truncate,
+      required=True,
+    )
+
+  loader = loaders.Loader(
+    encode(examples),
+    row_length=config.row_length,
+    batch_size=config.batch_size,
+    seed=config.seed,
+    steps=config.steps or None,
+    epochs=None if config.steps else config.epochs,
+    hosts=(jax.process_index(), jax.process_count()),
+    label='float' if regression else 'int',
+  )
+  classes = 1 if regression else len(labels)
+  objective = (
+    objectives.regression(model)
+    if regression
+    else objectives.classify(model, classes=classes)
+  )
+  dev = {
+    language: encode(read(config, 'dev', language))
+    for language in config.dev_languages
+  }
+  return Job(
+    model=model,
+    head='classify',
+    classes=classes,
+    labels=labels,
+    loader=loader,
+    objective=objective,
+    evaluators=[Development(dev, model, labels, mesh)],
+    score='dev_accuracy' if labels else 'dev_mse',
+    higher_is_better=labels is not None,
+    tokenizer_dir=folder,
+    origin=origin,
+  )
+
+
+def label_names(
+  examples: Sequence[sources.Example], task: str
+) -> tuple[str, ...]:
+  """Names in the order of their ids: XTREME's for XNLI, else sorted."""
+  if task == 'xnli':
+    return ('contradiction', 'entailment', 'neutral')
+  return tuple(sorted({e.label for e in examples if e.label is not None}))
+
+
+class Development:
+  """Accuracy (per cent), or mean squared error, per development language."""
+
+  def __init__(self, features: dict[str, list], model, labels, mesh):
+    self._features = features
+    self._model = model
+    self._labels = labels
+    self._mesh = mesh
+
+  def __call__(self, params) -> dict[str, float]:
+    name = 'dev_accuracy' if self._labels else 'dev_mse'
+    model = Loaded(
+      self._model,
+      params,
+      None,
+      'classify',
+      self._labels,
+      mesh=self._mesh,
+    )
+    values = {}
+    for language, features in self._features.items():
+      logits = model.logits([f['tokens'] for f in features])
+      guess = classify.decode(logits, self._labels)
+      gold = [f['label'] for f in features]
+      if self._labels:
+        value = metrics.accuracy(guess, [self._labels[i] for i in gold])
+      else:
+        value = metrics.mse(guess, gold)
+      values[f'{name}/{language}'] = value
+    values[name] = float(np.mean(list(values.values())))
+    return values
+
+
+BUILD = {
+  'mlm': pretraining,
+  'classify': fine_tuning,
+  'regression': fine_tuning,
+}
