@@ -1,0 +1,124 @@
+"""Classification and regression: one answer for a text or a pair.
+
+`encode` turns examples into features before the model, `decode` turns a
+head's outputs into predictions after it. With `labels` an answer is one of
+their names; without, it is a number.
+"""
+
+from collections.abc import Sequence
+import os
+from typing import Any
+
+from jaxtyping import Float
+import numpy as np
+
+_CHUNK = 8192  # examples tokenised together
+
+
+def encode(
+  examples: Sequence[Any],
+  tokenizer: Any,
+  *,
+  labels: Sequence[str] | None = None,
+  max_length: int | None = 128,
+  truncate: str = 'longest_first',
+  required: bool = False,
+) -> list[dict[str, Any]]:
+  """Encodes examples.
+
+  Args:
+    examples: objects with `texts` (one or two), `label` (a name, a number or
+      None) and `where` (what an error calls it), as data/sources.py reads.
+    tokenizer: a data.tokenizer.Tokenizer.
+    labels: the classes in the order of the head's outputs; None for
+      regression.
+    max_length: the most tokens of a feature, specials included.
+    truncate: what to cut above it; see Tokenizer.encode.
+    required: whether an example without a label is an error, as it must be
+      for training and for choosing a checkpoint.
+
+  Returns:
+    Features {'tokens': int32 [length], 'label': int | float | None} in the
+    order of the examples.
+
+  Raises:
+    ValueError: with the example's place: a label that is none of `labels` or
+      not a number, no label where one is required, a text that is too long
+      or no valid text.
+  """
+  index = None
+  if labels is not None:
+    index = {name: i for i, name in enumerate(labels)}
+    if len(index) != len(labels):
+      raise ValueError(f'labels name a class twice: {", ".join(labels)}')
+  values = [_label(example, index, required) for example in examples]
+  options = {'max_length': max_length, 'truncate': truncate}
+  threads = min(4, os.cpu_count() or 1)
+  out = []
+  for start in range(0, len(examples), _CHUNK):
+    chunk = examples[start : start + _CHUNK]
+    texts = [tuple(example.texts) for example in chunk]
+    try:
+      encoded = tokenizer.encode_batch(texts, num_threads=threads, **options)
+    except (TypeError, ValueError):
+      # One of them is at fault: find it and say which.
+      for example, pair in zip(chunk, texts, strict=True):
+        try:
+          tokenizer.encode_batch([pair], **options)
+        except (TypeError, ValueError) as error:
+          raise ValueError(f'{example.where}: {error}') from error
+      raise
+    for ids, value in zip(encoded, values[start:], strict=False):
+      out.append({'tokens': np.array(ids, np.int32), 'label': value})
+  return out
+
+
+def _label(
+  example: Any, index: dict[str, int] | None, required: bool
+) -> int | float | None:
+  """What the model is to answer: a class's index or a number."""
+  label = example.label
+  if label is None:
+    if required:
+      raise ValueError(
+        f'{example.where}: no label; training and choosing a checkpoint need'
+        ' labelled examples (XTREME ships its test files without labels)'
+      )
+    return None
+  if index is None:
+    if isinstance(label, str):
+      raise ValueError(
+        f'{example.where}: label {label!r} is a name, but no labels are given,'
+        ' which means regression; give the classes as labels'
+      )
+    return float(label)
+  if label not in index:
+    raise ValueError(
+      f'{example.where}: unknown label {label!r}; the labels are'
+      f' {", ".join(index)}'
+    )
+  return index[label]
+
+
+def decode(
+  logits: Sequence[Float[np.ndarray, 'C']],
+  labels: Sequence[str] | None = None,
+) -> list[str] | list[float]:
+  """Predictions: the name of the highest class, or the number.
+
+  Args:
+    logits: one array per example, [C], or [1] for regression.
+    labels: names of the C classes; None for regression.
+  """
+  if not len(logits):
+    return []
+  scores = np.stack([np.asarray(x, np.float32) for x in logits])
+  expected = 1 if labels is None else len(labels)
+  if scores.ndim != 2 or scores.shape[1] != expected:
+    raise ValueError(
+      f'the head gives {scores.shape[1:]} outputs an example; '
+      + (f'there are {expected} labels' if labels else 'regression needs one')
+    )
+  if labels is None:
+    return scores[:, 0].tolist()
+  return [labels[i] for i in scores.argmax(axis=1)]
