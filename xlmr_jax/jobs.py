@@ -237,9 +237,7 @@ def pretraining(config, workdir: pathlib.Path, mesh) -> Job:
   if origin is not None and origin.head != 'mlm':
     origin = dataclasses.replace(origin, tied=True)
   tied = origin is None or origin.tied
-  objective = objectives.mlm(
-    model, **draw, chunk=config.loss_chunk, tied=tied
-  )
+  objective = objectives.mlm(model, **draw, chunk=config.loss_chunk, tied=tied)
   return Job(
     model=model,
     head='mlm',
@@ -299,9 +297,7 @@ class HeldOut:
     for language, batches in self._batches.items():
       total = np.zeros(2)
       for index, batch in enumerate(batches):
-        inputs = {
-          k: batch[k] for k in ('tokens', 'segments', 'positions')
-        }
+        inputs = {k: batch[k] for k in ('tokens', 'segments', 'positions')}
         inputs = sharding.place_all(inputs, self._mesh)
         sums = self._loss(params, inputs, index)
         total += np.asarray(jax.device_get(sums['loss']), np.float64)

@@ -125,8 +125,7 @@ class Loaded:
         ids = ids.astype(np.int32)
         if ids.min() < 0 or ids.max() >= self.config.vocab_size:
           raise ValueError(
-            f'example {index} has an id outside 0..'
-            f'{self.config.vocab_size - 1}'
+            f'example {index} has an id outside 0..{self.config.vocab_size - 1}'
           )
       if len(ids) > self.max_length:
         raise ValueError(
@@ -287,9 +286,7 @@ def _unpack(features, batch, output):
         yield int(feature), output[row], span, slot
 
 
-def load(
-  path, *, mesh=None, timer: dict | None = None, **run
-) -> Loaded:
+def load(path, *, mesh=None, timer: dict | None = None, **run) -> Loaded:
   """Loads a checkpoint directory, a workdir, or a Hugging Face model.
 
   Args:

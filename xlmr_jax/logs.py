@@ -80,8 +80,13 @@ class Progress:
 
   def __init__(self, total: int, start: int, name: str, show: bool = True):
     self._bar = tqdm.tqdm(
-      total=total, initial=start, desc=name, unit='step', disable=not show,
-      mininterval=0.5, dynamic_ncols=True,
+      total=total,
+      initial=start,
+      desc=name,
+      unit='step',
+      disable=not show,
+      mininterval=0.5,
+      dynamic_ncols=True,
     )
     self._since = time.perf_counter()
     self._tokens = 0

@@ -194,7 +194,8 @@ class Embed(nn.Module):
     # Whole along D before the look-up: one gather of [V/tensor, D] over
     # fsdp, and none of the table over tensor.
     table = shard(table, 'vocab', 'width')
-    x = jnp.take(table, tokens, axis=0)
+    places = shard(places, 'positions', 'width')
+    x = shard(jnp.take(table, tokens, axis=0), 'batch', 'length', 'width')
     x += types[0] + jnp.take(places, positions + config.pad_id + 1, axis=0)
     x = shard(x, 'batch', 'length', 'width')
     x = layer_norm(config, 'norm')(x)

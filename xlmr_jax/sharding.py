@@ -189,9 +189,7 @@ def like(tree, layout, mesh: Mesh):
   }
 
   def one(path, leaf):
-    keys = tuple(
-      p.key for p in path if isinstance(p, jax.tree_util.DictKey)
-    )
+    keys = tuple(p.key for p in path if isinstance(p, jax.tree_util.DictKey))
     for first in range(len(keys)):
       if keys[first:] in known:
         return known[keys[first:]]

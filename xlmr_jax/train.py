@@ -26,7 +26,9 @@ import numpy as np
 from xlmr_jax import checkpoint, doors, heads, jobs, logs, optim, sharding
 
 CONFIG = config_flags.DEFINE_config_file(
-  'config', None, 'Recipe, e.g. configs/finetune.py:task=xnli,model=base',
+  'config',
+  None,
+  'Recipe, e.g. configs/finetune.py:task=xnli,model=base',
   lock_config=True,
 )
 WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of this run.')
@@ -223,7 +225,9 @@ def train(config, workdir) -> dict[str, float]:
           break
         real = int((batch['segments'] > 0).sum())
         seen += (
-          real, batch['segments'].size, int((batch['example'] >= 0).sum())
+          real,
+          batch['segments'].size,
+          int((batch['example'] >= 0).sum()),
         )
         with jax.set_mesh(mesh):
           inputs = {k: v for k, v in batch.items() if k != 'example'}
@@ -343,7 +347,8 @@ def diagnose(objective, params, loader, config, mesh, step) -> str:
     placed = sharding.place_batch(batch, mesh)
     rows = batch['tokens'].shape[0]
     bad = [
-      row for row in range(rows)
+      row
+      for row in range(rows)
       if not np.isfinite(float(loss_of(params, placed, row)))
     ]
   where = (

@@ -1,0 +1,163 @@
+"""Run by test_mesh.py in a process of its own, with eight fake devices.
+
+Prints one JSON object: for each mesh (and for accumulation) the largest
+differences from one device, and facts of the compiled program.
+"""
+
+import dataclasses
+import json
+import re
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+
+from xlmr_jax import heads, model, objectives, optim, sharding, train
+
+CONFIG = dataclasses.replace(
+  model.VARIANTS['tiny'],
+  vocab_size=2900,
+  vocab_multiple=1024,
+  num_layers=2,
+  model_dim=64,
+  num_heads=4,
+  ff_dim=128,
+  max_positions=66,
+  dropout=0.0,
+  attention_dropout=0.0,
+)
+ROWS, LENGTH, STEPS = 16, 64, 5
+OBJECTIVE = objectives.mlm(
+  CONFIG, mask_id=2899, special_ids=(0, 1, 2, 3, 2899), pieces=(4, 2899)
+)
+
+
+def batch(step):
+  rng = np.random.default_rng(step)
+  tokens = rng.integers(4, 2899, (ROWS, LENGTH)).astype(np.int32)
+  segments = np.ones_like(tokens)
+  segments[:, 30:] = 2
+  segments[:, 60:] = 0
+  tokens[:, [0, 30]], tokens[:, [29, 59]] = 0, 2
+  tokens[:, 60:] = 1
+  # Rows differ in length, so that means of means would be wrong.
+  for row in range(0, ROWS, 3):
+    tokens[row, 30:], segments[row, 30:] = 1, 0
+  positions = np.tile(np.arange(LENGTH), (ROWS, 1))
+  positions[:, 30:] -= 30
+  positions[segments == 0] = 0
+  return dict(
+    tokens=tokens, segments=segments, positions=positions.astype(np.int32)
+  )
+
+
+def run(shape, accumulate=1, dropout=0.0):
+  """(gradients of step 0, parameters after STEPS, compiled text)."""
+  config = dataclasses.replace(CONFIG, dropout=dropout)
+  objective = (
+    OBJECTIVE
+    if not dropout
+    else objectives.mlm(
+      config, mask_id=2899, special_ids=(0, 1, 2, 3, 2899), pieces=(4, 2899)
+    )
+  )
+  devices = int(np.prod(shape))
+  mesh = jax.sharding.Mesh(
+    np.array(jax.devices()[:devices]).reshape(shape),
+    sharding.MESH,
+    axis_types=(jax.sharding.AxisType.Auto,) * 3,
+  )
+  dims = heads.plan(config, 'mlm')
+  make = lambda key: heads.init(config, key, 'mlm')
+  shapes = jax.eval_shape(make, jax.random.key(0))
+  layout = sharding.shardings(shapes, dims, mesh)
+  optimizer = optim.adamw(
+    1e-3,
+    mask=optim.decays(shapes, dims),
+    factors=optim.scales(shapes, config.num_layers, 0.9),
+  )
+  fresh = lambda params: {
+    'opt': optimizer.init(params),
+    'step': jax.numpy.zeros((), 'int32'),
+    'ok': jax.numpy.ones((), bool),
+  }
+  state_layout = sharding.like(jax.eval_shape(fresh, shapes), layout, mesh)
+  settings = SimpleNamespace(
+    accumulate=accumulate, seed=3, optim=SimpleNamespace(clip=1.0)
+  )
+  update = train.make_update(
+    objective, optimizer, settings, (layout, state_layout), mesh
+  )
+  with jax.set_mesh(mesh):
+    params = jax.jit(make, out_shardings=layout)(jax.random.key(1))
+    state = jax.jit(fresh, out_shardings=state_layout)(params)
+
+    def loss(params, batch):
+      batch = objective.prepare(batch, jax.random.key(5))
+      sums = objective.loss(params, batch, None)
+      return sums['loss'][0] / sums['loss'][1]
+
+    first = sharding.place_batch(batch(0), mesh)
+    grads = jax.device_get(jax.jit(jax.grad(loss))(params, first))
+    lowered = update.lower(params, state, first)
+    text = lowered.as_text(), lowered.compile().as_text()
+    for step in range(STEPS):
+      params, state, _ = update(
+        params, state, sharding.place_batch(batch(step), mesh)
+      )
+  return grads, jax.device_get(params), text
+
+
+def difference(a, b):
+  """Largest difference, and the largest relative to its leaf's own scale.
+
+  A key's bias shifts all scores of a query alike: its gradient is zero but
+  for rounding, and it is held against the largest gradient of all.
+  """
+  a, b = (
+    {
+      jax.tree_util.keystr(k): v
+      for k, v in jax.tree_util.tree_leaves_with_path(t)
+    }
+    for t in (a, b)
+  )
+  off = {name: np.abs(a[name] - b[name]).max() for name in a}
+  size = {name: np.abs(a[name]).max() for name in a}
+  top = max(size.values())
+  for name in size:
+    if "['key']['bias']" in name:
+      size[name] = top
+  relative = {name: float(off[name] / size[name]) for name in a}
+  worst = max(relative, key=relative.get)
+  return float(max(off.values())), (relative[worst], worst)
+
+
+def gathered(text):
+  """Shapes that all-gathers produce."""
+  found = re.findall(r'= \(?(\w+\[[\d,]*\])[^=\n]* all-gather', text)
+  return sorted(set(found))
+
+
+def main():
+  one = run((1, 1, 1))
+  two = run((1, 1, 1), dropout=0.1)
+  start = heads.init(CONFIG, jax.random.key(1), 'mlm')
+  out = {'moved': difference(jax.device_get(start), one[1])[0]}
+  for shape in ((8, 1, 1), (2, 2, 2), (1, 2, 4)):
+    got = run(shape)
+    out[str(shape)] = {
+      'gradients': difference(one[0], got[0]),
+      'parameters': difference(one[1], got[1]),
+      'constraints': got[2][0].count('sdy.sharding_constraint'),
+      'all_gathers': gathered(got[2][1]),
+    }
+  got = run((2, 2, 2), dropout=0.1)
+  out['dropout'] = {'parameters': difference(two[1], got[1])}
+  for shape in ((1, 1, 1), (2, 1, 2)):
+    got = run(shape, accumulate=4)
+    out[f'accumulate {shape}'] = {'parameters': difference(one[1], got[1])}
+  print(json.dumps(out))
+
+
+if __name__ == '__main__':
+  main()
