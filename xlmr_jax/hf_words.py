@@ -1,0 +1,300 @@
+"""Hugging Face's words: their config.json and key names ↔ ours.
+
+The key table is derived from PLAN: a module's path here ↔ its path there
+(NAMES), and a leaf's name (LEAVES). Their Linear weights are [out, in], our
+kernels [in, out]; their layers are separate tensors, ours are stacked.
+"""
+
+from collections.abc import Mapping
+import dataclasses
+import re
+from typing import Any
+
+from xlmr_jax import heads
+from xlmr_jax.model import ACTIVATIONS, Config
+
+# model_type → prefix of its class names. These three share one body.
+MODEL_TYPES = {
+  'xlm-roberta': 'XLMRoberta',
+  'roberta': 'Roberta',
+  'camembert': 'Camembert',
+}
+
+# Our head → suffix of the class name.
+HEADS = {
+  None: 'Model',
+  'mlm': 'ForMaskedLM',
+  'classify': 'ForSequenceClassification',
+}
+
+# Our module (or leaf, where theirs has another shape) → theirs.
+NAMES = {
+  'encoder/embed/tokens': 'embeddings.word_embeddings.weight',
+  'encoder/embed/types': 'embeddings.token_type_embeddings.weight',
+  'encoder/embed/positions': 'embeddings.position_embeddings.weight',
+  'encoder/embed/norm': 'embeddings.LayerNorm',
+  'encoder/layers/attention/query': 'encoder.layer.{}.attention.self.query',
+  'encoder/layers/attention/key': 'encoder.layer.{}.attention.self.key',
+  'encoder/layers/attention/value': 'encoder.layer.{}.attention.self.value',
+  'encoder/layers/attention/out': 'encoder.layer.{}.attention.output.dense',
+  'encoder/layers/attention_norm': (
+    'encoder.layer.{}.attention.output.LayerNorm'
+  ),
+  'encoder/layers/ff/up': 'encoder.layer.{}.intermediate.dense',
+  'encoder/layers/ff/down': 'encoder.layer.{}.output.dense',
+  'encoder/layers/ff_norm': 'encoder.layer.{}.output.LayerNorm',
+  'pooler/dense': 'pooler.dense',
+}
+HEAD_NAMES = {
+  None: {},
+  'mlm': {
+    'head/dense': 'lm_head.dense',
+    'head/norm': 'lm_head.layer_norm',
+    'head/bias': 'lm_head.bias',
+    'head/table': 'lm_head.decoder.weight',
+  },
+  'classify': {
+    'head/dense': 'classifier.dense',
+    'head/out': 'classifier.out_proj',
+  },
+}
+LEAVES = {'kernel': 'weight', 'scale': 'weight', 'bias': 'bias'}
+
+# A tied decoder is the token table, and its bias is BIAS: files hold one of
+# the two names or both.
+DECODER, DECODER_BIAS = HEAD_NAMES['mlm']['head/table'], 'lm_head.decoder.bias'
+BIAS = HEAD_NAMES['mlm']['head/bias']
+
+# Their name of the base model inside a model with a head; today the first.
+PREFIXES = ('roberta.', 'xlm-roberta.', 'xlm_roberta.', 'camembert.')
+# How the base model's keys go on.
+BODY = ('embeddings.', 'encoder.', 'pooler.')
+
+# Config field → (their key, their default; None: the key must be there). The
+# defaults are those of their configuration classes, not those of the models.
+FACTS = {
+  'vocab_size': ('vocab_size', None),
+  'num_layers': ('num_hidden_layers', None),
+  'model_dim': ('hidden_size', None),
+  'num_heads': ('num_attention_heads', None),
+  'ff_dim': ('intermediate_size', None),
+  'max_positions': ('max_position_embeddings', None),
+  'type_vocab_size': ('type_vocab_size', 2),
+  'pad_id': ('pad_token_id', 1),
+  'norm_eps': ('layer_norm_eps', 1e-12),
+  'activation': ('hidden_act', 'gelu'),
+  'dropout': ('hidden_dropout_prob', 0.1),
+  'attention_dropout': ('attention_probs_dropout_prob', 0.1),
+  'init_std': ('initializer_range', 0.02),
+}
+
+# Key → its harmless value, and what any other value means.
+REFUSED = {
+  'auto_map': (None, 'the model brings code of its own, so its body differs'),
+  'attention_window': (None, 'it is a Longformer: its attention is windowed'),
+  'lora_adaptations': (None, 'its body carries LoRA adapters'),
+  'rotary_emb_base': (None, 'its positions are rotary, not learned'),
+  'position_embedding_type': (
+    'absolute',
+    'only learned absolute positions are supported',
+  ),
+  'is_decoder': (False, 'it is a causal model, and XLM-R reads both ways'),
+  'add_cross_attention': (False, 'cross-attention is not supported'),
+  'quantization_config': (None, 'its weights are quantized'),
+}
+
+
+# --- config.json ↔ Config ---------------------------------------------------
+
+
+def config_from_hf(config_json: Mapping[str, Any]) -> Config:
+  """Their config.json → Config.
+
+  Raises:
+    ValueError: a size is missing, or the model has another body or head.
+  """
+  kind = config_json.get('model_type')
+  names = config_json.get('architectures') or []
+  if kind == 'xlm-roberta-xl' or any('RobertaXL' in name for name in names):
+    raise ValueError(
+      'config.json: XLM-R XL and XXL (pre-LayerNorm) are not supported yet'
+    )
+  if kind not in MODEL_TYPES:
+    raise ValueError(
+      f'config.json: model_type {kind!r} is not one of {", ".join(MODEL_TYPES)}'
+      ': its body is another one'
+    )
+  for key, (harmless, why) in REFUSED.items():
+    value = config_json.get(key, harmless)
+    if value and value != harmless:
+      raise ValueError(f'config.json: {key} = {value!r}: {why}')
+  known = [p + s for p in MODEL_TYPES.values() for s in HEADS.values()]
+  if names and names[0] not in known:
+    suffixes = ', '.join(HEADS.values())
+    raise ValueError(
+      f'config.json: architecture {names[0]!r} is not one of '
+      f'{", ".join(MODEL_TYPES.values())} followed by {suffixes}'
+    )
+  fields = {}
+  for field, (key, default) in FACTS.items():
+    value = config_json.get(key, default)
+    if value is None:
+      raise ValueError(f'config.json: {key} is missing')
+    kinds = type(getattr(Config(), field))
+    good = (int, float) if kinds is float else kinds
+    if not isinstance(value, good) or isinstance(value, bool):
+      raise ValueError(
+        f'config.json: {key} = {value!r} should be of type {kinds.__name__}'
+      )
+    fields[field] = kinds(value)
+  if fields['activation'] not in ACTIVATIONS:
+    raise ValueError(
+      f'config.json: hidden_act {fields["activation"]!r} is not one of '
+      f'{", ".join(ACTIVATIONS)}'
+    )
+  return Config(**fields)
+
+
+def config_to_hf(
+  config: Config,
+  head: str | None = None,
+  labels: tuple[str, ...] | None = None,
+  *,
+  tied: bool = True,
+  dtype: str = 'float32',
+  base: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+  """Config → their config.json, as transformers 5 writes it.
+
+  Args:
+    config: the model.
+    head: its head: decides `architectures`.
+    labels: names by id, for classify.
+    tied: the decoder is the token table.
+    dtype: of the parameters.
+    base: a config.json whose other keys (model_type, ids of <s> and </s>,
+      whatever else somebody wrote) are kept.
+  """
+  base = dict(base or {})
+  kind = base.get('model_type', 'xlm-roberta')
+  for key in ('torch_dtype', 'transformers_version', '_name_or_path'):
+    base.pop(key, None)
+  if labels is None or labels != label_names(base):
+    base.pop('problem_type', None)
+  for key in ('id2label', 'label2id', 'num_labels', '_num_labels'):
+    base.pop(key, None)
+  facts = {key: getattr(config, name) for name, (key, _) in FACTS.items()}
+  out = {
+    'add_cross_attention': False,
+    'bos_token_id': 0,
+    'classifier_dropout': None,
+    'eos_token_id': 2,
+    'is_decoder': False,
+    'use_cache': True,
+    **base,
+    **facts,
+    'architectures': [MODEL_TYPES[kind] + HEADS[head]],
+    'dtype': dtype,
+    'model_type': kind,
+    'tie_word_embeddings': tied,
+  }
+  if head == 'classify':
+    out |= label_keys(labels)
+  return dict(sorted(out.items()))
+
+
+def label_keys(labels: tuple[str, ...]) -> dict[str, dict]:
+  return {
+    'id2label': {str(i): name for i, name in enumerate(labels)},
+    'label2id': {name: i for i, name in enumerate(labels)},
+  }
+
+
+def label_names(config_json: Mapping[str, Any]) -> tuple[str, ...]:
+  """Names by id; theirs default to two classes, LABEL_0 and LABEL_1."""
+  names = config_json.get('id2label')
+  if not names:
+    count = config_json.get('num_labels', config_json.get('_num_labels', 2))
+    return tuple(f'LABEL_{i}' for i in range(count))
+  if set(names) != {str(i) for i in range(len(names))}:
+    raise ValueError(
+      f'config.json: the ids of id2label are not 0 to {len(names) - 1}: '
+      f'{", ".join(names)}'
+    )
+  return tuple(str(names[str(i)]) for i in range(len(names)))
+
+
+def placeholder(labels: tuple[str, ...] | None) -> bool:
+  """Whether labels are transformers' LABEL_0, LABEL_1...: nobody's names."""
+  return labels == tuple(f'LABEL_{i}' for i in range(len(labels or ())))
+
+
+# --- Keys ↔ paths -----------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+  """Where one of their tensors lives in our tree.
+
+  Attributes:
+    path: of the leaf.
+    layer: index into a stacked leaf, or None.
+    shape: of their tensor.
+    leaf: shape of our leaf.
+    flip: theirs is transposed.
+  """
+
+  path: str
+  layer: int | None
+  shape: tuple[int, ...]
+  leaf: tuple[int, ...]
+  flip: bool
+
+
+def table(
+  config: Config,
+  head: str | None = None,
+  classes: int = 0,
+  *,
+  tied: bool = True,
+  pooler: bool = False,
+) -> dict[str, Row]:
+  """Their key (without prefix) → Row, for every key such a model may have."""
+  sizes = {
+    'vocab': config.vocab_size,
+    'ff': config.ff_dim,
+    'layers': config.num_layers,
+    'positions': config.max_positions,
+    'types': config.type_vocab_size,
+    'classes': classes,
+    **dict.fromkeys(('model', 'width', 'heads', 'norm'), config.model_dim),
+  }
+  names = {**NAMES, **HEAD_NAMES[head]}
+  rows = {}
+  for path, dims in heads.plan(config, head).items():
+    if path.startswith('pooler/') and not pooler:
+      continue
+    if path == 'head/table' and tied:
+      continue
+    module, leaf = path.rsplit('/', 1)
+    key = names.get(path) or f'{names[module]}.{LEAVES[leaf]}'
+    flip = leaf == 'kernel'
+    stacked = dims[0] == 'layers'
+    ours = tuple(sizes[d] for d in dims)
+    shape = ours[1:] if stacked else ours
+    shape = shape[::-1] if flip else shape
+    for layer in range(config.num_layers) if stacked else (None,):
+      rows[key.format(layer)] = Row(path, layer, shape, ours, flip)
+  if head == 'mlm':
+    if tied:
+      rows[DECODER] = rows[NAMES['encoder/embed/tokens']]
+    rows[DECODER_BIAS] = rows[BIAS]
+  return rows
+
+
+def canonical(key: str) -> str:
+  """A key as today's files spell it: no prefix, no TensorFlow-era names."""
+  for prefix in PREFIXES:
+    key = key.removeprefix(prefix)
+  key = re.sub(r'(LayerNorm|layer_norm)\.gamma$', r'\1.weight', key)
+  return re.sub(r'(LayerNorm|layer_norm)\.beta$', r'\1.bias', key)
