@@ -23,3 +23,66 @@ def data_dir() -> pathlib.Path:
   if folder is None:
     pytest.skip('no benchmark files: set XLMR_JAX_DATA to their folder')
   return folder
+
+
+@pytest.fixture(scope='session')
+def tiny_tokenizer(tmp_path_factory) -> pathlib.Path:
+  """A folder with a tokenizer of about a hundred pieces."""
+  from xlmr_jax.data import tokenizer
+
+  text = [
+    'A man is asleep in the house.',
+    'No man sees the red cat.',
+    'Ein Mann schläft im Haus.',
+    'Niemand sieht die rote Katze.',
+    'Мужчина спит в доме.',
+    'Никто не видит кошку.',
+  ]
+  folder = tmp_path_factory.mktemp('tokenizer')
+  model = tokenizer.train(text * 20, 120, hard_vocab_limit=False)
+  tokenizer.Tokenizer(model).save(folder)
+  return folder
+
+
+@pytest.fixture(scope='session')
+def make_model():
+  """(tokenizer folder, head, labels, **sizes) → a tiny random Loaded.
+
+  Every parameter is random, biases and LayerNorms too, and large enough that
+  answers differ from example to example.
+  """
+  import dataclasses
+
+  import jax
+
+  from xlmr_jax import heads, loaded
+  from xlmr_jax.data.tokenizer import Tokenizer
+  from xlmr_jax.model import VARIANTS
+
+  def make(folder, head='classify', labels=None, seed=0, **sizes):
+    tokenizer = Tokenizer(folder)
+    small = dict(num_layers=2, model_dim=32, num_heads=4, ff_dim=64)
+    config = dataclasses.replace(
+      VARIANTS['tiny'],
+      vocab_size=tokenizer.vocab_size,
+      **{**small, **sizes},
+    )
+    key = jax.random.key(seed)
+    classes = len(labels or ()) or 1
+    shapes = jax.eval_shape(lambda: heads.init(config, key, head, classes))
+    leaves, tree = jax.tree.flatten_with_path(shapes)
+    values = [
+      (path[-1].key == 'scale')
+      + 0.3 * jax.random.normal(jax.random.fold_in(key, i), leaf.shape)
+      for i, (path, leaf) in enumerate(leaves)
+    ]
+    return loaded.Loaded(
+      config=config,
+      params=jax.tree.unflatten(tree, values),
+      tokenizer=tokenizer,
+      head=head,
+      labels=labels,
+      tokenizer_dir=folder,
+    )
+
+  return make

@@ -32,7 +32,7 @@ def test_accuracy_strips_and_counts_lines():
 
 def test_mse_and_correlations():
   gold = [1.0, 2.0, 3.0, 4.0]
-  assert metrics.mse([1, 2, 3, 6], gold) == 1.0
+  assert metrics.mean_squared_error([1, 2, 3, 6], gold) == 1.0
   assert metrics.pearson([10, 20, 30, 40], gold) == pytest.approx(100)
   assert metrics.pearson([4, 3, 2, 1], gold) == pytest.approx(-100)
   # Ranks 1, 2.5, 2.5, 4 against 1, 2, 3, 4: 4.5 / sqrt(4.5 · 5).
@@ -52,7 +52,7 @@ def test_constant_predictions_do_not_correlate():
 
 def test_not_a_number_is_an_error():
   with pytest.raises(ValueError, match='prediction 1 is nan'):
-    metrics.mse([1.0, float('nan')], [1.0, 2.0])
+    metrics.mean_squared_error([1.0, float('nan')], [1.0, 2.0])
 
 
 def test_baselines():

@@ -13,17 +13,20 @@ import numpy as np
 def accuracy(predictions: Sequence[str], gold: Sequence[str]) -> float:
   """Share of equal lines, as XTREME's evaluate.py counts them.
 
-  Both sides are stripped of white space before they are compared.
+  Both sides are compared as text without white space around it.
 
   Raises:
     ValueError: not as many predictions as labels, or none.
   """
   _check(predictions, gold)
   pairs = zip(predictions, gold, strict=True)
-  return 100 * sum(p.strip() == g.strip() for p, g in pairs) / len(gold)
+  same = sum(str(p).strip() == str(g).strip() for p, g in pairs)
+  return 100 * same / len(gold)
 
 
-def mse(predictions: Sequence[float], gold: Sequence[float]) -> float:
+def mean_squared_error(
+  predictions: Sequence[float], gold: Sequence[float]
+) -> float:
   """Mean squared error."""
   x, y = _numbers(predictions, gold)
   return float(np.mean((x - y) ** 2))
@@ -54,7 +57,7 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 
 SCORES: Mapping[str, Callable[[Sequence, Sequence], float]] = {
   'accuracy': accuracy,
-  'mse': mse,
+  'mse': mean_squared_error,
   'pearson': pearson,
   'spearman': spearman,
 }
@@ -76,7 +79,7 @@ def majority(metric: str, gold: Sequence) -> float | None:
   if not len(gold):
     return None
   if metric == 'accuracy':
-    counts = collections.Counter(label.strip() for label in gold)
+    counts = collections.Counter(str(label).strip() for label in gold)
     return 100 * max(counts.values()) / len(gold)
   return float(np.var(np.asarray(gold, float))) if metric == 'mse' else 0.0
 
