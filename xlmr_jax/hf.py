@@ -468,7 +468,7 @@ def _fresh_files(
   leaves: Mapping[str, np.ndarray],
   shard_bytes: int,
 ) -> tuple[_Files, dict | None]:
-  """The files of transformers 5: nothing twice, a pooler on bare bodies only."""
+  """The files of transformers 5: nothing twice, poolers on bare bodies."""
   prefix = '' if weights.head is None else PREFIXES[0]
   arrays = {}
   for name, row in rows.items():
