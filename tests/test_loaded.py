@@ -1,0 +1,269 @@
+"""What `load` returns: encode, logits, save; and what they refuse."""
+
+import contextlib
+import dataclasses
+import pathlib
+import resource
+
+import jax
+import numpy as np
+import pytest
+
+import xlmr_jax
+from xlmr_jax import checkpoint, loaded
+
+TEXTS = [
+  'A man is asleep in the house.',
+  '',
+  ('No man sees', 'the red cat'),
+  'Ein Mann',
+  ('', 'кошку'),
+  'Мужчина спит в доме. ' * 4,
+  'cat',
+]
+
+
+@pytest.fixture(scope='module')
+def model(make_model, tiny_tokenizer):
+  return make_model(tiny_tokenizer, labels=('no', 'yes', 'maybe'))
+
+
+def arguments(example):
+  return example if isinstance(example, tuple) else (example,)
+
+
+def flat(params):
+  return {
+    jax.tree_util.keystr(path): np.asarray(leaf)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+  }
+
+
+def assert_bit_equal(one, two):
+  one, two = flat(one), flat(two)
+  assert one.keys() == two.keys()
+  for name, leaf in one.items():
+    assert leaf.dtype == two[name].dtype, name
+    assert leaf.tobytes() == two[name].tobytes(), name
+
+
+def test_encode_keeps_the_order_and_the_lengths(model):
+  out = model.encode(TEXTS)
+  for example, hidden in zip(TEXTS, out, strict=True):
+    length = len(model.tokenizer.encode(*arguments(example)))
+    assert hidden.shape == (length, model.config.model_dim)
+    assert hidden.dtype == np.float32
+
+
+def test_packed_is_alone(model):
+  hidden, scores = model.encode(TEXTS), model.logits(TEXTS)
+  for i, example in enumerate(TEXTS):
+    alone = model.encode([example])[0]
+    np.testing.assert_allclose(hidden[i], alone, atol=1e-5)
+    np.testing.assert_allclose(scores[i], model.logits([example])[0], atol=1e-5)
+  assert np.abs(scores[0] - scores[2]).max() > 1e-2
+
+
+def test_packed_is_the_bare_module(model):
+  """The same as the encoder on one unpacked row."""
+  ids = np.array([model.tokenizer.encode('A man is asleep')], np.int32)
+  places = np.arange(ids.shape[1], dtype=np.int32)[None]
+  hidden = model.module.apply(
+    {'params': model.params['encoder']}, ids, np.ones_like(ids), places
+  )
+  np.testing.assert_allclose(
+    model.encode(TEXTS + ['A man is asleep'])[-1], hidden[0], atol=1e-5
+  )
+
+
+def test_many_batches_come_back_in_order(model, monkeypatch):
+  many = TEXTS * 9
+  whole = model.logits(many)
+  monkeypatch.setattr(loaded, 'POSITIONS', 128)
+  monkeypatch.setattr(loaded, 'ROW', 64)
+  seen = []
+  cut = model.logits(many, lambda *counts: seen.append(counts))
+  assert len(seen) > 3
+  examples, tokens, computed = (sum(x) for x in zip(*seen, strict=True))
+  assert examples == len(many)
+  assert tokens == sum(
+    len(model.tokenizer.encode(*arguments(example))) for example in many
+  )
+  assert tokens <= computed == len(seen) * seen[0][2]
+  np.testing.assert_allclose(np.array(cut), np.array(whole), atol=1e-5)
+
+
+def test_ids_are_taken_as_they_are(model):
+  text = 'No man sees the red cat.'
+  ids = model.tokenizer.encode(text)
+  for given in (ids, tuple(ids), np.array(ids), np.array(ids, np.uint16)):
+    np.testing.assert_array_equal(
+      model.logits([given])[0], model.logits([text])[0]
+    )
+  # Specials are not added: an example may start and end anywhere.
+  assert model.encode([ids[1:-1]])[0].shape[0] == len(ids) - 2
+  assert model.encode([[7]])[0].shape == (1, model.config.model_dim)
+
+
+def test_empty_text_and_no_examples(model):
+  assert model.encode([''])[0].shape == (2, model.config.model_dim)
+  assert np.isfinite(model.logits([''])[0]).all()
+  assert model.encode([]) == model.logits([]) == []
+
+
+def test_mlm_logits_and_fill_mask(make_model, tiny_tokenizer):
+  model = make_model(tiny_tokenizer, head='mlm')
+  ids = model.tokenizer.encode('the red <mask>')
+  scores = model.logits(['cat', ids])[1]
+  assert scores.shape == (len(ids), model.config.vocab_size)
+  best = model.fill_mask('the red <mask>', top=3)
+  place = ids.index(model.tokenizer.mask_id)
+  first = model.tokenizer.id_to_piece(int(scores[place].argmax()))
+  assert best[0][0] == first
+  assert 1 > best[0][1] > best[1][1] > best[2][1] > 0
+  with pytest.raises(ValueError, match='no <mask>'):
+    model.fill_mask('the red cat')
+
+
+@pytest.mark.parametrize(
+  'example, message',
+  [
+    ([0] * 129, r'example 1 has 129 tokens, the model holds 128'),
+    ('cat ' * 200, r'example 1 has \d+ tokens, the model holds 128'),
+    ([0, 100_000, 2], r'example 1 has an id outside 0\.\.\d+'),
+    ([0, -1, 2], r'example 1 has an id outside'),
+    ([], 'example 1 is neither a text'),
+    ([0.5, 2.0], 'example 1 is neither a text'),
+    ([[0, 5, 2]], 'example 1 is neither a text'),
+    (('a', 'b', 'c'), 'example 1 is neither a text'),
+    (None, 'example 1 is neither a text'),
+    ('a \ud800 cat', 'lone surrogate'),
+  ],
+)
+def test_bad_examples_are_refused_before_anything_runs(
+  model, monkeypatch, example, message
+):
+  def never(*_):
+    raise AssertionError('it ran')
+
+  monkeypatch.setattr(loaded, '_program', never)
+  for call in (model.encode, model.logits):
+    with pytest.raises(ValueError, match=message):
+      call(['fine', example])
+
+
+def test_a_text_that_is_no_list_and_a_missing_head(make_model, tiny_tokenizer):
+  bare = make_model(tiny_tokenizer, head=None)
+  with pytest.raises(ValueError, match=r'write \[text\]'):
+    bare.encode('a cat')
+  with pytest.raises(ValueError, match='no head: use encode'):
+    bare.logits(['a cat'])
+  blind = dataclasses.replace(bare, tokenizer=None)
+  with pytest.raises(ValueError, match='no sentencepiece.bpe.model'):
+    blind.encode(['a cat'])
+
+
+@pytest.mark.parametrize('head', ['classify', 'mlm', None])
+@pytest.mark.parametrize('format', ['orbax', 'hf'])
+def test_save_and_load_are_bit_equal(
+  make_model, tiny_tokenizer, tmp_path, head, format
+):
+  labels = ('no', 'yes') if head == 'classify' else None
+  model = make_model(tiny_tokenizer, head=head, labels=labels)
+  model.save(tmp_path / 'saved', format=format)
+  again = xlmr_jax.load(tmp_path / 'saved')
+  assert_bit_equal(again.params, model.params)
+  assert again.config == model.config
+  assert (again.head, again.labels) == (head, labels)
+  assert again.tokenizer.fingerprint == model.tokenizer.fingerprint
+  np.testing.assert_array_equal(
+    again.encode(['a cat'])[0], model.encode(['a cat'])[0]
+  )
+
+
+def test_padded_vocabulary_is_saved_at_its_real_size(
+  make_model, tiny_tokenizer, tmp_path
+):
+  model = make_model(tiny_tokenizer, head='mlm')
+  model.save(tmp_path / 'a')
+  padded = xlmr_jax.load(tmp_path / 'a', vocab_multiple=1024)
+  assert padded.params['encoder']['embed']['tokens'].shape[0] == 1024
+  assert padded.logits(['cat'])[0][:, model.config.vocab_size :].max() <= -1e9
+  padded.save(tmp_path / 'b')
+  assert_bit_equal(xlmr_jax.load(tmp_path / 'b').params, model.params)
+
+
+def test_options_of_load(make_model, tiny_tokenizer, tmp_path):
+  model = make_model(tiny_tokenizer, labels=('no', 'yes'))
+  model.save(tmp_path / 'a')
+  timer = {}
+  half = xlmr_jax.load(tmp_path / 'a', dtype='bfloat16', timer=timer)
+  assert 'place' in timer
+  exact, rough = model.logits(['a cat'])[0], half.logits(['a cat'])[0]
+  assert rough.dtype == np.float32
+  np.testing.assert_allclose(rough, exact, atol=0.3)
+  assert np.abs(rough - exact).max() > 0
+  with pytest.raises(ValueError, match="no option 'dtpye'"):
+    xlmr_jax.load(tmp_path / 'a', dtpye='bfloat16')
+
+
+@contextlib.contextmanager
+def full_disk(bytes_left):
+  """No file may grow past a size: what a full disk does, for real."""
+  before = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_left, before[1]))
+  try:
+    yield
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize('format', ['orbax', 'hf'])
+def test_a_full_disk_leaves_nothing(model, tmp_path, format):
+  target = tmp_path / 'deep' / 'saved'
+  with full_disk(20_000):
+    with pytest.raises(ValueError, match='saved: .*File too large'):
+      model.save(target, format=format)
+  assert not list((tmp_path / 'deep').iterdir())
+  model.save(target, format=format)  # and the place can be used again
+  assert_bit_equal(xlmr_jax.load(target).params, model.params)
+
+
+@pytest.mark.parametrize('format', ['orbax', 'hf'])
+def test_a_save_that_is_interrupted_leaves_nothing(
+  model, tmp_path, monkeypatch, format
+):
+  write = pathlib.Path.write_text
+
+  def interrupt(*args, **kwargs):
+    write(*args, **kwargs)
+    raise KeyboardInterrupt
+
+  with monkeypatch.context() as patch:
+    patch.setattr(pathlib.Path, 'write_text', interrupt)
+    with pytest.raises(KeyboardInterrupt):
+      model.save(tmp_path / 'deep' / 'saved', format=format)
+  assert not list((tmp_path / 'deep').iterdir())
+
+
+def test_a_save_never_overwrites(model, tmp_path):
+  (tmp_path / 'a').mkdir()
+  (tmp_path / 'a' / 'note.txt').write_text('mine')
+  for format in ('orbax', 'hf'):
+    with pytest.raises(ValueError, match='not empty'):
+      model.save(tmp_path / 'a', format=format)
+  assert (tmp_path / 'a' / 'note.txt').read_text() == 'mine'
+  with pytest.raises(ValueError, match="'onnx' is not 'hf' or 'orbax'"):
+    model.save(tmp_path / 'b', format='onnx')
+
+
+def test_what_is_no_checkpoint_is_said_so(make_model, tiny_tokenizer, tmp_path):
+  (tmp_path / 'empty').mkdir()
+  with pytest.raises(ValueError, match='config.json'):
+    xlmr_jax.load(tmp_path / 'empty')
+  make_model(tiny_tokenizer, head=None).save(tmp_path / 'a')
+  text = (tmp_path / 'a' / checkpoint.MODEL).read_text()
+  bad = text.replace('"ff_dim": 64', '"ff_dim": 128')
+  (tmp_path / 'a' / checkpoint.MODEL).write_text(bad)
+  with pytest.raises(ValueError, match='ff.* has shape .*its config says'):
+    xlmr_jax.load(tmp_path / 'a')
