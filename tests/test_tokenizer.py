@@ -258,25 +258,27 @@ def test_the_bound_in_the_error_can_be_had():
   assert Tokenizer(tokenizer_lib.train(corpus(), bound)).vocab_size == bound
 
 
-def test_seeds_from_frequency_keep_a_small_lexicon_whole():
-  # Few distinct words: SentencePiece's own seeds are counted over these.
+def test_seeds_from_frequency_keep_the_words_of_templates_whole():
   draw = random.Random(1)
-  words = 'farmer teacher doctor apples horses buys sells sees'.split()
-  words += ['крестьянин', 'учитель', 'яблоки', 'лошади']
-  text = [
-    ' '.join(draw.choices(words, weights=range(1, 13), k=5))
-    for _ in range(3000)
+  slots = [
+    'farmer teacher doctor soldier'.split(),
+    'buys sells paints carries'.split(),
+    'яблоки лошадь письма окна'.split(),
   ]
-  whole = Tokenizer(
-    tokenizer_lib.train(
-      text, 400, seed_from_frequency=True, hard_vocab_limit=False
+  text = [
+    'the {} {} the {}.'.format(*map(draw.choice, slots)) for _ in range(2000)
+  ]
+  pieces = {}
+  for frequency in (False, True):
+    trained = Tokenizer(
+      tokenizer_lib.train(
+        text, 150, seed_from_frequency=frequency, hard_vocab_limit=False
+      )
     )
-  )
-  assert [whole.piece_to_id('▁' + w) != whole.unk_id for w in words] == [
-    True
-  ] * len(words)
-  for word in words:
-    assert len(whole.encode(word)) == 3
+    words = [word for slot in slots for word in slot]
+    pieces[frequency] = [len(trained.encode(word)) - 2 for word in words]
+  assert min(pieces[False]) > 3  # no word ever ends a sentence: shredded
+  assert pieces[True] == [1] * 12
 
 
 def test_command_draws_languages_by_alpha(tmp_path):

@@ -98,7 +98,7 @@ def _nli_label(name: str) -> str:
 
 
 def _xtreme_pairs(path: str, split: str) -> list[Example]:
-  rows = list(_rows(path, '\t', quoted=True))
+  rows = list(read_rows(path, '\t', quoted=True))
   if not rows:
     raise ValueError(f'{path}: the file is empty')
   # Only XTREME's test files come without labels.
@@ -130,7 +130,7 @@ def _xtreme_pairs(path: str, split: str) -> list[Example]:
 
 def _official(path: str, language: str) -> list[Example]:
   """`xnli.{dev,test}.tsv`: nineteen columns under a header."""
-  rows = list(_rows(path, '\t', quoted=False))
+  rows = list(read_rows(path, '\t', quoted=False))
   _check_columns(rows, 19)
   out = [
     Example((row[6].strip(), row[7].strip()), _nli_label(row[1]), where)
@@ -145,7 +145,7 @@ def _official(path: str, language: str) -> list[Example]:
 
 def _official_train(path: str) -> list[Example]:
   """`multinli.train.*.tsv`: premise, hypo, label under a header."""
-  rows = list(_rows(path, '\t', quoted=False))
+  rows = list(read_rows(path, '\t', quoted=False))
   _check_columns(rows, 3)
   return [
     Example((row[0].strip(), row[1].strip()), _nli_label(row[2]), where)
@@ -198,7 +198,7 @@ def tsv(
     header = named
   elif named and not header:
     raise ValueError(f'columns {columns} are given by name: header=False?')
-  rows = list(_rows(path, delimiter, quoted))
+  rows = list(read_rows(path, delimiter, quoted))
   if not rows:
     raise ValueError(f'{path}: the file is empty')
   width = len(rows[0][1])
@@ -293,7 +293,7 @@ def _number(label: str | float, where: str) -> float:
   return value
 
 
-def _rows(
+def read_rows(
   path: str, delimiter: str, quoted: bool
 ) -> Iterator[tuple[str, list[str]]]:
   """Yields ('file:line', fields) of a table; a record may span lines.
