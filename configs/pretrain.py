@@ -30,10 +30,12 @@ def get_config(arg: str = ''):
   c.cache_dir = ''  # tokenised text; empty: WORKDIR/cache
   c.alpha = 0.3
   c.mask_rate = 0.15
-  c.heldout_tokens = 20_000  # per language, never trained on
+  c.held_out = 0.01  # share of each language's text never trained on
+  c.held_out_examples = 64  # of each language, at most, in an evaluation
 
   c.batch_tokens = 8192 * 512
   c.row_length = 512
+  c.example_length = 0  # tokens of an example at most; 0: a whole row
   c.loss_chunk = 0
   c.steps = 100_000
   c.eval_every = 5_000

@@ -64,7 +64,9 @@ def test_dropout_keeps_the_mean_and_needs_xla():
   run = lambda key: attention.attention(
     q, k, jnp.ones_like(v), SEGMENTS, backend='xla', dropout=0.5, key=key
   )
-  mean = jnp.mean(jnp.stack([run(k) for k in jax.random.split(jax.random.key(3), 40)]))
+  mean = jnp.mean(
+    jnp.stack([run(k) for k in jax.random.split(jax.random.key(3), 40)])
+  )
   assert abs(float(mean) - 1) < 0.02
   with pytest.raises(ValueError, match='no dropout'):
     attention.choose('cudnn', jnp.bfloat16, 128, 0.1)

@@ -234,7 +234,14 @@ class Manager:
     if self._empty:
       return
     self._manager = ocp.CheckpointManager(
-      folder, options=options, item_names=('params', 'state', 'meta')
+      folder,
+      options=options,
+      # Named here, or the metadata of a step another process wrote is None.
+      item_handlers={
+        'params': ocp.StandardCheckpointHandler(),
+        'state': ocp.StandardCheckpointHandler(),
+        'meta': ocp.JsonCheckpointHandler(),
+      },
     )
 
   def __enter__(self):

@@ -9,7 +9,7 @@ What the person at the keyboard can mend is one line on stderr and exit code
 
 import sys
 
-from absl import app, flags
+from absl import app, flags, logging
 
 _TRACEBACK = flags.DEFINE_bool(
   'traceback', False, 'Show the stack of an error, not only what it says.'
@@ -26,6 +26,9 @@ def run(main) -> None:
   """
 
   def guarded(argv):
+    # orbax reports every file at INFO; --verbosity=0 shows it.
+    if not flags.FLAGS['verbosity'].present:
+      logging.set_verbosity(logging.WARNING)
     try:
       return main(argv)
     except (ValueError, FloatingPointError, OSError) as error:

@@ -208,15 +208,17 @@ def _check_length(name: str, length: int, model: Config) -> None:
 def pretraining(config, workdir: pathlib.Path, mesh) -> Job:
   origin, model, tokenizer, folder = _begin(config)
   _check_length('row_length', config.row_length, model)
+  if not config.corpus:
+    raise ValueError('config.corpus is empty: set it to a folder of text')
   text = corpora.Corpus(
     config.corpus,
     tokenizer,
-    parallel_dir=config.parallel or None,
-    parallel_share=config.parallel_share,
     cache_dir=config.cache_dir or workdir / 'cache',
-    row_length=config.row_length,
+    max_length=config.example_length or config.row_length,
     alpha=config.alpha,
-    heldout_tokens=config.heldout_tokens,
+    parallel_dir=config.parallel or None,
+    parallel_weight=config.parallel_share,
+    held_out=config.held_out,
     seed=config.seed,
   )
   loader = loaders.Loader(
@@ -226,6 +228,7 @@ def pretraining(config, workdir: pathlib.Path, mesh) -> Job:
     seed=config.seed,
     steps=config.steps or None,
     epochs=None if config.steps else config.epochs,
+    row_multiple=config.accumulate * sharding.row_parts(mesh),
     hosts=(jax.process_index(), jax.process_count()),
   )
   draw = dict(
@@ -245,7 +248,7 @@ def pretraining(config, workdir: pathlib.Path, mesh) -> Job:
     labels=None,
     loader=loader,
     objective=objective,
-    evaluators=[HeldOut(text, objective, config.row_length, mesh)],
+    evaluators=[HeldOut(text, objective, config, mesh)],
     score='heldout_loss',
     higher_is_better=False,
     tokenizer_dir=folder,
@@ -264,23 +267,26 @@ class HeldOut:
 
   ROWS = 16
 
-  def __init__(self, text, objective, row_length: int, mesh):
+  def __init__(self, text, objective, config, mesh):
     parts = sharding.row_parts(mesh)
     rows = -(-self.ROWS // parts) * parts
     self._mesh = mesh
     self._objective = objective
-    self._batches = {}
     self._unigram = text.unigram_entropy()
-    for language, features in text.heldout().items():
-      lengths = [len(f['tokens']) for f in features]
-      plan = pack.plan(lengths, row_length, shuffle=False)
-      slots = pack.max_examples([3] * row_length, row_length)
+    view = text.held_out(config.held_out_examples)
+    names = np.array(view.names)
+    self._batches = {}
+    for language in text.languages:
+      index = np.flatnonzero(names == language)
+      if not index.size:
+        continue
+      plan = pack.plan(view.lengths[index], config.row_length, shuffle=False)
       self._batches[language] = [
         pack.fill(
-          features,
-          [plan.row(r) for r in range(first, first + rows)],
-          row_length=row_length,
-          max_examples=slots,
+          view,
+          [index[plan.row(r)] for r in range(first, first + rows)],
+          row_length=config.row_length,
+          max_examples=text.max_examples(config.row_length),
         )
         for first in range(0, len(plan), rows)
       ]
@@ -365,6 +371,7 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
     seed=config.seed,
     steps=config.steps or None,
     epochs=None if config.steps else config.epochs,
+    row_multiple=config.accumulate * sharding.row_parts(mesh),
     hosts=(jax.process_index(), jax.process_count()),
     label='float' if regression else 'int',
   )

@@ -12,6 +12,7 @@ checkpoint → loop. What a recipe trains on and how it is judged is a Job
 killed goes on where it stood when the same command is given again.
 """
 
+import contextlib
 import json
 import pathlib
 import signal
@@ -57,20 +58,12 @@ def train(config, workdir) -> dict[str, float]:
   # ── Input ───────────────────────────────────────────────────────────────
   job = jobs.build(config, workdir, mesh)
   loader, objective = job.loader, job.objective
-  sharding.check_rows(loader.rows, mesh)
-  if loader.rows % (config.accumulate * sharding.row_parts(mesh)):
-    raise ValueError(
-      f'accumulate={config.accumulate} does not divide the '
-      f'{loader.rows} rows of a batch on this mesh'
-    )
   total = loader.total_steps
 
   # ── Model: shapes first, then shardings, then arrays ────────────────────
   dims = heads.plan(job.model, job.head)
   shapes = jax.eval_shape(job.fresh, jax.random.key(0))
   layout = sharding.shardings(shapes, dims, mesh)
-  with jax.set_mesh(mesh):
-    params = job.start(jax.random.key(config.seed), layout)
 
   # ── Optimizer ───────────────────────────────────────────────────────────
   o = config.optim
@@ -96,26 +89,17 @@ def train(config, workdir) -> dict[str, float]:
 
   state_shapes = jax.eval_shape(fresh_state, shapes)
   state_layout = sharding.like(state_shapes, layout, mesh)
-  with jax.set_mesh(mesh):
-    state = jax.jit(fresh_state, out_shardings=state_layout)(params)
 
   # ── Update ──────────────────────────────────────────────────────────────
   update = make_update(
     objective, optimizer, config, (layout, state_layout), mesh
   )
 
-  # ── Checkpoint: where the parameters come from, in order of precedence ──
+  # ── Start: where the parameters come from, in order of precedence ───────
   #  1. the workdir's latest step: the same run goes on, exactly;
   #  2. config.init: a checkpoint of ours or Hugging Face's, fresh optimizer;
-  #  3. nothing: fresh parameters.  (2 and 3 happened above, in job.start.)
+  #  3. nothing: fresh parameters.
   manager = checkpoint.Manager(workdir)
-  progress = {
-    'best_score': None,
-    'best_step': None,
-    'stale': 0,
-    'evaluated': 0,
-    'finished': False,
-  }
   step = manager.latest_step() or 0
   if step:
     params, state, progress = manager.restore(
@@ -124,8 +108,19 @@ def train(config, workdir) -> dict[str, float]:
       sharding.abstract(state_shapes, state_layout),
     )
     job.say(f'resumed from step {step} of {total}')
-  elif lead:
-    checkpoint.write_description(workdir, job.weights(), job.tokenizer_dir)
+  else:
+    with jax.set_mesh(mesh):
+      params = job.start(jax.random.key(config.seed), layout)
+      state = jax.jit(fresh_state, out_shardings=state_layout)(params)
+    progress = {
+      'best_score': None,
+      'best_step': None,
+      'stale': 0,
+      'evaluated': 0,
+      'finished': False,
+    }
+    if lead:
+      checkpoint.write_description(workdir, job.weights(), job.tokenizer_dir)
 
   # ── Loop ────────────────────────────────────────────────────────────────
   writer = logs.Writer(workdir, step, active=lead)
@@ -219,7 +214,8 @@ def train(config, workdir) -> dict[str, float]:
     if step and due(config.eval_every, step) and progress['evaluated'] < step:
       if evaluate(step):  # it was stopped between the update and this
         save(step)
-    with stop, loader.iterate(step, stop=total) as batches:
+    batches = contextlib.closing(loader.iterate(step))
+    with stop, batches as batches:
       for at, batch in batches:
         if progress['finished'] or stop.asked():
           break
