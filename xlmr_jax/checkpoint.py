@@ -11,18 +11,18 @@ Whatever is written appears whole or not at all: it is made under a temporary
 name and renamed.
 """
 
-import contextlib
 import dataclasses
 import json
+import os
 import pathlib
+import re
 import shutil
-import tempfile
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from xlmr_jax import heads, hf
+from xlmr_jax import heads, hf, tensors
 from xlmr_jax.data.tokenizer import Tokenizer
 from xlmr_jax.model import Config
 
@@ -39,37 +39,6 @@ RUN_FIELDS = (
   'remat',
   'scan',
 )
-
-
-@contextlib.contextmanager
-def whole(folder):
-  """Yields a temporary sibling; on success it becomes `folder`.
-
-  Raises:
-    ValueError: the folder exists and is not an empty one.
-  """
-  folder = pathlib.Path(folder)
-  if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-    raise ValueError(
-      f'{folder} exists and is not empty: choose another destination'
-    )
-  folder.parent.mkdir(parents=True, exist_ok=True)
-  made = pathlib.Path(
-    tempfile.mkdtemp(prefix=f'.{folder.name}.', dir=folder.parent)
-  )
-  try:
-    yield made
-    made.chmod(0o755)
-    if folder.exists():
-      folder.rmdir()
-    made.rename(folder)
-  except OSError as error:
-    raise ValueError(
-      f'could not write {folder}: {error.strerror or error}; nothing of it '
-      'was left behind'
-    ) from error
-  finally:
-    shutil.rmtree(made, ignore_errors=True)
 
 
 def describe(weights: hf.Weights) -> dict:
@@ -107,11 +76,23 @@ def copy_tokenizer(source, destination) -> None:
 
 
 def save(folder, weights: hf.Weights, tokenizer_dir=None) -> None:
-  """Writes a model as a directory of ours."""
-  with whole(folder) as made:
+  """Writes a model as a directory of ours, whole or not at all.
+
+  Raises:
+    ValueError: the folder is not empty.
+    OSError: the disk is full, or the like; the folder is as it was.
+  """
+  with tensors.whole(folder) as made:
     write_description(made, weights, tokenizer_dir)
-    with ocp.StandardCheckpointer() as checkpointer:
-      checkpointer.save((made / 'params').absolute(), weights.params)
+    try:
+      with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save((made / 'params').absolute(), weights.params)
+    except ValueError as error:
+      # What orbax makes of a write that failed; the system's word is in it.
+      code = re.search(r"os_error_code='(\d+)'", str(error))
+      if code is None:
+        raise
+      raise OSError(int(code[1]), os.strerror(int(code[1]))) from error
 
 
 def is_ours(folder) -> bool:
@@ -136,9 +117,11 @@ def read(path, timer: dict | None = None) -> tuple[hf.Weights, pathlib.Path]:
   folder = pathlib.Path(path)
   # workdir/checkpoints/500 is a step of workdir.
   if folder.parent.name == 'checkpoints' and folder.name.isdigit():
-    return _read_ours(folder.parent.parent, step=int(folder.name))
+    with hf.timed(timer, 'read'):
+      return _read_ours(folder.parent.parent, step=int(folder.name))
   if is_ours(folder):
-    return _read_ours(folder)
+    with hf.timed(timer, 'read'):
+      return _read_ours(folder)
   if not folder.exists():
     folder = pathlib.Path(hf.download(str(path)))
   return hf.read(folder, timer=timer), folder

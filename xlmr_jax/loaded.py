@@ -257,6 +257,10 @@ class Loaded:
       folder: a new or empty directory.
       format: 'orbax' (ours) or 'hf' (Hugging Face's files).
       fresh: hf only: today's key names instead of the source's own.
+
+    Raises:
+      ValueError: the folder is not empty.
+      OSError: the disk is full, or the like; the folder is as it was.
     """
     config = self.config
     weights = hf.Weights(
@@ -272,8 +276,7 @@ class Loaded:
     if format == 'orbax':
       checkpoint.save(folder, weights, self.tokenizer_dir)
     elif format == 'hf':
-      with checkpoint.whole(folder) as made:
-        hf.write(made, weights, fresh=fresh, tokenizer_dir=self.tokenizer_dir)
+      hf.write(folder, weights, fresh=fresh, tokenizer_dir=self.tokenizer_dir)
     else:
       raise ValueError(f"format {format!r} is not 'hf' or 'orbax'")
 
