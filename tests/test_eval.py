@@ -79,9 +79,11 @@ def run(*arguments):
   command.main(options(['eval', *map(str, arguments)]), options)
 
 
-def run_xnli(model, folder, output, *arguments, languages='en,de'):
+def run_xnli(
+  model, folder, output, *arguments, languages='en,de', format='orbax'
+):
   checkpoint = output.with_name(output.name + '-checkpoint')
-  model.save(checkpoint)
+  model.save(checkpoint, format=format)
   run(
     f'--checkpoint={checkpoint}',
     f'--data_dir={folder}',
@@ -129,6 +131,8 @@ def test_command_scores_and_writes(model, folder, gold, tmp_path, capsys):
   majority = f'{100 * max(counts) / COUNT:.2f}'
   assert row.split() == ['en', str(COUNT), '100.00', '33.33', majority]
   assert 'majority' in printed
+  rest = next(x for x in printed.splitlines() if x.startswith('all but en '))
+  assert rest.split()[3:5] == [str(COUNT), f'{expected:.2f}']
 
 
 def test_order_and_case_of_labels_do_not_matter(model, folder, gold, tmp_path):
@@ -150,7 +154,9 @@ def test_order_and_case_of_labels_do_not_matter(model, folder, gold, tmp_path):
   assert np.abs(
     permuted.logits(['a cat'])[0] - model.logits(['a cat'])[0]
   ).max()
-  other = run_xnli(permuted, folder, tmp_path / 'b', languages='en,de,ru')
+  other = run_xnli(
+    permuted, folder, tmp_path / 'b', languages='en,de,ru', format='hf'
+  )
   assert other['tasks'] == straight['tasks']
   for language in PAIRS:
     name = f'predictions/xnli/test-{language}.tsv'
@@ -254,6 +260,8 @@ def test_beside_shows_another_run(model, folder, gold, tmp_path, capsys):
   assert english[2:4] == ['100.00', '100.00']
   german = [x.split() for x in printed if x.startswith('de ')][-1]
   assert german[3] == '-'
+  average = [x.split() for x in printed if x.startswith('average ')][-1]
+  assert average[3] == '-'  # of fewer languages: not to be compared
   with pytest.raises(ValueError, match='is no results.json of xnli'):
     bad = tmp_path / 'bad.json'
     bad.write_text('{}')

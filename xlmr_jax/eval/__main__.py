@@ -229,19 +229,27 @@ def table(
   result: evaluate.Result, split: str, others: Mapping[str, dict]
 ) -> str:
   """Languages down; score, the runs beside it, chance and majority across."""
-  header = ['', 'examples', 'score', *others, 'chance', 'majority']
-  rows = [header]
-  for name, score in result.scores.items():
-    beside = [part['languages'].get(name) for part in others.values()]
-    majority = result.majority[name]
-    count = f'{len(result.predictions[name]):,}'
-    values = [score, *beside, result.chance, majority]
-    rows.append([name, count, *map(_cell, values)])
-  beside = [part['average'] for part in others.values()]
-  majority = metrics.mean(list(result.majority.values()))
-  values = [result.average, *beside, result.chance, majority]
-  count = f'{sum(map(len, result.predictions.values())):,}'
-  rows.append(['average', count, *map(_cell, values)])
+  columns = [
+    ('score', result.scores),
+    *((name, part['languages']) for name, part in others.items()),
+    ('chance', dict.fromkeys(result.scores, result.chance)),
+    ('majority', result.majority),
+  ]
+  counts = {name: len(found) for name, found in result.predictions.items()}
+  groups = {name: [name] for name in counts}
+  groups['average'] = list(counts)
+  # What the model was not fine-tuned on is what zero-shot is about.
+  rest = [name for name in counts if name != result.task.source]
+  if 0 < len(rest) < len(counts):
+    groups[f'all but {result.task.source}'] = rest
+  rows = [['', 'examples', *(name for name, _ in columns)]]
+  for title, names in groups.items():
+    values = [
+      metrics.mean([column.get(name) for name in names])
+      for _, column in columns
+    ]
+    count = f'{sum(counts[name] for name in names):,}'
+    rows.append([title, count, *map(_cell, values)])
   widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
   lines = [
     '  '.join(
@@ -250,9 +258,9 @@ def table(
     )
     for row in rows
   ]
-  rule = '-' * len(lines[0])
+  lines.insert(1 + len(counts), '-' * len(lines[0]))
   title = f'{result.task.name} {split}: {result.task.metric}'
-  return '\n'.join(['', title, *lines[:-1], rule, lines[-1], ''])
+  return '\n'.join(['', title, *lines, ''])
 
 
 def _cell(value: float | None) -> str:

@@ -46,7 +46,7 @@ class Task:
     metric: one of metrics.SCORES.
     labels: the classes' names. None for numbers, and where the classes are
       whatever the checkpoint knows.
-    source: language of the training data.
+    source: language that models are fine-tuned on.
     max_length: tokens of an example; what is longer is cut.
   """
 
