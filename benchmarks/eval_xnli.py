@@ -41,6 +41,7 @@ def main(argv):
     num_layers=_LAYERS.value,
     model_dim=_DIM.value,
     ff_dim=4 * _DIM.value,
+    init_std=0.3,  # with less every answer is the same
   )
   make = lambda key: heads.init(config, key, 'classify', len(labels))
   model = Loaded(
