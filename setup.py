@@ -28,6 +28,7 @@ CORE = [
 ]
 
 TEST = [
+  'beartype>=0.20',  # jaxtyping checks shapes with it
   'ipykernel>=6',
   'nbclient>=0.10',
   'nbformat>=5.10',

@@ -2,10 +2,20 @@
 
 import os
 import pathlib
+import tempfile
 
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+# Set before jax is imported, and inherited by every process a test starts.
+# Tolerances are those of f32 on a CPU: JAX_PLATFORMS=... tries another.
+os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+# Programs are compiled once and shared by processes and by later runs.
+CACHE = os.path.join(tempfile.gettempdir(), f'xlmr_jax-tests-{os.getuid()}')
+os.environ.setdefault('JAX_COMPILATION_CACHE_DIR', CACHE)
+os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
+os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES', '-1')
 
 
 def find_data() -> pathlib.Path | None:
