@@ -79,7 +79,6 @@ def run(shape, accumulate=1, dropout=0.0):
   fresh = lambda params: {
     'opt': optimizer.init(params),
     'step': jax.numpy.zeros((), 'int32'),
-    'ok': jax.numpy.ones((), bool),
   }
   state_layout = sharding.like(jax.eval_shape(fresh, shapes), layout, mesh)
   settings = SimpleNamespace(
@@ -95,7 +94,7 @@ def run(shape, accumulate=1, dropout=0.0):
     def loss(params, batch):
       batch = objective.prepare(batch, jax.random.key(5))
       sums = objective.loss(params, batch, None)
-      return sums['loss'][0] / sums['loss'][1]
+      return sums['loss'][0].sum() / sums['loss'][1].sum()
 
     first = sharding.place_batch(batch(0), mesh)
     grads = jax.device_get(jax.jit(jax.grad(loss))(params, first))

@@ -305,8 +305,8 @@ class HeldOut:
       for index, batch in enumerate(batches):
         inputs = {k: batch[k] for k in ('tokens', 'segments', 'positions')}
         inputs = sharding.place_all(inputs, self._mesh)
-        sums = self._loss(params, inputs, index)
-        total += np.asarray(jax.device_get(sums['loss']), np.float64)
+        sums = jax.device_get(self._loss(params, inputs, index))
+        total += [np.sum(x, dtype=np.float64) for x in sums['loss']]
       values[f'heldout_loss/{language}'] = total[0] / total[1]
       values[f'unigram/{language}'] = self._unigram[language]
     for name in ('heldout_loss', 'unigram'):

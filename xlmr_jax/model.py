@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from xlmr_jax import sharding
-from xlmr_jax.attention import attention, choose
+from xlmr_jax.attention import BACKENDS, attention, choose
 from xlmr_jax.sharding import shard
 
 ACTIVATIONS = {
@@ -36,6 +36,8 @@ ACTIVATIONS = {
   'gelu_pytorch_tanh': functools.partial(jax.nn.gelu, approximate=True),
   'relu': jax.nn.relu,
 }
+
+DTYPES = ('float32', 'bfloat16', 'float16')
 
 # What a layer keeps for the backward pass; the rest is computed again.
 REMAT = {
@@ -75,16 +77,41 @@ class Config:
   scan: bool = True
 
   def __post_init__(self):
+    for name in (
+      'vocab_size',
+      'num_layers',
+      'model_dim',
+      'num_heads',
+      'ff_dim',
+      'type_vocab_size',
+      'vocab_multiple',
+    ):
+      if getattr(self, name) < 1:
+        raise ValueError(f'{name}={getattr(self, name)} is not positive')
+    if self.max_length < 1:
+      raise ValueError(
+        f'max_positions={self.max_positions} holds no token: positions start '
+        f'at {self.pad_id + 1}'
+      )
     if self.model_dim % self.num_heads:
       raise ValueError(
         f'model_dim {self.model_dim} is not a multiple of num_heads '
         f'{self.num_heads}'
       )
-    for name, known in (('activation', ACTIVATIONS), ('remat', REMAT)):
+    for name, known in (
+      ('activation', ACTIVATIONS),
+      ('remat', REMAT),
+      ('dtype', DTYPES),
+      ('param_dtype', DTYPES),
+      ('attention', BACKENDS),
+    ):
       if getattr(self, name) not in known:
         raise ValueError(
           f'{name}={getattr(self, name)!r} is not one of {", ".join(known)}'
         )
+    for name in ('dropout', 'attention_dropout'):
+      if not 0 <= getattr(self, name) < 1:
+        raise ValueError(f'{name}={getattr(self, name)} is not in [0, 1)')
 
   @property
   def head_dim(self) -> int:

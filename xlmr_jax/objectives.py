@@ -1,8 +1,9 @@
-"""What training minimises: `(params, batch, key) → {name: (sum, count)}`.
+"""What training minimises: `(params, batch, key) → {name: (sums, counts)}`.
 
-`'loss'` stands first. An objective gives sums and counts, never means: the
-loop adds them over micro-batches and devices and divides once by the global
-count, so accumulation, packing and meshes average exactly.
+`'loss'` stands first. An objective gives the sum and the count of each row,
+[B], never means: the loop adds them over rows, micro-batches and devices and
+divides once by the global count, so accumulation, packing and meshes average
+exactly; and a loss that is not finite has a row.
 
   mlm         masked language modelling; on rows of translation pairs it is
               TLM (Lample and Conneau 2019, section 3.3)
@@ -31,7 +32,8 @@ class Objective:
 
   Attributes:
     head: name of the head it needs.
-    loss: (params, batch, key) → {name: (sum, count)}. key None: no dropout.
+    loss: (params, batch, key) → {name: (sums [B], counts [B])}. key None: no
+      dropout.
     prepare: (batch, key) → batch. Runs once on the global batch, before it is
       cut into micro-batches, so that the draw does not depend on the cut.
     rate: share of the tokens whose scores over the vocabulary are needed.
@@ -170,7 +172,7 @@ def mlm(
     # argmax would read all logits again; the maximum is in the loss already.
     gold = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
     right = gold >= logits.max(-1)
-    return (losses * weights).sum(), (right * weights).sum()
+    return (losses * weights).sum(-1), (right * weights).sum(-1)
 
   def loss(params: dict, batch: Batch, key) -> Sums:
     hidden = encode(config, params, batch, key)
@@ -193,10 +195,10 @@ def mlm(
         more = jax.checkpoint(score)(params, *part)
         return (sums[0] + more[0], sums[1] + more[1]), None
 
-      zero = jnp.zeros((), jnp.float32)
+      zero = jnp.zeros(masked.shape[0], jnp.float32)
       parts = (cut(hidden), cut(targets), cut(weights))
       (total, right), _ = jax.lax.scan(step, (zero, zero), parts)
-    count = weights.sum()
+    count = weights.sum(-1)
     return {'loss': (total, count), 'accuracy': (right, count)}
 
   return Objective('mlm', loss, prepare, rate)
@@ -212,10 +214,10 @@ def classify(config: Config, *, classes: int) -> Objective:
     weights = (labels >= 0).astype(jnp.float32)
     losses = cross_entropy(logits, jnp.maximum(labels, 0))
     right = jnp.argmax(logits, axis=-1) == labels
-    count = weights.sum()
+    count = weights.sum(-1)
     return {
-      'loss': ((losses * weights).sum(), count),
-      'accuracy': ((right * weights).sum(), count),
+      'loss': ((losses * weights).sum(-1), count),
+      'accuracy': ((right * weights).sum(-1), count),
     }
 
   return Objective('classify', loss)
@@ -230,8 +232,8 @@ def regression(config: Config) -> Objective:
     labels = batch['labels']
     real = ~jnp.isnan(labels)
     error = jnp.where(real, scores - jnp.where(real, labels, 0.0), 0.0)
-    count = real.sum().astype(jnp.float32)
-    return {'loss': ((error**2).sum(), count)}
+    count = real.sum(-1).astype(jnp.float32)
+    return {'loss': ((error**2).sum(-1), count)}
 
   return Objective('classify', loss)
 

@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import config_flags
 import numpy as np
+import optax
 
 from xlmr_jax import checkpoint, doors, heads, jobs, logs, optim, sharding
 
@@ -84,7 +85,6 @@ def train(config, workdir) -> dict[str, float]:
     return {
       'opt': optimizer.init(params),
       'step': jnp.zeros((), jnp.int32),
-      'ok': jnp.ones((), bool),
     }
 
   state_shapes = jax.eval_shape(fresh_state, shapes)
@@ -173,12 +173,9 @@ def train(config, workdir) -> dict[str, float]:
   def report(step):
     """Fetches the metrics of the steps since the last report."""
     sums = {}
-    for at, (metrics, _) in pending:
+    for at, metrics in pending:
       values = jax.device_get(metrics)
-      if not values.pop('ok'):
-        raise FloatingPointError(
-          diagnose(objective, params, loader, config, mesh, at)
-        )
+      check_finite(at, values)
       for name, value in values.items():
         sums.setdefault(name, []).append(value)
     if not sums:
@@ -230,7 +227,7 @@ def train(config, workdir) -> dict[str, float]:
           params, state, metrics = update(
             params, state, sharding.place_batch(inputs, mesh)
           )
-        pending.append((at, (metrics, None)))
+        pending.append((at, metrics))
         step = at + 1
         bar.step(real)
         if due(config.log_every, step) or len(pending) > 100:
@@ -261,7 +258,11 @@ def train(config, workdir) -> dict[str, float]:
 
 
 def make_update(objective, optimizer, config, layouts, mesh):
-  """The jitted step: (params, state, batch) → (params, state, metrics)."""
+  """The jitted step: (params, state, batch) → (params, state, metrics).
+
+  Metrics are (sum, count) by name, grad_norm, and bad_row: the first row
+  whose loss is not finite, else -1.
+  """
   micro = config.accumulate
 
   def update(params, state, batch):
@@ -271,7 +272,7 @@ def make_update(objective, optimizer, config, layouts, mesh):
 
     def total(params, batch, key):
       sums = objective.loss(params, batch, key)
-      return sums['loss'][0], sums
+      return sums['loss'][0].sum(), sums
 
     grad = jax.grad(total, has_aux=True)
     if micro == 1:
@@ -282,33 +283,25 @@ def make_update(objective, optimizer, config, layouts, mesh):
         lambda x: x.reshape(-1, micro, *x.shape[1:]).swapaxes(0, 1), batch
       )
 
-      def add(carry, part):
+      def add(grads, part):
         index, batch = part
-        more = grad(params, batch, jax.random.fold_in(noise, index))
-        return jax.tree.map(jnp.add, carry, more), None
+        more, sums = grad(params, batch, jax.random.fold_in(noise, index))
+        return jax.tree.map(jnp.add, grads, more), sums
 
-      first = jax.tree.map(lambda x: x[0], parts)
-      zeros = jax.tree.map(
-        lambda x: jnp.zeros(x.shape, x.dtype),
-        jax.eval_shape(grad, params, first, noise),
-      )
-      (grads, sums), _ = jax.lax.scan(add, zeros, (jnp.arange(micro), parts))
+      zeros = jax.tree.map(jnp.zeros_like, params)
+      grads, sums = jax.lax.scan(add, zeros, (jnp.arange(micro), parts))
+      sums = jax.tree.map(lambda x: x.swapaxes(0, 1).reshape(-1), sums)
 
-    loss, count = sums['loss']
-    grads = jax.tree.map(lambda g: g / jnp.maximum(count, 1), grads)
+    bad = ~jnp.isfinite(sums['loss'][0])
+    bad_row = jnp.where(bad.any(), jnp.argmax(bad), -1)
+    sums = jax.tree.map(jnp.sum, sums)
+    count = jnp.maximum(sums['loss'][1], 1)
+    grads = jax.tree.map(lambda g: g / count, grads)
     grads, norm = optim.clip(grads, config.optim.clip)
     changes, opt = optimizer.update(grads, state['opt'], params)
-    moved = jax.tree.map(lambda p, c: p + c.astype(p.dtype), params, changes)
-    # A step that is not finite changes nothing, and nor does any after it:
-    # the loop finds it with the parameters that produced it still there.
-    ok = state['ok'] & jnp.isfinite(loss) & jnp.isfinite(norm)
-    after = {'opt': opt, 'step': state['step'] + 1, 'ok': ok}
-    params, after = jax.tree.map(
-      lambda new, old: jnp.where(ok, new, old),
-      (moved, after),
-      (params, {**state, 'ok': ok}),
-    )
-    return params, after, {**sums, 'grad_norm': norm, 'ok': ok}
+    params = optax.apply_updates(params, changes)
+    state = {'opt': opt, 'step': state['step'] + 1}
+    return params, state, {**sums, 'grad_norm': norm, 'bad_row': bad_row}
 
   # The batch's sharding is the one it was placed in.
   return jax.jit(
@@ -319,45 +312,23 @@ def make_update(objective, optimizer, config, layouts, mesh):
   )
 
 
-def diagnose(objective, params, loader, config, mesh, step) -> str:
-  """Finds the row of a step whose loss is not finite."""
-  batch = {k: v for k, v in loader.batch(step).items() if k != 'example'}
-  blank = {'tokens': 1, 'labels': -1}
+def check_finite(step: int, values: dict) -> None:
+  """Stops a run whose loss or gradient is not finite.
 
-  @jax.jit
-  def loss_of(params, batch, row):
-    key = jax.random.fold_in(jax.random.key(config.seed), step)
-    draw, _ = jax.random.split(key)
-    batch = objective.prepare(batch, draw)
-    keep = {}
-    for name, x in batch.items():
-      mine = jnp.arange(x.shape[0]) == row
-      mine = mine.reshape(-1, *[1] * (x.ndim - 1))
-      empty = blank.get(name, 0)
-      if name == 'labels' and jnp.issubdtype(x.dtype, jnp.floating):
-        empty = jnp.nan
-      keep[name] = jnp.where(mine, x, jnp.asarray(empty, x.dtype))
-    return objective.loss(params, keep, None)['loss'][0]
-
-  with jax.set_mesh(mesh):
-    placed = sharding.place_batch(batch, mesh)
-    rows = batch['tokens'].shape[0]
-    bad = [
-      row
-      for row in range(rows)
-      if not np.isfinite(float(loss_of(params, placed, row)))
-    ]
-  where = (
-    f'row {bad[0]} of the batch ({len(bad)} of {rows} rows)'
-    if bad and len(bad) < rows
-    else 'every row: the parameters are bad'
-    if bad
-    else 'no single row: the gradient overflowed'
-  )
-  return (
-    f'the loss or its gradient is not finite at step {step}, {where}. '
-    'Nothing after the last save was kept; lower the learning rate, or look '
-    'at that row'
+  Raises:
+    FloatingPointError: with the step and the row.
+  """
+  row = int(values['bad_row'])
+  if row >= 0:
+    where = f'the loss of row {row} of the batch'
+  elif not np.isfinite(values['grad_norm']):
+    where = 'the gradient, though the loss of every row is finite,'
+  else:
+    return
+  raise FloatingPointError(
+    f'{where} is not finite at step {step}. Nothing after the last save was '
+    'kept: lower the learning rate, or look at that row '
+    f'(loader.batch({step}))'
   )
 
 
