@@ -6,7 +6,7 @@
 
 task=xnli reads XNLI's or XTREME's files and trains on English only; the
 checkpoint is chosen on English dev unless dev_languages says otherwise.
-task=tsv (or jsonl) reads your own files:
+Any other task=NAME reads your own .tsv, .csv or .jsonl files:
 
   --config.train=train.tsv --config.dev=dev-{language}.tsv
   --config.text_columns='("text",)' --config.label_column=label

@@ -7,7 +7,7 @@ two kinds of job differ in where their rows come from and how they are judged:
   fine-tuning   labelled examples; judged by score on development languages
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 import dataclasses
 import pathlib
 
@@ -18,9 +18,9 @@ import numpy as np
 from xlmr_jax import checkpoint, heads, hf, objectives, sharding
 from xlmr_jax.data import corpus as corpora
 from xlmr_jax.data import loader as loaders
-from xlmr_jax.data import pack, sources
+from xlmr_jax.data import pack
 from xlmr_jax.data.tokenizer import Tokenizer
-from xlmr_jax.eval import metrics
+from xlmr_jax.eval import evaluate, xtreme
 from xlmr_jax.loaded import Loaded
 from xlmr_jax.model import VARIANTS, Config
 from xlmr_jax.tasks import classify
@@ -319,23 +319,33 @@ class HeldOut:
 # ── Fine-tuning ───────────────────────────────────────────────────────────
 
 
-def read(config, split: str, language: str) -> list[sources.Example]:
-  """One split of a config's task in one language."""
-  if config.task == 'xnli':
-    return sources.xnli(config.data_dir, split, language)
-  readers = {'tsv': sources.tsv, 'jsonl': sources.jsonl}
-  if config.task not in readers:
-    raise ValueError(
-      f'config.task={config.task!r} is not one of xnli, tsv, jsonl'
+def tasks_of(config) -> tuple[evaluate.Task, evaluate.Task]:
+  """The rows that a config trains and develops on."""
+  if config.task in xtreme.TASKS:
+    task = xtreme.TASKS[config.task]
+    return task, task
+  for name in ('train', 'dev'):
+    if not config[name]:
+      raise ValueError(
+        f'config.{name} is empty: task={config.task} is no benchmark '
+        f'({", ".join(xtreme.TASKS)}), so name the files of your own'
+      )
+
+  def row(path, languages):
+    return evaluate.user_task(
+      config.task,
+      path,
+      languages,
+      text=tuple(config.text_columns),
+      label=config.label_column,
+      labels=tuple(config.labels),
+      metric='mse' if config.objective == 'regression' else 'accuracy',
+      max_length=config.max_length,
     )
-  path = config.train if split == 'train' else config.dev
-  if not path:
-    raise ValueError(f'config.{split} is empty: set it to a file')
-  return readers[config.task](
-    pathlib.Path(config.data_dir) / path.format(language=language),
-    tuple(config.text_columns),
-    config.label_column,
-    number=config.objective == 'regression',
+
+  return (
+    row({'train': config.train}, (config.train_language,)),
+    row({'dev': config.dev}, tuple(config.dev_languages)),
   )
 
 
@@ -348,11 +358,18 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
       f'config.row_length={config.row_length} is below config.max_length='
       f'{config.max_length}'
     )
-  examples = read(config, 'train', config.train_language)
+  train_task, dev_task = tasks_of(config)
   regression = config.objective == 'regression'
+  if train_task.numbers != regression:
+    raise ValueError(
+      f'config.objective={config.objective} does not fit {train_task.name}'
+    )
+  examples = train_task.read(config.data_dir, 'train', config.train_language)
   labels = None
   if not regression:
-    labels = tuple(config.labels) or label_names(examples, config.task)
+    labels = train_task.labels or tuple(
+      sorted({e.label for e in examples if e.label is not None})
+    )
 
   def encode(examples):
     return classify.encode(
@@ -381,10 +398,14 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
     if regression
     else objectives.classify(model, classes=classes)
   )
-  dev = {
-    language: encode(read(config, 'dev', language))
-    for language in config.dev_languages
-  }
+  dev_task = dataclasses.replace(
+    dev_task, labels=labels, max_length=config.max_length
+  )
+  dev = evaluate.read(
+    dev_task, config.data_dir, 'dev', tuple(config.dev_languages)
+  )
+  encode([example for part in dev.values() for example in part])  # checks
+  judged = Loaded(model, {}, tokenizer, 'classify', labels, mesh=mesh)
   return Job(
     model=model,
     head='classify',
@@ -392,7 +413,7 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
     labels=labels,
     loader=loader,
     objective=objective,
-    evaluators=[Development(dev, model, labels, mesh)],
+    evaluators=[Development(dev_task, dev, judged)],
     score='dev_accuracy' if labels else 'dev_mse',
     higher_is_better=labels is not None,
     tokenizer_dir=folder,
@@ -400,46 +421,22 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
   )
 
 
-def label_names(
-  examples: Sequence[sources.Example], task: str
-) -> tuple[str, ...]:
-  """Names in the order of their ids: XTREME's for XNLI, else sorted."""
-  if task == 'xnli':
-    return ('contradiction', 'entailment', 'neutral')
-  return tuple(sorted({e.label for e in examples if e.label is not None}))
-
-
 class Development:
   """Accuracy (per cent), or mean squared error, per development language."""
 
-  def __init__(self, features: dict[str, list], model, labels, mesh):
-    self._features = features
-    self._model = model
-    self._labels = labels
-    self._mesh = mesh
+  def __init__(self, task, examples, model: Loaded):
+    self._task, self._examples, self._model = task, examples, model
 
   def __call__(self, params) -> dict[str, float]:
-    name = 'dev_accuracy' if self._labels else 'dev_mse'
-    model = Loaded(
-      self._model,
-      params,
-      None,
-      'classify',
-      self._labels,
-      mesh=self._mesh,
+    name = f'dev_{self._task.metric}'
+    result = evaluate.evaluate(
+      dataclasses.replace(self._model, params=params),
+      self._task,
+      self._examples,
+      show=False,
     )
-    values = {}
-    for language, features in self._features.items():
-      logits = model.logits([f['tokens'] for f in features])
-      guess = classify.decode(logits, self._labels)
-      gold = [f['label'] for f in features]
-      if self._labels:
-        value = metrics.accuracy(guess, [self._labels[i] for i in gold])
-      else:
-        value = metrics.mse(guess, gold)
-      values[f'{name}/{language}'] = value
-    values[name] = float(np.mean(list(values.values())))
-    return values
+    scores = {f'{name}/{k}': v for k, v in result.scores.items()}
+    return {**scores, name: result.average}
 
 
 BUILD = {
