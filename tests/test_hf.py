@@ -256,6 +256,9 @@ def test_facts_of_every_source(sources):
   old = hf.read(sources('as_of_old'))
   assert old.tied and old.source['prefix'] == 'roberta.'
   assert old.source['duplicates'] == [DECODER, 'lm_head.decoder.bias']
+  prefixes = {'gamma': 'roberta.', 'old_prefix': 'xlm-roberta.', 'pooler': ''}
+  for name, prefix in prefixes.items():
+    assert hf.read(sources(name)).source['prefix'] == prefix
   untied = hf.read(sources('untied'))
   assert not untied.tied
   theirs = flat(sources('untied'))

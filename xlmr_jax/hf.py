@@ -39,6 +39,7 @@ from xlmr_jax.hf_words import (
   label_keys,
   label_names,
   placeholder,
+  prefix,
   table,
 )
 from xlmr_jax.model import Config
@@ -276,7 +277,6 @@ def read(folder, *, timer: dict[str, float] | None = None) -> Weights:
   found, files, index = _open(folder)
   names, dropped = _named(folder, found)
   found = {name: found[key] for name, key in names.items()}
-  starts = {k.removesuffix(n) for n, k in names.items() if n.startswith(BODY)}
   head = _head(config_json, found)
   labels = label_names(config_json) if head == 'classify' else None
   tied, unused = _ties(config_json, found)
@@ -317,7 +317,7 @@ def read(folder, *, timer: dict[str, float] | None = None) -> Weights:
     node[last] = leaf
   source = {
     'config': config_json,
-    'prefix': sorted(starts)[-1],
+    'prefix': max(map(prefix, names.values())),
     'tied': tied,
     'files': files,
     'index': index,
@@ -469,16 +469,16 @@ def _fresh_files(
   shard_bytes: int,
 ) -> tuple[_Files, dict | None]:
   """The files of transformers 5: nothing twice, poolers on bare bodies."""
-  prefix = '' if weights.head is None else PREFIXES[0]
+  start = '' if weights.head is None else PREFIXES[0]
   arrays = {}
   for name, row in rows.items():
     if weights.tied and name in (DECODER, DECODER_BIAS):
       continue
-    if name.startswith('pooler.') and prefix:
+    if name.startswith('pooler.') and start:
       continue
     body = name.startswith(BODY)
     array = _theirs(leaves, row)
-    arrays[prefix + name if body else name] = array, DTYPE_NAMES[array.dtype]
+    arrays[start + name if body else name] = array, DTYPE_NAMES[array.dtype]
   # The format's own order: wide dtypes first, then by name.
   order = sorted(arrays, key=lambda k: (-ITEMSIZE[arrays[k][1]], k))
   shards: list[dict] = [{}]

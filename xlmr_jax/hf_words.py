@@ -292,9 +292,13 @@ def table(
   return rows
 
 
+def prefix(key: str) -> str:
+  """The name of the base model that a key starts with, or ''."""
+  return next((p for p in PREFIXES if key.startswith(p)), '')
+
+
 def canonical(key: str) -> str:
   """A key as today's files spell it: no prefix, no TensorFlow-era names."""
-  for prefix in PREFIXES:
-    key = key.removeprefix(prefix)
+  key = key.removeprefix(prefix(key))
   key = re.sub(r'(LayerNorm|layer_norm)\.gamma$', r'\1.weight', key)
   return re.sub(r'(LayerNorm|layer_norm)\.beta$', r'\1.bias', key)

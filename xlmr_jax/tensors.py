@@ -288,7 +288,7 @@ def whole(folder, *, overwrite: bool = False) -> Iterator[pathlib.Path]:
     yield made
     for file in made.rglob('*'):
       if file.is_file():
-        with open(file, 'rb') as f:
+        with open(file, 'r+b') as f:
           os.fsync(f.fileno())
     if there:
       folder.rename(old)
