@@ -368,7 +368,7 @@ def grad_of(loss, batch):
 
   def mean(params):
     total, count = loss(params, batch, None)['loss']
-    return total / count
+    return total.sum() / count.sum()
 
   return jax.jit(jax.value_and_grad(mean))
 
