@@ -9,6 +9,7 @@ encoder's PLAN with the head's rows.
 """
 
 from collections.abc import Mapping
+import dataclasses
 
 from flax import linen as nn
 import jax
@@ -136,6 +137,8 @@ def make(config: Config, head: str | None, classes: int = 0, tied=True):
 
 def init(config: Config, key, head: str | None, classes: int = 0) -> dict:
   """Fresh parameters: {'encoder': ..., 'head': ...}. Jit it, or eval_shape."""
+  # A fused backend may refuse rows as short as these.
+  config = dataclasses.replace(config, attention='xla')
   encoder_key, head_key = jax.random.split(key)
   row = jnp.zeros((1, 2), jnp.int32)
   encoder = Encoder(config).init(encoder_key, row, row, row)['params']
