@@ -3,10 +3,11 @@
   if __name__ == '__main__':
     doors.run(main)
 
-What the person at the keyboard can mend is one line on stderr and exit code
-1; `--traceback` shows the stack too.
+What the person at the keyboard can mend, a wrong flag too, is one line on
+stderr and exit code 1; `--traceback` shows the stack.
 """
 
+import re
 import sys
 
 from absl import app, flags, logging
@@ -40,7 +41,47 @@ def run(main) -> None:
       return 130
     return 1
 
-  app.run(guarded)
+  app.run(guarded, flags_parser=parse)
+
+
+def parse(argv: list[str]) -> list[str]:
+  """absl's flags of a command line; a wrong one ends the process in a line.
+
+  Returns:
+    The arguments that are not flags, the program's name first.
+  """
+  try:
+    return flags.FLAGS(argv)
+  except (
+    flags.Error,
+    LookupError,
+    AttributeError,
+    TypeError,
+    ValueError,
+    OSError,
+  ) as error:
+    problem = error
+  if '--traceback' in argv:
+    raise problem
+  print(f'error: {_flag_line(problem, argv)}', file=sys.stderr)
+  sys.exit(1)
+
+
+def _flag_line(error: BaseException, argv: list[str]) -> str:
+  """What is wrong with a command line, in one line."""
+  text = str(error)
+  if 'Traceback' in text:  # an error inside a recipe: what it says comes last
+    return text.strip().splitlines()[-1].strip().partition(': ')[2]
+  if isinstance(error, LookupError | AttributeError):
+    # A ConfigDict's way to say that it has no such key.
+    key = re.search(r"'(\w+)", text.replace('\\', ''))
+    near = re.search(r'Did you mean \\?"(\w+)', text)
+    names = [arg.partition('=')[0] for arg in argv]
+    wrong = [name for name in names if key and key[1] in name.split('.')]
+    if wrong:
+      hint = f'; did you mean {near[1]!r}?' if near else ''
+      return f'{wrong[0]}: the recipe has no setting {key[1]!r}{hint}'
+  return line(error)
 
 
 def line(error: BaseException) -> str:
