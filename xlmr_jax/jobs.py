@@ -207,14 +207,21 @@ def _check_length(name: str, length: int, model: Config) -> None:
 
 def pretraining(config, workdir: pathlib.Path, mesh) -> Job:
   origin, model, tokenizer, folder = _begin(config)
-  _check_length('row_length', config.row_length, model)
+  length = config.example_length or config.row_length
+  if length > config.row_length:
+    raise ValueError(
+      f'config.example_length={length} is above config.row_length='
+      f'{config.row_length}'
+    )
+  name = 'example_length' if config.example_length else 'row_length'
+  _check_length(name, length, model)
   if not config.corpus:
     raise ValueError('config.corpus is empty: set it to a folder of text')
   text = corpora.Corpus(
     config.corpus,
     tokenizer,
     cache_dir=config.cache_dir or workdir / 'cache',
-    max_length=config.example_length or config.row_length,
+    max_length=length,
     alpha=config.alpha,
     parallel_dir=config.parallel or None,
     parallel_weight=config.parallel_share,
@@ -248,7 +255,9 @@ def pretraining(config, workdir: pathlib.Path, mesh) -> Job:
     labels=None,
     loader=loader,
     objective=objective,
-    evaluators=[HeldOut(text, objective, config, mesh)],
+    evaluators=[HeldOut(text, objective, config, mesh)]
+    if config.held_out
+    else [],
     score='heldout_loss',
     higher_is_better=False,
     tokenizer_dir=folder,
@@ -290,6 +299,12 @@ class HeldOut:
         )
         for first in range(0, len(plan), rows)
       ]
+    self._too_little = (
+      f'config.held_out={config.held_out} of so little text is nothing: raise '
+      'it, or set it to 0 to train without evaluation'
+    )
+    if not self._batches:
+      raise ValueError(self._too_little)
     self._loss = jax.jit(self._sums)
 
   def _sums(self, params, batch, index):
@@ -307,13 +322,17 @@ class HeldOut:
         inputs = sharding.place_all(inputs, self._mesh)
         sums = jax.device_get(self._loss(params, inputs, index))
         total += [np.sum(x, dtype=np.float64) for x in sums['loss']]
+      if not total[1]:  # a few words: nothing was masked
+        continue
       values[f'heldout_loss/{language}'] = total[0] / total[1]
       values[f'unigram/{language}'] = self._unigram[language]
-    for name in ('heldout_loss', 'unigram'):
-      values[name] = float(
-        np.mean([v for k, v in values.items() if k.startswith(name + '/')])
-      )
-    return values
+    if not values:
+      raise ValueError(self._too_little)
+    means = {
+      name: [v for k, v in values.items() if k.startswith(f'{name}/')]
+      for name in ('heldout_loss', 'unigram')
+    }
+    return {**values, **{name: float(np.mean(v)) for name, v in means.items()}}
 
 
 # ── Fine-tuning ───────────────────────────────────────────────────────────
@@ -404,7 +423,14 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
   dev = evaluate.read(
     dev_task, config.data_dir, 'dev', tuple(config.dev_languages)
   )
-  encode([example for part in dev.values() for example in part])  # checks
+  for part in dev.values():
+    encode(part)  # for its checks
+  for part in (examples, *dev.values()):
+    if why := evaluate.unscored(train_task, part):
+      raise ValueError(
+        f'{part[0].where.rpartition(":")[0]}: {why}; training and choosing a '
+        'checkpoint need labels'
+      )
   judged = Loaded(model, {}, tokenizer, 'classify', labels, mesh=mesh)
   return Job(
     model=model,

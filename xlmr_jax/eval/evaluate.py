@@ -335,7 +335,7 @@ def evaluate(
     )
   scores, majority = {}, {}
   for name, part in examples.items():
-    why = _unscored(task, part)
+    why = unscored(task, part)
     if why:
       notes.append(f'{name}: {why}: predictions are written, not scored')
       scores[name] = majority[name] = None
@@ -357,8 +357,8 @@ def evaluate(
   )
 
 
-def _unscored(task: Task, examples: Sequence[Example]) -> str | None:
-  """Why a language has no score, where it has none."""
+def unscored(task: Task, examples: Sequence[Example]) -> str | None:
+  """Why examples cannot be scored or learned from, where they cannot."""
   if not sources.has_labels(examples):
     count = sum(example.label is None for example in examples)
     return f'{count:,} of {len(examples):,} examples have no label'
