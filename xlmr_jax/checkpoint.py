@@ -11,6 +11,7 @@ Whatever is written appears whole or not at all: it is made under a temporary
 name and renamed.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -84,15 +85,21 @@ def save(folder, weights: hf.Weights, tokenizer_dir=None) -> None:
   """
   with tensors.whole(folder) as made:
     write_description(made, weights, tokenizer_dir)
-    try:
-      with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save((made / 'params').absolute(), weights.params)
-    except ValueError as error:
-      # What orbax makes of a write that failed; the system's word is in it.
-      code = re.search(r"os_error_code='(\d+)'", str(error))
-      if code is None:
-        raise
-      raise OSError(int(code[1]), os.strerror(int(code[1]))) from error
+    with _plain_errors(), ocp.StandardCheckpointer() as checkpointer:
+      checkpointer.save((made / 'params').absolute(), weights.params)
+
+
+@contextlib.contextmanager
+def _plain_errors(where=None, note: str = ''):
+  """orbax's way to say that a write failed → OSError, as from any write."""
+  try:
+    yield
+  except ValueError as error:
+    code = re.search(r"os_error_code='(\d+)'", str(error))
+    if code is None:
+      raise
+    number = int(code[1])
+    raise OSError(number, os.strerror(number) + note, where) from error
 
 
 def is_ours(folder) -> bool:
@@ -212,7 +219,8 @@ class Manager:
       read_only=read_only,
       enable_async_checkpointing=not read_only,
     )
-    self._keep = None  # steps that stay; unknown before the first save
+    self._folder = folder
+    self._latest, self._best = None, None  # steps that stay, once known
     self._empty = read_only and not folder.exists()
     if self._empty:
       return
@@ -234,10 +242,24 @@ class Manager:
     self.close()
 
   def close(self) -> None:
-    if not self._empty:
-      self._manager.wait_until_finished()
+    """Waits for the save that runs, and cleans up.
+
+    Raises:
+      OSError: it could not be written; the step before it is still there.
+    """
+    if self._empty:
+      return
+    try:
+      self._finish()
       self._prune()
+    finally:
       self._manager.close()
+
+  def _finish(self) -> None:
+    steps = self._manager.all_steps()
+    whole = f'; step {max(steps)} is whole' if steps else ''
+    with _plain_errors(self._folder, f' (saving a checkpoint{whole})'):
+      self._manager.wait_until_finished()
 
   def latest_step(self) -> int | None:
     return None if self._empty else self._manager.latest_step()
@@ -255,29 +277,41 @@ class Manager:
     return self._manager.restore(step, args=args)['meta']
 
   def save(self, step: int, params, state, meta: dict) -> None:
-    """Saves in the background; older steps go once this one is whole."""
-    self._manager.wait_until_finished()
+    """Saves in the background; older steps go once this one is whole.
+
+    Of a step that is there already only `meta` is written again.
+
+    Raises:
+      OSError: this save or the one before it could not be written.
+    """
+    self._finish()
     self._prune()
     if step in self._manager.all_steps():
+      if jax.process_index() == 0:
+        path = self._folder / str(step) / 'meta' / 'metadata'
+        new = path.with_suffix('.new')
+        new.write_text(json.dumps(meta))
+        new.replace(path)
       return
-    self._keep = {step, meta.get('best_step')}
-    self._manager.save(
-      step,
-      args=ocp.args.Composite(
-        params=ocp.args.StandardSave(params),
-        state=ocp.args.StandardSave(state),
-        meta=ocp.args.JsonSave(meta),
-      ),
-      force=True,
-    )
+    self._latest, self._best = step, meta.get('best_step')
+    with _plain_errors(self._folder):
+      self._manager.save(
+        step,
+        args=ocp.args.Composite(
+          params=ocp.args.StandardSave(params),
+          state=ocp.args.StandardSave(state),
+          meta=ocp.args.JsonSave(meta),
+        ),
+        force=True,
+      )
 
   def _prune(self) -> None:
     """Deletes what is neither latest nor best, once the latest is whole."""
     steps = self._manager.all_steps()
-    if self._keep is None or not self._keep & set(steps):
+    if self._latest not in steps:
       return
     for step in steps:
-      if step not in self._keep:
+      if step not in (self._latest, self._best):
         self._manager.delete(step)
 
   def restore(self, step: int, params, state) -> tuple[dict, dict, dict]:
@@ -302,7 +336,7 @@ class Manager:
         meta=ocp.args.JsonRestore(),
       ),
     )
-    self._keep = {step, got['meta'].get('best_step')}
+    self._latest, self._best = step, got['meta'].get('best_step')
     return got['params'], got['state'], got['meta']
 
 

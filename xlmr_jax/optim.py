@@ -26,7 +26,7 @@ def schedule(peak: float, warmup: int, total: int) -> optax.Schedule:
 
 
 def _by_path(tree, fn):
-  """Maps fn(path) over a nested dict's leaves; path is 'a/b/c'."""
+  """Maps fn(path, leaf) over a nested dict's leaves; path is 'a/b/c'."""
   return jax.tree_util.tree_map_with_path(
     lambda path, leaf: fn('/'.join(p.key for p in path), leaf), tree
   )
@@ -50,6 +50,27 @@ def decays(
   return _by_path(params, one)
 
 
+def hold(loss, freeze=()):
+  """The same loss, but without a gradient for some parameters.
+
+  Their gradients are not even computed, and do not count in the norm that
+  clipping looks at.
+
+  Args:
+    loss: a function whose first argument are the parameters.
+    freeze: prefixes of paths, as for `scales`.
+  """
+
+  def held(params, *args):
+    stop = lambda path, p: jax.lax.stop_gradient(p) if under(path) else p
+    return loss(_by_path(params, stop), *args)
+
+  def under(path):
+    return any(f'{path}/'.startswith(f'{prefix}/') for prefix in freeze)
+
+  return held if freeze else loss
+
+
 def scales(params, num_layers: int, layer_decay: float, freeze=()):
   """Tree of factors on the rate: layer_decay^(distance from the head), or 0.
 
@@ -69,7 +90,7 @@ def scales(params, num_layers: int, layer_decay: float, freeze=()):
 
   def one(path, leaf):
     for prefix in freeze:
-      if path == prefix or path.startswith(prefix + '/'):
+      if f'{path}/'.startswith(f'{prefix}/'):
         seen.add(prefix)
         return 0.0
     top = num_layers + 1
@@ -101,20 +122,18 @@ def adamw(
   Args:
     rate: learning rate or schedule of it.
     mask: tree of bools from `decays`.
-    factors: tree from `scales`; a frozen leaf's gradient is dropped too.
+    factors: tree from `scales`.
     b1: decay of the first moment.
     b2: decay of the second moment; RoBERTa pretrains with 0.98.
     eps: RoBERTa's 1e-6.
     weight_decay: times rate.
   """
-  frozen = jax.tree.map(lambda f: isinstance(f, float) and f == 0.0, factors)
   scale = optax.stateless(
     lambda updates, params: jax.tree.map(
       lambda u, f: u * jnp.asarray(f, u.dtype), updates, factors
     )
   )
   return optax.chain(
-    optax.masked(optax.set_to_zero(), frozen),
     optax.scale_by_adam(b1, b2, eps),
     optax.add_decayed_weights(weight_decay, mask),
     scale,

@@ -13,6 +13,7 @@ killed goes on where it stood when the same command is given again.
 """
 
 import contextlib
+import dataclasses
 import json
 import pathlib
 import signal
@@ -54,11 +55,11 @@ def train(config, workdir) -> dict[str, float]:
   mesh = sharding.make_mesh(config.mesh)
   lead = jax.process_index() == 0
   workdir = pathlib.Path(workdir)
-  claim(workdir, config)
+  refuse_other(workdir, config)
 
   # ── Input ───────────────────────────────────────────────────────────────
   job = jobs.build(config, workdir, mesh)
-  loader, objective = job.loader, job.objective
+  loader = job.loader
   total = loader.total_steps
 
   # ── Model: shapes first, then shardings, then arrays ────────────────────
@@ -70,11 +71,11 @@ def train(config, workdir) -> dict[str, float]:
   o = config.optim
   warmup = int(o.warmup * total) if o.warmup < 1 else int(o.warmup)
   rate = optim.schedule(o.learning_rate, warmup, total)
-  layers = job.model.num_layers
+  layers, freeze = job.model.num_layers, tuple(o.freeze)
   optimizer = optim.adamw(
     rate,
     mask=optim.decays(shapes, dims, o.decay),
-    factors=optim.scales(shapes, layers, o.layer_decay, tuple(o.freeze)),
+    factors=optim.scales(shapes, layers, o.layer_decay, freeze),
     b1=o.b1,
     b2=o.b2,
     eps=o.eps,
@@ -91,6 +92,9 @@ def train(config, workdir) -> dict[str, float]:
   state_layout = sharding.like(state_shapes, layout, mesh)
 
   # ── Update ──────────────────────────────────────────────────────────────
+  objective = dataclasses.replace(
+    job.objective, loss=optim.hold(job.objective.loss, freeze)
+  )
   update = make_update(
     objective, optimizer, config, (layout, state_layout), mesh
   )
@@ -120,7 +124,9 @@ def train(config, workdir) -> dict[str, float]:
       'finished': False,
     }
     if lead:
+      workdir.mkdir(parents=True, exist_ok=True)
       checkpoint.write_description(workdir, job.weights(), job.tokenizer_dir)
+      write_config(workdir, config)
 
   # ── Loop ────────────────────────────────────────────────────────────────
   writer = logs.Writer(workdir, step, active=lead)
@@ -138,7 +144,7 @@ def train(config, workdir) -> dict[str, float]:
     for evaluator in job.evaluators:
       with jax.set_mesh(mesh):
         last.update(evaluator(params))
-    progress['evaluated'] = step
+    progress.update(evaluated=step, finished=step == total)
     if not last:
       return False
     writer.write(step, last)
@@ -154,13 +160,11 @@ def train(config, workdir) -> dict[str, float]:
       progress.update(best_score=score, best_step=step, stale=0)
     else:
       progress['stale'] += 1
+      progress['finished'] |= 0 < config.patience <= progress['stale']
     return better
 
   def save(step):
     manager.save(step, params, state, progress)
-
-  def patience_over():
-    return 0 < config.patience <= progress['stale']
 
   flops = 3 * job.flops_per_token
   peak = (
@@ -207,10 +211,10 @@ def train(config, workdir) -> dict[str, float]:
       fill=f'{record["packing_efficiency"]:.1f}%',
     )
 
-  try:
+  with manager, contextlib.closing(writer), contextlib.closing(bar):
     if step and due(config.eval_every, step) and progress['evaluated'] < step:
-      if evaluate(step):  # it was stopped between the update and this
-        save(step)
+      evaluate(step)  # it was stopped between the update and this
+      save(step)
     batches = contextlib.closing(loader.iterate(step))
     with stop, batches as batches:
       for at, batch in batches:
@@ -238,7 +242,6 @@ def train(config, workdir) -> dict[str, float]:
         if due(config.eval_every, step):
           report(step)
           better = evaluate(step)
-          progress['finished'] = step == total or patience_over()
         if better or due(config.save_every, step) or progress['finished']:
           report(step)
           save(step)
@@ -250,10 +253,6 @@ def train(config, workdir) -> dict[str, float]:
           f'stopped at step {step} of {total}: state saved; the same command '
           'goes on from here'
         )
-  finally:
-    manager.close()
-    writer.close()
-    bar.close()
   return last
 
 
@@ -359,19 +358,26 @@ class Stop:
     self._asked = True
 
 
-def claim(workdir: pathlib.Path, config) -> None:
-  """Makes the workdir this config's, or refuses another config's.
+def plain(config) -> dict:
+  """A ConfigDict as JSON has it."""
+  return json.loads(config.to_json_best_effort())
+
+
+def write_config(workdir: pathlib.Path, config) -> None:
+  """From now on the workdir is this config's."""
+  new = workdir / 'config.new'
+  new.write_text(json.dumps(plain(config), indent=2) + '\n')
+  new.replace(workdir / 'config.json')
+
+
+def refuse_other(workdir: pathlib.Path, config) -> None:
+  """Refuses a workdir in which another config was trained.
 
   Raises:
     ValueError: with the keys that differ.
   """
   path = workdir / 'config.json'
-  mine = json.loads(config.to_json_best_effort())
   if not path.exists():
-    workdir.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix('.tmp')
-    temporary.write_text(json.dumps(mine, indent=2) + '\n')
-    temporary.rename(path)
     return
   theirs = json.loads(path.read_text())
   differ = []
@@ -387,7 +393,7 @@ def claim(workdir: pathlib.Path, config) -> None:
       elif x != y:
         differ.append(f'{name} (there {y!r}, now {x!r})')
 
-  compare(mine, theirs, '')
+  compare(plain(config), theirs, '')
   if differ:
     raise ValueError(
       f'{workdir} holds a run with another config: {", ".join(differ)}. '
