@@ -4,7 +4,9 @@ import json
 import pathlib
 import time
 
-import tensorboardX
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.summary_pb2 import Summary
 import tqdm
 
 # Dense bf16 FLOP/s of one chip, from the vendors' data sheets. MFU is printed
@@ -55,9 +57,14 @@ class Writer:
           kept.append(line)
     path.write_text(''.join(line + '\n' for line in kept))
     self._file = path.open('a')
-    self._board = tensorboardX.SummaryWriter(
-      str(folder / 'tensorboard'), purge_step=resume_step + 1
-    )
+    # Not SummaryWriter: its thread dies silently when the disk is full, and
+    # then its queue blocks for ever.
+    board = folder / 'tensorboard'
+    board.mkdir(exist_ok=True)
+    self._board = EventsWriter(str(board / 'events'), f'.{resume_step}')
+    # TensorBoard forgets what an earlier process wrote past this step.
+    restart = SessionLog(status=SessionLog.START)
+    self._board.write_event(Event(step=resume_step + 1, session_log=restart))
 
   def write(self, step: int, values: dict[str, float]) -> None:
     """One record: {'step': ..., name: value, ...}."""
@@ -65,9 +72,15 @@ class Writer:
       return
     self._file.write(json.dumps({'step': step, **values}) + '\n')
     self._file.flush()
-    for name, value in values.items():
-      if value is not None:
-        self._board.add_scalar(name, value, step)
+    scalars = [
+      Summary.Value(tag=name, simple_value=value)
+      for name, value in values.items()
+      if value is not None
+    ]
+    self._board.write_event(
+      Event(step=step, wall_time=time.time(), summary=Summary(value=scalars))
+    )
+    self._board.flush()
 
   def close(self) -> None:
     if self._active:

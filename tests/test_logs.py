@@ -1,0 +1,92 @@
+"""Numbers of a run: metrics.jsonl, TensorBoard's events, peak FLOP/s."""
+
+import json
+import struct
+
+import pytest
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+from xlmr_jax import logs
+
+
+def lines(folder):
+  text = (folder / 'metrics.jsonl').read_text()
+  return [json.loads(line) for line in text.splitlines()]
+
+
+def events(folder):
+  """What TensorBoard would show: {tag: {step: value}}."""
+  out = {}
+  for path in sorted((folder / 'tensorboard').iterdir()):
+    data = path.read_bytes()
+    while data:  # length, its checksum, a record, its checksum
+      (length,) = struct.unpack('<Q', data[:8])
+      event = Event.FromString(data[12 : 12 + length])
+      data = data[16 + length :]
+      if event.session_log.status == SessionLog.START:
+        for values in out.values():
+          for step in [s for s in values if s >= event.step]:
+            del values[step]
+      for value in event.summary.value:
+        out.setdefault(value.tag, {})[event.step] = value.simple_value
+  return out
+
+
+def test_a_resumed_run_reads_as_if_nothing_had_happened(tmp_path):
+  writer = logs.Writer(tmp_path)
+  for step in (1, 2, 3):
+    writer.write(step, {'loss': 1.0 / step, 'mfu': None})
+  assert len(lines(tmp_path)) == 3  # on the disk at once, not at the end
+  with open(tmp_path / 'metrics.jsonl', 'a') as file:
+    file.write('{"step": 4, "lo')  # killed in the middle of a line
+  writer.close()
+
+  again = logs.Writer(tmp_path, resume_step=2)
+  again.write(3, {'loss': 0.25, 'mfu': 0.5})
+  again.close()
+  assert lines(tmp_path) == [
+    {'step': 1, 'loss': 1.0, 'mfu': None},
+    {'step': 2, 'loss': 0.5, 'mfu': None},
+    {'step': 3, 'loss': 0.25, 'mfu': 0.5},
+  ]
+  assert events(tmp_path) == {
+    'loss': {1: 1.0, 2: 0.5, 3: 0.25},
+    'mfu': {3: 0.5},
+  }
+
+
+def test_other_hosts_write_nothing(tmp_path):
+  writer = logs.Writer(tmp_path / 'run', active=False)
+  writer.write(1, {'loss': 1.0})
+  writer.close()
+  assert not (tmp_path / 'run').exists()
+
+
+def test_peak_goes_by_the_longest_name():
+  assert logs.peak_flops('TPU v5 lite') == 197e12
+  assert logs.peak_flops('TPU v5') == 459e12
+  assert logs.peak_flops('NVIDIA H200') == logs.peak_flops('NVIDIA H100 80GB')
+  assert logs.peak_flops('cpu') is None
+
+
+def test_speed_leaves_out_pauses(monkeypatch):
+  now = [0.0]
+  monkeypatch.setattr(logs.time, 'perf_counter', lambda: now[0])
+  bar = logs.Progress(10, 0, 'run', show=False)
+  bar.step(300)
+  now[0] = 2.0
+  assert bar.rate() == pytest.approx(150)
+  bar.step(100)
+  now[0] = 50.0  # an evaluation
+  bar.pause()
+  bar.step(100)
+  now[0] = 51.0
+  assert bar.rate() == pytest.approx(100)
+  bar.close()
+
+
+def test_without_a_bar_lines_are_printed(capsys):
+  bar = logs.Progress(10, 0, 'run', show=False)
+  bar.say('step 1')
+  bar.close()
+  assert capsys.readouterr() == ('step 1\n', '')
