@@ -145,7 +145,7 @@ def _read_ours(folder: pathlib.Path, step: int | None = None):
       if step is None:
         raise ValueError(f'{folder} holds no finished checkpoint yet')
     saved = folder / 'checkpoints' / str(step) / 'params'
-  params = _restore_numpy(saved)
+  params = read_arrays(saved)
   head = facts['head']
   params = heads.with_rows(params, head, config.vocab_size)
   weights = hf.Weights(
@@ -183,7 +183,7 @@ def check_shapes(weights: hf.Weights, where: str) -> None:
     raise ValueError(f'{where}: parameter {min(flat)} is missing')
 
 
-def _restore_numpy(folder: pathlib.Path) -> dict:
+def read_arrays(folder: pathlib.Path) -> dict:
   """Parameters as they lie on disk, on no device."""
   folder = folder.absolute()
   if not folder.exists():
@@ -256,9 +256,10 @@ class Manager:
       self._manager.close()
 
   def _finish(self) -> None:
-    steps = self._manager.all_steps()
+    # The step that is being saved counts as one of them.
+    steps = [s for s in self._manager.all_steps() if s != self._latest]
     whole = f'; step {max(steps)} is whole' if steps else ''
-    with _plain_errors(self._folder, f' (saving a checkpoint{whole})'):
+    with _plain_errors(str(self._folder), f' (saving a checkpoint{whole})'):
       self._manager.wait_until_finished()
 
   def latest_step(self) -> int | None:
@@ -294,7 +295,7 @@ class Manager:
         new.replace(path)
       return
     self._latest, self._best = step, meta.get('best_step')
-    with _plain_errors(self._folder):
+    with _plain_errors(str(self._folder)):
       self._manager.save(
         step,
         args=ocp.args.Composite(
