@@ -41,6 +41,8 @@ def get_config(arg: str = ''):
   c.epochs = 5
   c.tokenizer = ''  # only with fresh parameters; init brings its own
   c.optim.learning_rate = 1e-5 if c.variant == 'large' else 2e-5
-  if c.variant == 'tiny':
+  if c.variant == 'tiny':  # the quickstart's
+    c.max_length = c.row_length = 64
     c.optim.learning_rate = 1e-3
+    c.epochs = 3
   return c

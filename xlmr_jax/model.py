@@ -142,7 +142,11 @@ class Config:
 # tests and the quickstart, and for a laptop's first real pretraining run.
 VARIANTS: dict[str, Config] = {
   'tiny': Config(
-    num_layers=3, model_dim=128, num_heads=4, ff_dim=512, max_positions=130
+    num_layers=3,
+    model_dim=64,
+    num_heads=2,
+    ff_dim=256,
+    max_positions=130,
   ),
   'small': Config(
     num_layers=6, model_dim=256, num_heads=4, ff_dim=1024, max_positions=258

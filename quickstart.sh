@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# From an empty folder to a multilingual encoder, on a CPU, in minutes.
+#
+#   bash quickstart.sh            the story (about 8 minutes on 2 cores)
+#   bash quickstart.sh --fast     the same commands, a few steps each
+#
+# Each part is what a real run types; only the data and the sizes are small.
+set -euo pipefail
+export OUT=${OUT:-runs/quickstart}
+# Two devices made of CPU threads: rows are cut over them as over a pod's.
+export XLA_FLAGS=${XLA_FLAGS:---xla_force_host_platform_device_count=2}
+if [ "${1:-}" = --fast ]; then
+  export SIZE=fast STEPS=12 EPOCHS=1
+fi
+
+## 1. A small world
+# Ten real languages, made-up sentences: text to pretrain on, translation
+# pairs, and two tasks in the files their benchmarks use (XNLI's, and intents
+# as TSV). English has training examples; nobody else has.
+python -m xlmr_jax.data.toy "$OUT/world" --size="${SIZE:-full}" --seed="${SEED:-0}"
+
+## 2. A vocabulary
+# SentencePiece, unigram, under XLM-R's ids.
+python -m xlmr_jax.data.tokenizer --input="$OUT/world/corpus/*.txt" \
+  --vocab_size=3072 --seed_from_frequency --nohard_vocab_limit \
+  --output="$OUT/tokenizer"
+
+## 3. Pretraining
+# Masked language modelling on text in ten languages and on translation pairs.
+# Held-out loss per language stands beside the entropy of the language's own
+# token frequencies.
+python -m xlmr_jax.train --config=configs/pretrain.py:model=tiny \
+  --config.corpus="$OUT/world/corpus" --config.parallel="$OUT/world/parallel" \
+  --config.tokenizer="$OUT/tokenizer" --config.steps="${STEPS:-6000}" \
+  --config.seed="${SEED:-0}" --workdir="$OUT/pretrained"
+
+## 4. Fine-tuning, in English only
+# XNLI's task (does the second sentence follow, contradict, or neither?) and
+# intents (what does the user want?), the second from a plain TSV.
+python -m xlmr_jax.train --config=configs/finetune.py:task=xnli,model=tiny \
+  --config.init="$OUT/pretrained" --config.data_dir="$OUT/world/xnli" \
+  --config.epochs="${EPOCHS:-3}" --config.seed="${SEED:-0}" \
+  --workdir="$OUT/nli/pretrained"
+python -m xlmr_jax.train --config=configs/finetune.py:task=intents,model=tiny \
+  --config.init="$OUT/pretrained" --config.data_dir="$OUT/world/intents" \
+  --config.train=train-en.tsv --config.dev=dev-en.tsv \
+  --config.epochs="${EPOCHS:-3}" --config.seed="${SEED:-0}" \
+  --workdir="$OUT/intents/pretrained"
+
+## 5. The same without pretraining
+# What the scores are worth: the same data, sizes and steps from fresh
+# parameters.
+python -m xlmr_jax.train --config=configs/finetune.py:task=xnli,model=tiny \
+  --config.tokenizer="$OUT/tokenizer" --config.data_dir="$OUT/world/xnli" \
+  --config.epochs="${EPOCHS:-3}" --config.seed="${SEED:-0}" \
+  --workdir="$OUT/nli/fresh"
+python -m xlmr_jax.train --config=configs/finetune.py:task=intents,model=tiny \
+  --config.tokenizer="$OUT/tokenizer" --config.data_dir="$OUT/world/intents" \
+  --config.train=train-en.tsv --config.dev=dev-en.tsv \
+  --config.epochs="${EPOCHS:-3}" --config.seed="${SEED:-0}" \
+  --workdir="$OUT/intents/fresh"
+
+## 6. Zero-shot scores
+# Every language but English is one the fine-tuned model has no labelled
+# example of. Beside each score: chance, the majority class, and the run
+# without pretraining.
+python -m xlmr_jax.eval --benchmark=xnli --data_dir="$OUT/world/xnli" \
+  --languages=en,ar,de,es,fr,hi,ru,sw,tr,zh \
+  --checkpoint="$OUT/nli/fresh" --output_dir="$OUT/nli/fresh/eval"
+python -m xlmr_jax.eval --benchmark=xnli --data_dir="$OUT/world/xnli" \
+  --languages=en,ar,de,es,fr,hi,ru,sw,tr,zh \
+  --checkpoint="$OUT/nli/pretrained" --output_dir="$OUT/nli/eval" \
+  --beside="no pretraining=$OUT/nli/fresh/eval/results.json"
+python -m xlmr_jax.eval --benchmark=intents \
+  --test="$OUT/world/intents/test-{language}.tsv" \
+  --checkpoint="$OUT/intents/fresh" --output_dir="$OUT/intents/fresh/eval"
+python -m xlmr_jax.eval --benchmark=intents \
+  --test="$OUT/world/intents/test-{language}.tsv" \
+  --checkpoint="$OUT/intents/pretrained" --output_dir="$OUT/intents/eval" \
+  --beside="no pretraining=$OUT/intents/fresh/eval/results.json"
+
+## 7. To Hugging Face
+# transformers loads the folder as it is.
+python -m xlmr_jax.convert "$OUT/pretrained" "$OUT/hf"
+
+## 8. Filling masks
+# The pretrained model, from the folder just written.
+python - <<'PY'
+import os
+import xlmr_jax
+
+model = xlmr_jax.load(os.environ['OUT'] + '/hf')
+for text in (
+  'The farmers won the <mask>.',
+  'Die Bauern haben Hunger. Sie haben nichts <mask>.',
+  'Les enfants sont <mask>.',
+  'Los niños están <mask>.',
+):
+  best = ', '.join(f'{piece} {p:.2f}' for piece, p in model.fill_mask(text, 3))
+  print(f'{text:55} {best}')
+PY
