@@ -144,6 +144,7 @@ def test_what_is_found_later_is_written_into_the_same_step(workdir):
     manager.restore(4, *wanted())
     manager.save(4, params, state, {**META, 'best_step': 4})
     assert manager.best_step() == 4
+  assert kept(workdir) == ['4']
   assert assert_step(workdir, 4, 1) == {**META, 'best_step': 4}
   scale = xlmr_jax.load(workdir).params['encoder']['embed']['norm']['scale']
   np.testing.assert_array_equal(scale, 2)

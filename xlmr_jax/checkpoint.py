@@ -287,6 +287,7 @@ class Manager:
     """
     self._finish()
     self._prune()
+    self._latest, self._best = step, meta.get('best_step')
     if step in self._manager.all_steps():
       if jax.process_index() == 0:
         path = self._folder / str(step) / 'meta' / 'metadata'
@@ -294,7 +295,6 @@ class Manager:
         new.write_text(json.dumps(meta))
         new.replace(path)
       return
-    self._latest, self._best = step, meta.get('best_step')
     with _plain_errors(str(self._folder)):
       self._manager.save(
         step,
