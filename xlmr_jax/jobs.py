@@ -141,6 +141,8 @@ def build(config, workdir, mesh) -> Job:
     raise ValueError(
       f'config.objective={config.objective!r} is not one of {", ".join(BUILD)}'
     )
+  if config.accumulate < 1:
+    raise ValueError(f'config.accumulate={config.accumulate} is not positive')
   return BUILD[config.objective](config, pathlib.Path(workdir), mesh)
 
 
@@ -350,13 +352,17 @@ def tasks_of(config) -> tuple[evaluate.Task, evaluate.Task]:
         f'({", ".join(xtreme.TASKS)}), so name the files of your own'
       )
 
+  def column(name):
+    """A number is an index from 0: tables without a header have no names."""
+    return int(name) if str(name).isdigit() else name
+
   def row(path, languages):
     return evaluate.user_task(
       config.task,
       path,
       languages,
-      text=tuple(config.text_columns),
-      label=config.label_column,
+      text=tuple(map(column, config.text_columns)),
+      label=column(config.label_column),
       labels=tuple(config.labels),
       metric='mse' if config.objective == 'regression' else 'accuracy',
       max_length=config.max_length,

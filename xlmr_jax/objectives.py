@@ -150,7 +150,12 @@ def mlm(
     chunk: masked positions of a row scored at a time (0: all). A chunk's
       logits are computed again in the backward pass.
     tied: whether the head scores with the encoder's own table.
+
+  Raises:
+    ValueError: a rate that is no share.
   """
+  if not 0 < rate <= 1:
+    raise ValueError(f'mask rate {rate} is not in (0, 1]')
   head = heads.make(config, 'mlm', tied=tied)
 
   def prepare(batch: Batch, key: jax.Array) -> Batch:
