@@ -119,7 +119,7 @@ def place(tree, layout):
 
 def check_rows(rows: int, mesh: Mesh) -> None:
   """Raises ValueError where the mesh does not divide a batch of rows."""
-  parts = _size(mesh, AXES['batch'])
+  parts = row_parts(mesh)
   if rows % parts:
     raise ValueError(
       f'{rows} rows in a batch are not divisible by the {parts} parts of '
@@ -134,7 +134,13 @@ def row_parts(mesh: Mesh) -> int:
 
 
 def place_batch(batch: Mapping[str, np.ndarray], mesh: Mesh):
-  """This host's rows → global arrays, cut over the mesh along rows."""
+  """This host's rows → global arrays, cut over the mesh along rows.
+
+  Raises:
+    ValueError: the mesh does not divide the rows of all hosts.
+  """
+  for array in batch.values():
+    check_rows(len(array) * jax.process_count(), mesh)
   layout = NamedSharding(mesh, spec('batch'))
   return {
     name: jax.make_array_from_process_local_data(layout, array)
@@ -143,7 +149,13 @@ def place_batch(batch: Mapping[str, np.ndarray], mesh: Mesh):
 
 
 def place_all(batch: Mapping[str, np.ndarray], mesh: Mesh):
-  """Rows that every host holds in full → global arrays, cut along rows."""
+  """Rows that every host holds in full → global arrays, cut along rows.
+
+  Raises:
+    ValueError: the mesh does not divide them.
+  """
+  for array in batch.values():
+    check_rows(len(array), mesh)
   layout = NamedSharding(mesh, spec('batch'))
   return place(dict(batch), {name: layout for name in batch})
 
