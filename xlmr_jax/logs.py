@@ -4,9 +4,6 @@ import json
 import pathlib
 import time
 
-from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tensorboardX.proto.summary_pb2 import Summary
 import tqdm
 
 # Dense bf16 FLOP/s of one chip, from the vendors' data sheets. MFU is printed
@@ -55,16 +52,25 @@ class Writer:
           continue  # a kill in the middle of a line
         if record['step'] <= resume_step:
           kept.append(line)
-    path.write_text(''.join(line + '\n' for line in kept))
+    new = folder / 'metrics.new'
+    new.write_text(''.join(line + '\n' for line in kept))
+    new.replace(path)
     self._file = path.open('a')
+    # Where torch is installed this imports it: seconds, so not before here.
+    from tensorboardX.event_file_writer import EventsWriter
+    from tensorboardX.proto import event_pb2, summary_pb2
+
+    self._event, self._summary = event_pb2.Event, summary_pb2.Summary
     # Not SummaryWriter: its thread dies silently when the disk is full, and
     # then its queue blocks for ever.
     board = folder / 'tensorboard'
     board.mkdir(exist_ok=True)
     self._board = EventsWriter(str(board / 'events'), f'.{resume_step}')
     # TensorBoard forgets what an earlier process wrote past this step.
-    restart = SessionLog(status=SessionLog.START)
-    self._board.write_event(Event(step=resume_step + 1, session_log=restart))
+    start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+    self._board.write_event(
+      self._event(step=resume_step + 1, session_log=start)
+    )
 
   def write(self, step: int, values: dict[str, float]) -> None:
     """One record: {'step': ..., name: value, ...}."""
@@ -73,12 +79,13 @@ class Writer:
     self._file.write(json.dumps({'step': step, **values}) + '\n')
     self._file.flush()
     scalars = [
-      Summary.Value(tag=name, simple_value=value)
+      self._summary.Value(tag=name, simple_value=value)
       for name, value in values.items()
       if value is not None
     ]
+    summary = self._summary(value=scalars)
     self._board.write_event(
-      Event(step=step, wall_time=time.time(), summary=Summary(value=scalars))
+      self._event(step=step, wall_time=time.time(), summary=summary)
     )
     self._board.flush()
 
