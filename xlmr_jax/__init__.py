@@ -1,8 +1,8 @@
 """XLM-RoBERTa in JAX: pretrain, fine-tune, evaluate and convert.
 
-  import xlmr_jax
-  m = xlmr_jax.load('dir-or-hub-name')
-  m.encode(['text', ('a', 'b')])
+import xlmr_jax
+m = xlmr_jax.load('dir-or-hub-name')
+m.encode(['text', ('a', 'b')])
 """
 
 __version__ = '0.1.0'

@@ -315,7 +315,7 @@ def load(path, *, mesh=None, timer: dict | None = None, **run) -> Loaded:
   start = time.perf_counter()
   params = heads.with_rows(weights.params, weights.head, config.rows)
   if mesh is None:
-    params = jax.tree.map(jnp.asarray, params)
+    params = jax.device_put(params)  # on a CPU without a copy
   else:
     dims = heads.plan(config, weights.head)
     params = sharding.place(params, sharding.shardings(params, dims, mesh))
