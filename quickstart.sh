@@ -7,31 +7,32 @@
 # Each part is what a real run types; only the data and the sizes are small.
 set -euo pipefail
 export OUT=${OUT:-runs/quickstart}
-# Two devices made of CPU threads: rows are cut over them as over a pod's.
-export XLA_FLAGS=${XLA_FLAGS:---xla_force_host_platform_device_count=2}
+# A model this small is fastest on one thread, with memory that is kept.
+export XLA_FLAGS='--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1'
+export MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=8000000000
 if [ "${1:-}" = --fast ]; then
   export SIZE=fast STEPS=12 EPOCHS=1
 fi
 
 ## 1. A small world
-# Ten real languages, made-up sentences: text to pretrain on, translation
+# Eight real languages, made-up sentences: text to pretrain on, translation
 # pairs, and two tasks in the files their benchmarks use (XNLI's, and intents
 # as TSV). English has training examples; nobody else has.
-python -m xlmr_jax.data.toy "$OUT/world" --size="${SIZE:-full}" --seed="${SEED:-0}"
+python -m xlmr_jax.data.toy "$OUT/world" --size="${SIZE:-quick}" --seed="${SEED:-0}"
 
 ## 2. A vocabulary
 # SentencePiece, unigram, under XLM-R's ids.
 python -m xlmr_jax.data.tokenizer --input="$OUT/world/corpus/*.txt" \
   --vocab_size=3072 --seed_from_frequency --nohard_vocab_limit \
-  --output="$OUT/tokenizer"
+  --character_coverage=1.0   --output="$OUT/tokenizer"
 
 ## 3. Pretraining
-# Masked language modelling on text in ten languages and on translation pairs.
+# Masked language modelling on text in eight languages and on translation pairs.
 # Held-out loss per language stands beside the entropy of the language's own
 # token frequencies.
 python -m xlmr_jax.train --config=configs/pretrain.py:model=tiny \
   --config.corpus="$OUT/world/corpus" --config.parallel="$OUT/world/parallel" \
-  --config.tokenizer="$OUT/tokenizer" --config.steps="${STEPS:-6000}" \
+  --config.tokenizer="$OUT/tokenizer" --config.steps="${STEPS:-5000}" \
   --config.seed="${SEED:-0}" --workdir="$OUT/pretrained"
 
 ## 4. Fine-tuning, in English only
@@ -65,10 +66,10 @@ python -m xlmr_jax.train --config=configs/finetune.py:task=intents,model=tiny \
 # example of. Beside each score: chance, the majority class, and the run
 # without pretraining.
 python -m xlmr_jax.eval --benchmark=xnli --data_dir="$OUT/world/xnli" \
-  --languages=en,ar,de,es,fr,hi,ru,sw,tr,zh \
+  --languages=en,ar,de,es,hi,ru,tr,zh \
   --checkpoint="$OUT/nli/fresh" --output_dir="$OUT/nli/fresh/eval"
 python -m xlmr_jax.eval --benchmark=xnli --data_dir="$OUT/world/xnli" \
-  --languages=en,ar,de,es,fr,hi,ru,sw,tr,zh \
+  --languages=en,ar,de,es,hi,ru,tr,zh \
   --checkpoint="$OUT/nli/pretrained" --output_dir="$OUT/nli/eval" \
   --beside="no pretraining=$OUT/nli/fresh/eval/results.json"
 python -m xlmr_jax.eval --benchmark=intents \

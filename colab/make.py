@@ -35,7 +35,11 @@ try:
   import xlmr_jax
 except ImportError:
   %pip install --quiet -e .
-os.environ.setdefault('OUT', 'runs/quickstart')"""
+os.environ.setdefault('OUT', 'runs/quickstart')
+# A model this small is fastest on one thread.
+os.environ['XLA_FLAGS'] = (
+  '--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1'
+)"""
 
 CALL = """import xlmr_jax
 

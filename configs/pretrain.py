@@ -49,7 +49,7 @@ def get_config(arg: str = ''):
   if c.variant == 'tiny':  # the quickstart's: nearly all of it TLM
     c.batch_tokens, c.row_length = 1_024, 64
     c.parallel_share, c.mask_rate, c.dropout = 0.9, 0.6, 0.0
-    c.steps, c.eval_every, c.save_every = 6_000, 2_000, 2_000
+    c.steps, c.eval_every, c.save_every = 5_000, 2_500, 2_500
     c.optim.learning_rate = 4e-3
   if c.variant == 'large':
     c.remat = 'dots'

@@ -6,8 +6,8 @@ minutes. Sentences are correct, but they are made from templates
 (`toy_lexicon.py`): a score on them says that the machinery works and nothing
 about real language, and is to be called synthetic wherever it is shown.
 
-The world has 8 dimensions (mood, hunger, money, ...) of two opposite values
-each. An event gives some people a value ("The farmers won the lottery
+The world has up to 8 dimensions (mood, hunger, money, ...) of two opposite
+values each. An event gives some people a value ("The farmers won the lottery
 yesterday."), a state tells it ("They are rich."). Requests to an assistant
 ("Hello, call Anna.") are a second kind of sentence.
 
@@ -65,18 +65,58 @@ _GENITIVES = ('{g}', '{ka}', '{ke}', '{ki}', '{s}的')
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-  """How much is written: lines per language, and for each task's files."""
+  """How much is written, and how much of the lexicon it draws on.
+
+  Attributes:
+    corpus: paragraphs of running text per language.
+    parallel: translation pairs per language.
+    xnli: train, dev and test examples.
+    intents: the same.
+    tatoeba: pairs for retrieval.
+    languages: codes, English first.
+    dimensions: how many of the lexicon's dimensions.
+    subjects: groups of people.
+    times: time phrases of events.
+    topics: intents.
+    fillers: names, cities, ... of a slot.
+  """
 
   corpus: int = 4000
   parallel: int = 4000
-  xnli: tuple[int, int, int] = (24000, 300, 600)  # train, dev, test
+  xnli: tuple[int, int, int] = (24000, 300, 600)
   intents: tuple[int, int, int] = (3000, 100, 200)
   tatoeba: int = 150
+  languages: tuple[str, ...] = LANGUAGES
+  dimensions: int = len(toy_lexicon.DIMENSIONS)
+  subjects: int = 12
+  times: int = 8
+  topics: int = len(toy_lexicon.INTENTS)
+  fillers: int = 10
 
+
+# What minutes on a CPU can learn: eight languages, half of the dimensions.
+_QUICK = Size(
+  parallel=6000,
+  intents=(3000, 80, 150),
+  tatoeba=35,
+  languages=('en', 'ar', 'de', 'es', 'hi', 'ru', 'tr', 'zh'),
+  dimensions=4,
+  subjects=6,
+  times=4,
+  fillers=6,
+)
 
 SIZES = {
   'full': Size(),
-  'fast': Size(300, 300, (600, 60, 60), (300, 50, 50), 50),
+  'quick': _QUICK,
+  'fast': dataclasses.replace(
+    _QUICK,
+    corpus=300,
+    parallel=300,
+    xnli=(600, 60, 60),
+    intents=(300, 50, 50),
+    tatoeba=20,
+  ),
 }
 
 
@@ -189,8 +229,10 @@ def _capitalise(language: Language, text: str) -> str:
 class World:
   """What can be said under one seed, and which part may say it."""
 
-  def __init__(self, seed: int):
+  def __init__(self, seed: int, size: Size = Size()):
     self.seed = seed
+    self.size = size
+    self.values = range(2 * size.dimensions)
     draw = self.draw('split')
     # Rows and columns of a Latin square for each pair of values: phrase i of
     # the event and phrase j of the state meet in part (rows[i] + columns[j])
@@ -201,9 +243,11 @@ class World:
       for state in _VALUES
     }
     self._requests = {'train': [], 'dev': [], 'test': []}
-    for intent, group in enumerate(toy_lexicon.LANGUAGES['en'].requests):
+    for intent, group in enumerate(
+      toy_lexicon.LANGUAGES['en'].requests[: size.topics]
+    ):
       for phrase, template in enumerate(group):
-        fills = list(_fills(template))
+        fills = list(_fills(template, size.fillers))
         draw.shuffle(fills)
         dev = max(1, len(fills) // 8)
         for i, fill in enumerate(fills):
@@ -213,9 +257,9 @@ class World:
     clauses = [
       (kind, value, phrase, subject)
       for kind in ('events', 'states')
-      for value in _VALUES
+      for value in self.values
       for phrase in _PHRASES
-      for subject in range(_PRONOUN)
+      for subject in range(size.subjects)
     ]
     self._unpaired = frozenset(draw.sample(clauses, len(clauses) // 10))
 
@@ -241,7 +285,7 @@ class World:
 
   def event(self, draw: random.Random, value: int, subject: int) -> Clause:
     """An event that gives a value to a subject."""
-    time = draw.randrange(_TIMES) if draw.random() < 0.6 else None
+    time = draw.randrange(self.size.times) if draw.random() < 0.6 else None
     front = time is not None and draw.random() < 0.5
     phrase = draw.randrange(len(_PHRASES))
     return Clause('events', value, phrase, subject, time, front)
@@ -255,7 +299,7 @@ class World:
 
   def request(self, draw: random.Random, part: str, intent=None) -> Request:
     """A request of one part, with or without a greeting."""
-    intent = draw.randrange(len(INTENTS)) if intent is None else intent
+    intent = draw.randrange(self.size.topics) if intent is None else intent
     choices = [item for item in self._requests[part] if item[0] == intent]
     _, phrase, fill = draw.choice(choices)
     english = toy_lexicon.LANGUAGES['en'].requests[intent][phrase]
@@ -265,8 +309,8 @@ class World:
 
   def story(self, draw: random.Random) -> list[Sentence]:
     """One or two events with the same people, and their consequences."""
-    subject = draw.randrange(_PRONOUN)
-    dimensions = draw.sample(_VALUES[::2], 2 if draw.random() < 0.3 else 1)
+    subject = draw.randrange(self.size.subjects)
+    dimensions = draw.sample(self.values[::2], 2 if draw.random() < 0.3 else 1)
     values = [dimension + draw.randrange(2) for dimension in dimensions]
     while True:
       events = [self.event(draw, value, subject) for value in values]
@@ -286,9 +330,17 @@ class World:
     if kind < 0.55:
       return self.story(draw)
     if kind < 0.65:
-      return [self.event(draw, draw.choice(_VALUES), draw.randrange(_PRONOUN))]
+      return [
+        self.event(
+          draw, draw.choice(self.values), draw.randrange(self.size.subjects)
+        )
+      ]
     if kind < 0.75:
-      return [self.state(draw, draw.choice(_VALUES), draw.randrange(_PRONOUN))]
+      return [
+        self.state(
+          draw, draw.choice(self.values), draw.randrange(self.size.subjects)
+        )
+      ]
     return [self.request(draw, 'train')]
 
   def translated(self, draw: random.Random) -> list[Sentence]:
@@ -310,16 +362,16 @@ class World:
     rows, seen = [], set()
     while len(rows) < count:
       label = labels[len(rows)]
-      people = draw.randrange(_PRONOUN)
+      people = draw.randrange(self.size.subjects)
       state = self.state(
-        draw, draw.choice(_VALUES), draw.choice((people, _PRONOUN))
+        draw, draw.choice(self.values), draw.choice((people, _PRONOUN))
       )
       if label == 'entailment':
         value = state.value
       elif label == 'contradiction':
         value = state.value ^ 1
       else:
-        others = [v for v in _VALUES if v // 2 != state.value // 2]
+        others = [v for v in self.values if v // 2 != state.value // 2]
         value = draw.choice(others)
       while True:
         event = self.event(draw, value, people)
@@ -335,7 +387,7 @@ class World:
     draw = self.draw(f'intents/{part}')
     rows, seen = [], set()
     while len(rows) < count:
-      intent = len(rows) % len(INTENTS)
+      intent = len(rows) % self.size.topics
       request = self.request(draw, part, intent)
       if part == 'train' or request not in seen:
         seen.add(request)
@@ -360,7 +412,7 @@ def _shuffled(draw: random.Random, count: int) -> list[int]:
   return draw.sample(range(count), count)
 
 
-def _fills(template: str) -> Iterator[tuple[tuple[str, int], ...]]:
+def _fills(template: str, most: int) -> Iterator[tuple[tuple[str, int], ...]]:
   """Every way to fill the slots of a request, in a fixed order."""
   slots = {**toy_lexicon.NUMBERS, **toy_lexicon.LANGUAGES['en'].slots}
   fills = [()]
@@ -369,7 +421,7 @@ def _fills(template: str) -> Iterator[tuple[tuple[str, int], ...]]:
       fills = [
         (*fill, (_kind(slot), i))
         for fill in fills
-        for i in range(len(slots[slot]))
+        for i in range(min(most, len(slots[slot])))
       ]
   yield from (tuple(sorted(fill)) for fill in fills)
 
@@ -392,8 +444,8 @@ def write(
       world can say.
   """
   _check(size)
-  world = World(seed)
-  languages = toy_lexicon.LANGUAGES.values()
+  world = World(seed, size)
+  languages = [toy_lexicon.LANGUAGES[code] for code in size.languages]
 
   for language in languages:
     draw = world.draw(f'corpus/{language.code}')
@@ -493,10 +545,11 @@ def _write_rows(path: str, rows: Iterable[tuple[str, ...]]) -> None:
 def main(argv: list[str]) -> None:
   if len(argv) != 2:
     raise app.UsageError('one argument is needed: the folder to write')
-  write(argv[1], flags.FLAGS.seed, SIZES[flags.FLAGS.size])
+  size = SIZES[flags.FLAGS.size]
+  write(argv[1], flags.FLAGS.seed, size)
   print(
-    f'wrote a synthetic world in {len(LANGUAGES)} languages'
-    f' ({", ".join(LANGUAGES)}) to {argv[1]}'
+    f'wrote a synthetic world in {len(size.languages)} languages'
+    f' ({", ".join(size.languages)}) to {argv[1]}'
   )
 
 
