@@ -22,6 +22,7 @@ from tiny_runs import (
 from configs import finetune, pretrain
 import xlmr_jax
 from xlmr_jax import heads, jobs, sharding, train
+from xlmr_jax.data import tokenizer
 
 
 @pytest.fixture(scope='module')
@@ -176,6 +177,7 @@ def test_best_and_latest_are_kept_and_load_gives_the_best(
   train.train(recipe(given, finetune), tmp_path)
   kept = steps(tmp_path)
   assert set(kept) == {32, 80}
+  assert len(kept[80]['meta'].pop('data')) == 64
   assert kept[80]['meta'] == {
     'best_score': 80,
     'best_step': 32,
@@ -372,6 +374,37 @@ def test_another_config_in_the_workdir(given, finished):
     assert part in text
   assert text.count('there') == 3
   assert records(workdir) == before
+
+
+@pytest.mark.parametrize('module', [finetune, pretrain])
+def test_other_data_under_the_same_name(
+  given, folder, finished, tmp_path, module, tiny_tokenizer
+):
+  """The config is the same, but the run would not go on as it began."""
+  workdir, _ = finished(module)
+  name = 'train.tsv' if module is finetune else 'corpus/de.txt'
+  text = (folder / name).read_text('utf-8')
+  try:
+    (folder / name).write_text(text.replace('man', 'cat', 1), 'utf-8')
+    with pytest.raises(ValueError, match='was trained on other data, or with'):
+      train.train(recipe(given, module), workdir)
+  finally:
+    (folder / name).write_text(text, 'utf-8')
+  # So small a change of the vocabulary does not even change a shape.
+  path = tiny_tokenizer / 'sentencepiece.bpe.model'
+  model = path.read_bytes()
+  words = [
+    'man house cat red sees',
+    'asleep Mann Haus Katze',
+    'rote кошку доме',
+  ]
+  try:
+    path.write_bytes(tokenizer.train(words * 20, 60, hard_vocab_limit=False))
+    with pytest.raises(ValueError, match='with another tokenizer, than its'):
+      train.train(recipe(given, module), workdir)
+  finally:
+    path.write_bytes(model)
+  train.train(recipe(given, module), workdir)
 
 
 def test_a_start_that_fails_claims_nothing(given, tmp_path):

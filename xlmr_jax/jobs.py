@@ -9,6 +9,7 @@ two kinds of job differ in where their rows come from and how they are judged:
 
 from collections.abc import Callable, Mapping
 import dataclasses
+import hashlib
 import pathlib
 
 import jax
@@ -44,6 +45,7 @@ class Job:
     score: name of the value that chooses the best checkpoint.
     higher_is_better: its direction.
     tokenizer_dir: folder of the tokenizer's files.
+    fingerprint: digest of the training data as the model sees it.
     origin: the checkpoint to start from, or None.
   """
 
@@ -57,6 +59,7 @@ class Job:
   score: str
   higher_is_better: bool
   tokenizer_dir: pathlib.Path
+  fingerprint: str
   origin: hf.Weights | None = None
 
   def say(self, text: str) -> None:
@@ -263,6 +266,7 @@ def pretraining(config, workdir: pathlib.Path, mesh) -> Job:
     score='heldout_loss',
     higher_is_better=False,
     tokenizer_dir=folder,
+    fingerprint=text.fingerprint,
     origin=origin,
   )
 
@@ -406,8 +410,9 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
       required=True,
     )
 
+  features = encode(examples)
   loader = loaders.Loader(
-    encode(examples),
+    features,
     row_length=config.row_length,
     batch_size=config.batch_size,
     seed=config.seed,
@@ -449,8 +454,18 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
     score='dev_accuracy' if labels else 'dev_mse',
     higher_is_better=labels is not None,
     tokenizer_dir=folder,
+    fingerprint=digest(features, tokenizer.fingerprint, labels),
     origin=origin,
   )
+
+
+def digest(features, *facts) -> str:
+  """Hexadecimal digest of features, in their order, and of what they mean."""
+  out = hashlib.sha256(repr(facts).encode())
+  for feature in features:
+    out.update(feature['tokens'].tobytes())
+    out.update(repr(feature['label']).encode())
+  return out.hexdigest()
 
 
 class Development:

@@ -111,6 +111,12 @@ def train(config, workdir) -> dict[str, float]:
       sharding.abstract(shapes, layout),
       sharding.abstract(state_shapes, state_layout),
     )
+    if progress.get('data') != job.fingerprint:
+      raise ValueError(
+        f'{workdir} was trained on other data, or with another tokenizer, '
+        'than its settings name now: bring the files back, or choose another '
+        '--workdir'
+      )
     job.say(f'resumed from step {step} of {total}')
   else:
     with jax.set_mesh(mesh):
@@ -122,6 +128,7 @@ def train(config, workdir) -> dict[str, float]:
       'stale': 0,
       'evaluated': 0,
       'finished': False,
+      'data': job.fingerprint,
     }
     if lead:
       workdir.mkdir(parents=True, exist_ok=True)
