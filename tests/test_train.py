@@ -177,7 +177,7 @@ def test_best_and_latest_are_kept_and_load_gives_the_best(
   train.train(recipe(given, finetune), tmp_path)
   kept = steps(tmp_path)
   assert set(kept) == {32, 80}
-  assert len(kept[80]['meta'].pop('data')) == 64
+  assert len(kept[80]['meta'].pop('trained_on')) == 64
   assert kept[80]['meta'] == {
     'best_score': 80,
     'best_step': 32,

@@ -111,7 +111,7 @@ def train(config, workdir) -> dict[str, float]:
       sharding.abstract(shapes, layout),
       sharding.abstract(state_shapes, state_layout),
     )
-    if progress.get('data') != job.fingerprint:
+    if progress.get('trained_on') != job.fingerprint:
       raise ValueError(
         f'{workdir} was trained on other data, or with another tokenizer, '
         'than its settings name now: bring the files back, or choose another '
@@ -128,7 +128,7 @@ def train(config, workdir) -> dict[str, float]:
       'stale': 0,
       'evaluated': 0,
       'finished': False,
-      'data': job.fingerprint,
+      'trained_on': job.fingerprint,
     }
     if lead:
       workdir.mkdir(parents=True, exist_ok=True)
