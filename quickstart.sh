@@ -92,10 +92,10 @@ import xlmr_jax
 
 model = xlmr_jax.load(os.environ['OUT'] + '/hf')
 for text in (
-  'The farmers won the <mask>.',
-  'Die Bauern haben Hunger. Sie haben nichts <mask>.',
-  'Les enfants sont <mask>.',
-  'Los niños están <mask>.',
+  'The students won first <mask>.',
+  'Die Studenten haben den ersten <mask> gewonnen.',
+  'Los estudiantes ganaron el primer <mask>.',
+  'Студенты выиграли первый <mask>.',
 ):
   best = ', '.join(f'{piece} {p:.2f}' for piece, p in model.fill_mask(text, 3))
   print(f'{text:55} {best}')
