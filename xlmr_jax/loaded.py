@@ -202,6 +202,13 @@ class Loaded:
     lengths = np.array([len(f) for f in features])
     rows, length = self._shape(lengths, head)
     plan = pack.plan(lengths, length, shuffle=False)
+    # The same number of steps with rows shared out evenly: up to seven rows
+    # as needed, above that in eighths of a power of two, so that few shapes
+    # are compiled and at most an eighth of the rows is empty.
+    even = -(-len(plan) // -(-len(plan) // rows))
+    unit = 1 << max(0, even.bit_length() - 4)
+    parts = 1 if self.mesh is None else sharding.row_parts(self.mesh)
+    rows = min(rows, -(-even // (unit * parts)) * unit * parts)
     # A power of two, so that the next call's shapes are likely the same.
     slots = 1 << (plan.max_examples - 1).bit_length()
     data = [{'tokens': feature} for feature in features]
