@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT))
 
 ROUNDS = flags.DEFINE_integer('rounds', 5, 'Rounds of each side.')
 DTYPE = flags.DEFINE_string('dtype', 'float32', "Ours: 'bfloat16' too.")
-TEXTS = flags.DEFINE_integer('texts', 64, 'Texts in a round.')
+TEXTS = flags.DEFINE_integer('texts', 128, 'Texts in a round.')
 
 
 def inputs(data: pathlib.Path, count: int) -> dict[str, list[list[int]]]:
@@ -42,14 +42,12 @@ def inputs(data: pathlib.Path, count: int) -> dict[str, list[list[int]]]:
   chosen = rng.choice(len(pairs), count, replace=False)
   short = [tokenizer.encode(*pairs[i].texts) for i in chosen]
   long = []
-  for language in ('en', 'de', 'zh', 'sw', 'ru'):
-    for number, text in enumerate(
-      _paragraphs(data / 'corpus' / f'{language}.txt.xz')
-    ):
+  for path in sorted((data / 'corpus').glob('*.txt.xz')):
+    for number, text in enumerate(_paragraphs(path)):
       ids = tokenizer.encode(text, max_length=512, truncate='first')
-      if 80 <= len(ids) <= 320:
+      if 120 <= len(ids) <= 400:
         long.append(ids)
-      if number > 2000:
+      if number > 1000:
         break
   chosen = rng.choice(len(long), count, replace=False)
   return {'short': short, 'long': [long[i] for i in chosen]}

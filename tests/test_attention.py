@@ -27,7 +27,7 @@ def test_xla_is_softmax_inside_each_segment():
     np.testing.assert_allclose(got[0, at], want, atol=1e-5)
 
 
-@pytest.mark.parametrize('backend', ['xla', 'splash'])
+@pytest.mark.parametrize('backend', ['xla', 'loop', 'splash'])
 def test_one_example_cannot_change_another(backend):
   q, k, v = qkv()
   other = SEGMENTS[0] == 2
@@ -43,7 +43,8 @@ def test_one_example_cannot_change_another(backend):
   assert np.abs(before[0, other] - after[0, other]).max() > 0.1
 
 
-def test_splash_agrees_with_xla_and_its_gradients_do():
+@pytest.mark.parametrize('backend', ['loop', 'splash'])
+def test_a_backend_agrees_with_xla_and_its_gradients_do(backend):
   q, k, v = qkv()
 
   def loss(backend, q, k, v):
@@ -52,7 +53,7 @@ def test_splash_agrees_with_xla_and_its_gradients_do():
 
   plain, fused = (
     jax.value_and_grad(loss, argnums=(1, 2, 3))(b, q, k, v)
-    for b in ('xla', 'splash')
+    for b in ('xla', backend)
   )
   np.testing.assert_allclose(plain[0], fused[0], rtol=1e-5)
   for a, b in zip(plain[1], fused[1], strict=True):
@@ -74,5 +75,10 @@ def test_dropout_keeps_the_mean_and_needs_xla():
     attention.choose('flash', jnp.bfloat16, 128, 0.0)
 
 
-def test_auto_on_a_cpu_is_xla():
+def test_auto_on_a_cpu(monkeypatch):
   assert attention.choose('auto', jnp.float32, 128, 0.0) == 'xla'
+  # A loop over heads would gather them where they lie on several devices.
+  for devices, wanted in ((1, 'loop'), (8, 'xla')):
+    monkeypatch.setattr(jax, 'device_count', lambda n=devices: n)
+    assert attention.choose('auto', jnp.float32, 512, 0.0) == wanted
+    assert attention.choose('auto', jnp.float32, 512, 0.1) == 'xla'

@@ -11,6 +11,7 @@ import pytest
 
 import xlmr_jax
 from xlmr_jax import checkpoint, loaded
+from xlmr_jax.model import Config
 
 TEXTS = [
   'A man is asleep in the house.',
@@ -79,8 +80,8 @@ def test_packed_is_the_bare_module(model):
 def test_many_batches_come_back_in_order(model, monkeypatch):
   many = TEXTS * 9
   whole = model.logits(many)
-  monkeypatch.setattr(loaded, 'POSITIONS', 128)
-  monkeypatch.setattr(loaded, 'ROW', 64)
+  monkeypatch.setattr(loaded, 'POSITIONS', {'cpu': 128})
+  monkeypatch.setattr(loaded, 'UNIT', 64)
   seen = []
   cut = model.logits(many, lambda *counts: seen.append(counts))
   assert len(seen) > 3
@@ -91,6 +92,31 @@ def test_many_batches_come_back_in_order(model, monkeypatch):
   )
   assert tokens <= computed == len(seen) * seen[0][2]
   np.testing.assert_allclose(np.array(cut), np.array(whole), atol=1e-5)
+
+
+def test_row_length_weighs_padding_against_attention():
+  # Shapes only: nothing is run.
+  model = loaded.Loaded(config=Config(), params={}, tokenizer=None)
+  shape = lambda *lengths: (
+    next(model.batches([np.zeros(n, np.int32) for n in lengths])[0])[
+      'tokens'
+    ].shape
+  )
+  assert shape(3) == (1, 16)
+  assert shape(40, 30) == (1, 128)
+  assert shape(*[64] * 40) == (10, 128)  # 20 rows, two steps
+  assert shape(*[120] * 8) == (8, 128)
+  assert shape(*[170] * 12) == (4, 512)  # a third of rows of 256 is padding
+  assert shape(*[700] * 2) == (2, 768)
+
+
+def test_rows_of_a_step_leave_few_empty():
+  for most in (1, 4, 16, 128):
+    for total in (1, 3, 16, 17, 45, 100, 1000, 5000):
+      rows = loaded._rows(total, most)
+      steps = -(-total // rows)
+      assert most / 2 <= rows <= most or total <= rows <= most
+      assert rows * steps - total <= max(total / 16, steps - 1)
 
 
 def test_ids_are_taken_as_they_are(model):

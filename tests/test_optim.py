@@ -160,6 +160,12 @@ def test_clip():
     same, norm = optim.clip(grads, limit)
     assert norm == 5
     jax.tree.map(np.testing.assert_array_equal, same, grads)
+  # Sums over ten terms: their mean has norm 0.5, and is clipped to 0.2.
+  mean, norm = optim.clip(grads, 0.2, np.float32(10))
+  np.testing.assert_allclose(norm, 0.5, rtol=1e-6)
+  np.testing.assert_allclose(mean['a'], [0.12, 0], rtol=1e-6)
+  mean, norm = optim.clip(grads, 0.0, np.float32(10))
+  np.testing.assert_allclose(mean['b'], [[0.4]], rtol=1e-6)
   nothing, norm = optim.clip({'a': np.zeros(2, np.float32)}, 1.0)
   assert norm == 0 and not np.asarray(nothing['a']).any()
 

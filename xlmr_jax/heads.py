@@ -66,11 +66,10 @@ class MlmHead(nn.Module):
       table.astype(config.dtype),
       preferred_element_type=jnp.float32,
     )
-    logits = shard(logits + bias, 'batch', None, 'vocab')
-    if config.rows == config.vocab_size:
-      return logits
+    # Rows that only fill the table up are never the best, and weigh nothing.
     real = jnp.arange(config.rows) < config.vocab_size
-    return jnp.where(real, logits, -1e9)
+    bias = jnp.where(real, bias.astype(jnp.float32), -1e9)
+    return shard(logits + bias, 'batch', None, 'vocab')
 
 
 class ClassifyHead(nn.Module):

@@ -25,11 +25,13 @@ from xlmr_jax.model import Config, Encoder
 
 Example = str | tuple[str, str] | Sequence[int]
 
-# Rows are this long unless an example is longer, and a step has about this
-# many positions: long enough to fill rows to 98 % and matrices to their best
-# speed, short enough that attention stays under a tenth of the work.
-ROW = 256
-POSITIONS = 4096
+# Positions of a step. A CPU is fastest while a layer's activations fit its
+# caches; an accelerator wants more work at once.
+POSITIONS = {'cpu': 2048}
+MOST_POSITIONS = 16_384
+# Rows are a multiple of this long, but for a few short texts: splash needs it.
+UNIT = 128
+LONGEST = 512  # longer rows only for longer examples
 
 
 @functools.lru_cache(maxsize=16)
@@ -180,35 +182,38 @@ class Loaded:
     best = np.argsort(-probs, kind='stable')[:top]
     return [(self.tokenizer.id_to_piece(int(i)), probs[i]) for i in best]
 
-  def _shape(self, lengths: np.ndarray, head: str | None) -> tuple[int, int]:
-    """(rows, row length): powers of two up to the usual step."""
+  def _length(self, lengths: np.ndarray) -> int:
+    """The row length that costs least: padding against attention.
+
+    A position costs its linear layers, 24 D² FLOPs, and attention over its
+    row, 4 L D, which runs at about a third of the speed.
+    """
     longest, total = int(lengths.max()), int(lengths.sum())
-    length = 16
-    while length < longest or (length < ROW and length < total):
-      length *= 2
-    positions = POSITIONS
-    if head == 'mlm':  # keep a step's logits under half a GB
-      positions = max(length, 2**27 // self.config.rows // length * length)
-    rows = 1
-    while rows * length < min(total, positions) and rows * length < positions:
-      rows *= 2
-    parts = 1 if self.mesh is None else sharding.row_parts(self.mesh)
-    return -(-rows // parts) * parts, length
+    if total <= UNIT:
+      return max(16, 1 << (total - 1).bit_length())
+    sample = lengths[:: -(-len(lengths) // 10_000)]
+    first = -(-longest // UNIT) * UNIT
+    last = max(first, min(LONGEST, -(-total // UNIT) * UNIT))
+
+    def cost(length):
+      rows = len(pack.plan(sample, length, shuffle=False))
+      return rows * length * (1 + length / (2 * self.config.model_dim))
+
+    return min(range(first, last + 1, UNIT), key=cost)
 
   def batches(
     self, features: Sequence[np.ndarray], head: str | None = None
   ) -> tuple[Iterator[dict[str, np.ndarray]], pack.Plan]:
     """Packs features into batches of one static shape."""
     lengths = np.array([len(f) for f in features])
-    rows, length = self._shape(lengths, head)
+    length = self._length(lengths)
     plan = pack.plan(lengths, length, shuffle=False)
-    # The same number of steps with rows shared out evenly: up to seven rows
-    # as needed, above that in eighths of a power of two, so that few shapes
-    # are compiled and at most an eighth of the rows is empty.
-    even = -(-len(plan) // -(-len(plan) // rows))
-    unit = 1 << max(0, even.bit_length() - 4)
+    positions = POSITIONS.get(jax.default_backend(), MOST_POSITIONS)
+    if head == 'mlm':  # keep a step's logits under half a GB
+      positions = min(positions, 2**27 // self.config.rows)
+    rows = _rows(len(plan), max(1, positions // length))
     parts = 1 if self.mesh is None else sharding.row_parts(self.mesh)
-    rows = min(rows, -(-even // (unit * parts)) * unit * parts)
+    rows = -(-rows // parts) * parts
     # A power of two, so that the next call's shapes are likely the same.
     slots = 1 << (plan.max_examples - 1).bit_length()
     data = [{'tokens': feature} for feature in features]
@@ -286,6 +291,17 @@ class Loaded:
       hf.write(folder, weights, fresh=fresh, tokenizer_dir=self.tokenizer_dir)
     else:
       raise ValueError(f"format {format!r} is not 'hf' or 'orbax'")
+
+
+def _rows(total: int, most: int) -> int:
+  """Rows of a step: at most `most`, and few empty ones in the last step.
+
+  In steps of a sixteenth to a thirty-second, so that few shapes are compiled.
+  """
+  unit = 1 << max(0, min(total, most).bit_length() - 5)
+  if total <= most:
+    return min(most, -(-total // unit) * unit)
+  return min(range(most, most // 2, -unit), key=lambda r: -(-total // r) * r)
 
 
 def _unpack(features, batch, output):

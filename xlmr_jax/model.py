@@ -30,10 +30,16 @@ from xlmr_jax import sharding
 from xlmr_jax.attention import BACKENDS, attention, choose
 from xlmr_jax.sharding import shard
 
+
+def _lean(fn):
+  """Keeps only its input for the backward pass; erf alone would keep four."""
+  return jax.checkpoint(fn, prevent_cse=False)
+
+
 ACTIVATIONS = {
-  'gelu': functools.partial(jax.nn.gelu, approximate=False),
-  'gelu_new': functools.partial(jax.nn.gelu, approximate=True),
-  'gelu_pytorch_tanh': functools.partial(jax.nn.gelu, approximate=True),
+  'gelu': _lean(functools.partial(jax.nn.gelu, approximate=False)),
+  'gelu_new': _lean(functools.partial(jax.nn.gelu, approximate=True)),
+  'gelu_pytorch_tanh': _lean(functools.partial(jax.nn.gelu, approximate=True)),
   'relu': jax.nn.relu,
 }
 

@@ -124,9 +124,20 @@ def mask_tokens(
 def cross_entropy(
   logits: Float[Array, '*B C'], targets: Int[Array, '*B']
 ) -> Float[Array, '*B']:
-  """-log softmax(logits)[target], without gathering a sharded dimension."""
-  gold = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
-  return jax.nn.logsumexp(logits, axis=-1) - gold
+  """-log softmax(logits)[target]."""
+  return jax.nn.logsumexp(logits, axis=-1) - gold_score(logits, targets)
+
+
+def gold_score(
+  logits: Float[Array, '*B C'], targets: Int[Array, '*B']
+) -> Float[Array, '*B']:
+  """logits[target], as a sum over all classes of which one is not 0.
+
+  A look-up would gather a sharded dimension, and its gradient would scatter
+  into a second array as large as the logits.
+  """
+  classes = jnp.arange(logits.shape[-1], dtype=targets.dtype)
+  return jnp.where(classes == targets[..., None], logits, 0).sum(-1)
 
 
 def mlm(
@@ -175,8 +186,7 @@ def mlm(
     logits = head.apply({'params': params['head']}, hidden, table)
     losses = cross_entropy(logits, targets)
     # argmax would read all logits again; the maximum is in the loss already.
-    gold = jnp.take_along_axis(logits, targets[..., None], axis=-1)[..., 0]
-    right = gold >= logits.max(-1)
+    right = gold_score(logits, targets) >= logits.max(-1)
     return (losses * weights).sum(-1), (right * weights).sum(-1)
 
   def loss(params: dict, batch: Batch, key) -> Sums:

@@ -141,10 +141,21 @@ def adamw(
   )
 
 
-def clip(grads, limit: float):
-  """Global-norm clipping; returns (gradients, norm before)."""
-  norm = optax.global_norm(grads)
-  if not limit:
-    return grads, norm
-  factor = jnp.minimum(1.0, limit / jnp.maximum(norm, 1e-12))
+def clip(grads, limit: float, count=1.0):
+  """Sums → means, and global-norm clipping, as one factor.
+
+  Two factors would cost a second copy of the gradients.
+
+  Args:
+    grads: gradients of a sum over `count` terms.
+    limit: largest norm of the mean; 0 for none.
+    count: terms in the sum.
+
+  Returns:
+    (gradients of the mean, clipped; norm of the mean before clipping).
+  """
+  norm = optax.global_norm(grads) / count
+  factor = jnp.float32(1.0) / count
+  if limit:
+    factor *= jnp.minimum(1.0, limit / jnp.maximum(norm, 1e-12))
   return jax.tree.map(lambda g: g * factor.astype(g.dtype), grads), norm

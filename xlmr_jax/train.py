@@ -302,8 +302,7 @@ def make_update(objective, optimizer, config, layouts, mesh):
     bad_row = jnp.where(bad.any(), jnp.argmax(bad), -1)
     sums = jax.tree.map(jnp.sum, sums)
     count = jnp.maximum(sums['loss'][1], 1)
-    grads = jax.tree.map(lambda g: g / count, grads)
-    grads, norm = optim.clip(grads, config.optim.clip)
+    grads, norm = optim.clip(grads, config.optim.clip, count)
     changes, opt = optimizer.update(grads, state['opt'], params)
     params = optax.apply_updates(params, changes)
     state = {'opt': opt, 'step': state['step'] + 1}
