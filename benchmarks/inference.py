@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT))
 
 ROUNDS = flags.DEFINE_integer('rounds', 5, 'Rounds of each side.')
 DTYPE = flags.DEFINE_string('dtype', 'float32', "Ours: 'bfloat16' too.")
-TEXTS = flags.DEFINE_integer('texts', 128, 'Texts in a round.')
+TEXTS = flags.DEFINE_integer('texts', 256, 'Texts in a round.')
 
 
 def inputs(data: pathlib.Path, count: int) -> dict[str, list[list[int]]]:

@@ -40,6 +40,20 @@ def test_every_feature_once_and_no_row_too_long(shuffle, window):
   assert most <= plan.max_examples == pack.max_examples(sizes, 128)
 
 
+def test_evaluation_fills_rows_further_than_best_fit():
+  # 6 + 3 leave a 1 over; 5 + 5 do not, and 6 + 4 do not.
+  plan = pack.plan([6, 5, 5, 4, 3, 3, 4], 10, shuffle=False)
+  assert rows_of(plan) == [[0, 3], [1, 2], [4, 5, 6]]
+  assert plan.efficiency == 1
+  draw = np.random.default_rng(0)
+  for low, high, count in ((120, 400, 250), (30, 300, 60), (1, 512, 400)):
+    sizes = draw.integers(low, high, count)
+    tight, quick = (
+      len(pack.plan(sizes, 512, shuffle=shuffle)) for shuffle in (False, True)
+    )
+    assert -(-sizes.sum() // 512) <= tight <= quick
+
+
 def test_order_is_kept_without_shuffle():
   plan = pack.plan(lengths(), 128, shuffle=False)
   rows = rows_of(plan)

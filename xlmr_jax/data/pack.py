@@ -18,8 +18,10 @@ plan, and a run that resumes makes it again. `fill` turns rows of a plan into
 a batch of static shapes.
 """
 
+import bisect
 from collections.abc import Mapping, Sequence
 import dataclasses
+from operator import neg
 from typing import Any, Literal
 
 from jaxtyping import Int
@@ -70,11 +72,12 @@ def plan(
   window: int = 1 << 17,
   shuffle: bool = True,
 ) -> Plan:
-  """Packs features into rows, best fit first.
+  """Packs features into rows.
 
-  The features are shuffled and cut into windows. Inside a window the longest
-  goes first, each into the row with the least room that holds it, and the
-  rows of all windows are shuffled again. Memory and time are linear.
+  To train, the features are shuffled and cut into windows. Inside a window
+  the longest goes first, each into the row with the least room that holds it,
+  and the rows of all windows are shuffled again. To evaluate, each row is
+  filled as far as the waiting features can. Memory and time are linear.
 
   Args:
     lengths: tokens of each feature, specials included.
@@ -98,7 +101,8 @@ def plan(
   for start in range(0, count, window):
     part = order[start : start + window]
     part = part[np.argsort(-lengths[part], kind='stable')]
-    placed, added = _best_fit(lengths[part].tolist(), row_length)
+    pack = _best_fit if shuffle else _fullest
+    placed, added = pack(lengths[part].tolist(), row_length)
     row_of[part] = np.add(placed, rows)
     rows += added
   if shuffle:
@@ -170,6 +174,48 @@ def _best_fit(lengths: list[int], row_length: int) -> tuple[list[int], int]:
     if room:
       open_rows[room].append(row)
       rooms |= 1 << room
+  return placed, rows
+
+
+def _fullest(lengths: list[int], row_length: int) -> tuple[list[int], int]:
+  """The same, a row at a time: the longest, and what fills the rest best.
+
+  Bit s of `sums` says whether some of the waiting lengths add up to s. Slower
+  than best fit (0.3 s for 75,000 lengths), it matters where rows hold a few
+  long features: 86 → 81 rows for 256 paragraphs in rows of 512.
+  """
+  waiting: dict[int, list[int]] = {}
+  for index in reversed(range(len(lengths))):
+    waiting.setdefault(lengths[index], []).append(index)
+  sizes = sorted(waiting, reverse=True)
+  placed = [0] * len(lengths)
+  rows = 0
+
+  def place(size):
+    placed[waiting[size].pop()] = rows
+    if not waiting[size]:
+      sizes.remove(size)
+
+  while sizes:
+    room = row_length - sizes[0]
+    place(sizes[0])
+    within = (2 << room) - 1
+    sums, steps = 1, []
+    for size in sizes[bisect.bisect_left(sizes, -room, key=neg) :]:
+      for _ in range(min(len(waiting[size]), room // size)):
+        more = (sums | sums << size) & within
+        if more == sums:
+          break
+        steps.append((size, sums))
+        sums = more
+      if sums >> room:
+        break
+    rest = sums.bit_length() - 1
+    for size, before in reversed(steps):
+      if not before >> rest & 1:
+        place(size)
+        rest -= size
+    rows += 1
   return placed, rows
 
 
