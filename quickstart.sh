@@ -40,7 +40,7 @@ python -m xlmr_jax.train --config=configs/pretrain.py:model=tiny \
 # intents (what does the user want?), the second from a plain TSV.
 python -m xlmr_jax.train --config=configs/finetune.py:task=xnli,model=tiny \
   --config.init="$OUT/pretrained" --config.data_dir="$OUT/world/xnli" \
-  --config.epochs="${EPOCHS:-3}" --config.seed="${SEED:-0}" \
+  --config.epochs="${EPOCHS:-4}" --config.seed="${SEED:-0}" \
   --workdir="$OUT/nli/pretrained"
 python -m xlmr_jax.train --config=configs/finetune.py:task=intents,model=tiny \
   --config.init="$OUT/pretrained" --config.data_dir="$OUT/world/intents" \
@@ -53,7 +53,7 @@ python -m xlmr_jax.train --config=configs/finetune.py:task=intents,model=tiny \
 # parameters.
 python -m xlmr_jax.train --config=configs/finetune.py:task=xnli,model=tiny \
   --config.tokenizer="$OUT/tokenizer" --config.data_dir="$OUT/world/xnli" \
-  --config.epochs="${EPOCHS:-3}" --config.seed="${SEED:-0}" \
+  --config.epochs="${EPOCHS:-4}" --config.seed="${SEED:-0}" \
   --workdir="$OUT/nli/fresh"
 python -m xlmr_jax.train --config=configs/finetune.py:task=intents,model=tiny \
   --config.tokenizer="$OUT/tokenizer" --config.data_dir="$OUT/world/intents" \
