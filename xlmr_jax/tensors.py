@@ -305,4 +305,9 @@ def whole(folder, *, overwrite: bool = False) -> Iterator[pathlib.Path]:
       e.errno, f'could not write {folder}: {e.strerror or e}; it {left}'
     ) from e
   finally:
-    shutil.rmtree(made, ignore_errors=True)
+    # After a failure orbax's threads may still be making files in it.
+    for _ in range(100):
+      shutil.rmtree(made, ignore_errors=True)
+      if not made.exists():
+        break
+      time.sleep(0.05)
