@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # From an empty folder to a multilingual encoder, on a CPU, in minutes.
 #
-#   bash quickstart.sh            the story (about 7 minutes on 2 cores)
+#   bash quickstart.sh            the story (7 to 8 minutes on 2 cores)
 #   bash quickstart.sh --fast     the same commands, a few steps each
 #
 # Each part is what a real run types; only the data and the sizes are small.
