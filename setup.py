@@ -23,6 +23,8 @@ CORE = [
   'sentencepiece>=0.2.2,<0.3',
   'tensorboardX>=2.6.4,<3',
   'tensorflow-datasets>=4.9.10,<5',
+  'tensorstore>=0.1.71,<0.2',
+  'tokenizers>=0.22,<1',
   'tqdm>=4.66,<5',
   'transformers>=5.17,<6',
 ]

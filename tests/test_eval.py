@@ -425,7 +425,9 @@ def test_xnli_packs_to_95_per_cent(make_model, data_dir):
   features = classify.encode(
     stream, model.tokenizer, labels=task.labels, max_length=128
   )
-  batches, _ = model.batches([f['tokens'] for f in features], 'classify')
+  batches, _ = model.program('classify').batches(
+    [f['tokens'] for f in features]
+  )
   real = computed = seen = 0
   shapes = set()
   for batch in batches:

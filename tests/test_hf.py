@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 import torch
-from torch_models import CLASSES, SIZES, tiny
+from torch_models import SIZES, class_of, tiny
 import transformers
 
-from xlmr_jax import hf, tensors
+from xlmr_jax import hf, hub, tensors
 from xlmr_jax.data import tokenizer as tokenizers
 from xlmr_jax.model import Config
 
@@ -303,7 +303,7 @@ def test_fresh_files_load_in_transformers(sources, tmp_path, name):
   """No missing, no unexpected key; the same outputs as the source's."""
   weights = hf.read(sources(name))
   hf.write(tmp_path / 'out', weights, fresh=True)
-  cls = CLASSES[weights.head]
+  cls = class_of(weights.head)
   args = {'attn_implementation': 'eager'}
   if weights.head is None and 'pooler' not in weights.params:
     args['add_pooling_layer'] = False
@@ -348,7 +348,7 @@ def test_fresh_files_are_cut_into_shards(sources, tmp_path):
   assert_same_tensors(sources('mlm'), tmp_path / 'out')
   again = hf.read(tmp_path / 'out')
   jax.tree.map(np.testing.assert_array_equal, again.params, weights.params)
-  _, info = CLASSES['mlm'].from_pretrained(
+  _, info = class_of('mlm').from_pretrained(
     tmp_path / 'out', output_loading_info=True
   )
   assert not any(info.values()), info
@@ -378,7 +378,7 @@ def test_another_head_goes_out_as_transformers_would(sources, tmp_path):
   assert config['architectures'] == ['XLMRobertaForSequenceClassification']
   assert config['id2label'] == {'0': 'no', '1': 'yes', '2': 'maybe'}
   assert config['mine'] == 1 and 'torch_dtype' not in config
-  _, info = CLASSES['classify'].from_pretrained(
+  _, info = class_of('classify').from_pretrained(
     tmp_path / 'out', output_loading_info=True
   )
   assert not any(info.values()), info
@@ -490,18 +490,19 @@ def test_a_wrong_key_is_named(source, change, message):
   [
     ({'model_type': 'bert'}, "model_type 'bert' is not one of xlm-roberta"),
     ({'model_type': ...}, 'model_type None'),
-    ({'model_type': 'xlm-roberta-xl'}, 'XL and XXL .* not supported yet'),
-    ({'architectures': ['XLMRobertaXLForMaskedLM']}, 'not supported yet'),
+    ({'model_type': 'xlm-roberta-xl'}, 'unknown key .*embeddings.LayerNorm'),
+    ({'architectures': ['XLMRobertaXLForMaskedLM']}, 'unknown key'),
     (
-      {'architectures': ['XLMRobertaForTokenClassification']},
-      'XLMRobertaForTokenClassification.*Model, ForMaskedLM, ForSequence',
+      {'architectures': ['XLMRobertaForVision']},
+      'XLMRobertaForVision.* is not one of XLMRoberta, XLMRobertaXL, Roberta, '
+      'Camembert followed by Model, ForMaskedLM, ForCausalLM, ForSequence',
     ),
     ({'auto_map': {'AutoModel': 'x.py'}}, 'auto_map .* code of its own'),
     ({'position_embedding_type': 'rotary'}, 'position_embedding_type'),
     ({'position_embedding_type': 'relative_key'}, 'position_embedding_type'),
     ({'attention_window': [512, 512]}, 'attention_window .* Longformer'),
     ({'lora_adaptations': ['a']}, 'lora_adaptations'),
-    ({'is_decoder': True}, 'is_decoder = True'),
+    ({'is_decoder': 1}, 'is_decoder = 1 should be of type bool'),
     ({'add_cross_attention': True}, 'add_cross_attention = True'),
     ({'hidden_act': 'silu'}, "hidden_act 'silu' is not one of gelu"),
     ({'hidden_size': ...}, 'hidden_size is missing'),
@@ -574,8 +575,13 @@ def test_what_a_folder_lacks_is_named(source, tmp_path):
   with pytest.raises(ValueError, match='nowhere is not a directory'):
     hf.read(tmp_path / 'nowhere')
   folder = source('mlm')
-  (folder / 'model.safetensors').rename(folder / 'pytorch_model.bin')
-  with pytest.raises(ValueError, match='it has pytorch_model.bin: save it'):
+  (folder / 'model.safetensors').rename(folder / 'model.msgpack')
+  with pytest.raises(
+    ValueError, match=r'has no model\.safetensors and no pytorch_model\.bin'
+  ):
+    hf.read(folder)
+  (folder / 'model.msgpack').rename(folder / 'pytorch_model.bin')
+  with pytest.raises(ValueError, match='or no file of PyTorch'):
     hf.read(folder)
   (folder / 'config.json').write_text('{')
   with pytest.raises(ValueError, match=r'config\.json is not JSON'):
@@ -721,7 +727,7 @@ def test_a_name_the_hub_does_not_know(monkeypatch):
   monkeypatch.setattr(huggingface_hub.constants, 'HF_HUB_OFFLINE', True)
   for name in ('nobody/no-such-model', 'no/such/folder'):
     with pytest.raises(ValueError, match=f"'{name}' is not a directory"):
-      hf.download(name)
+      hub.download(name)
 
 
 def test_reading_leaves_no_thread_behind(sources):

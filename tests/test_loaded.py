@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import xlmr_jax
-from xlmr_jax import checkpoint, loaded
+from xlmr_jax import checkpoint, loaded, packed
 from xlmr_jax.model import Config
 
 TEXTS = [
@@ -80,8 +80,8 @@ def test_packed_is_the_bare_module(model):
 def test_many_batches_come_back_in_order(model, monkeypatch):
   many = TEXTS * 9
   whole = model.logits(many)
-  monkeypatch.setattr(loaded, 'POSITIONS', {'cpu': 128})
-  monkeypatch.setattr(loaded, 'UNIT', 64)
+  monkeypatch.setattr(packed, 'POSITIONS', {'cpu': 128})
+  monkeypatch.setattr(packed, 'UNIT', 64)
   seen = []
   cut = model.logits(many, lambda *counts: seen.append(counts))
   assert len(seen) > 3
@@ -98,9 +98,9 @@ def test_row_length_weighs_padding_against_attention():
   # Shapes only: nothing is run.
   model = loaded.Loaded(config=Config(), params={}, tokenizer=None)
   shape = lambda *lengths: (
-    next(model.batches([np.zeros(n, np.int32) for n in lengths])[0])[
-      'tokens'
-    ].shape
+    next(
+      model.program(None).batches([np.zeros(n, np.int32) for n in lengths])[0]
+    )['tokens'].shape
   )
   assert shape(3) == (1, 16)
   assert shape(40, 30) == (1, 128)
@@ -113,7 +113,7 @@ def test_row_length_weighs_padding_against_attention():
 def test_rows_of_a_step_leave_few_empty():
   for most in (1, 4, 16, 128):
     for total in (1, 3, 16, 17, 45, 100, 1000, 5000):
-      rows = loaded._rows(total, most)
+      rows = packed.rows_of_a_step(total, most)
       steps = -(-total // rows)
       assert most / 2 <= rows <= most or total <= rows <= most
       assert rows * steps - total <= max(total / 16, steps - 1)
@@ -172,7 +172,7 @@ def test_bad_examples_are_refused_before_anything_runs(
   def never(*_):
     raise AssertionError('it ran')
 
-  monkeypatch.setattr(loaded, '_program', never)
+  monkeypatch.setattr(packed, '_jitted', never)
   for call in (model.encode, model.logits):
     with pytest.raises(ValueError, match=message):
       call(['fine', example])
@@ -185,7 +185,9 @@ def test_a_text_that_is_no_list_and_a_missing_head(make_model, tiny_tokenizer):
   with pytest.raises(ValueError, match='no head: use encode'):
     bare.logits(['a cat'])
   blind = dataclasses.replace(bare, tokenizer=None)
-  with pytest.raises(ValueError, match='no sentencepiece.bpe.model'):
+  with pytest.raises(
+    ValueError, match=r'no tokenizer .*sentencepiece\.bpe\.model, tok'
+  ):
     blind.encode(['a cat'])
 
 

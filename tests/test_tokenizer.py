@@ -1,11 +1,13 @@
 """The tokenizer agrees with fairseq's ids, and says what is wrong."""
 
 import gzip
+import hashlib
 import io
 import json
 import lzma
 import os
 import pathlib
+import pickle
 import random
 import subprocess
 import sys
@@ -136,7 +138,7 @@ def test_white_space_is_what_the_normalizer_says(real):
     for c in range(0x10000)
     if not 0xD800 <= c < 0xE000 and real._spm.normalize(f'a{chr(c)}b') == '▁a▁b'
   }
-  assert spaces == set(tokenizer_lib._SPACE)
+  assert spaces == set(tokenizer_lib.SPACE)
 
 
 @pytest.mark.parametrize('length', range(4, 13))
@@ -234,6 +236,111 @@ def test_bad_files(tmp_path):
     Tokenizer(other.getvalue())
   with pytest.raises(FileNotFoundError):
     Tokenizer(tmp_path / 'none.model')
+
+
+# CamemBERT: the same pieces under other ids.
+
+
+@pytest.fixture(scope='module')
+def french():
+  model = tokenizer_lib.train(corpus(), 200, hard_vocab_limit=False)
+  return Tokenizer(model, tokenizer_lib.CAMEMBERT)
+
+
+def test_camemberts_ids(tiny, french):
+  pieces = tiny.vocab_size - 2
+  assert french.vocab_size == len(french) == pieces + 5
+  assert (french.bos_id, french.pad_id, french.eos_id) == (5, 1, 6)
+  assert (french.unk_id, french.mask_id) == (3, pieces + 4)
+  assert french.special_ids == (0, 1, 2, 3, 4, 5, 6, pieces + 4)
+  assert french.pieces == (7, pieces + 4)
+  # As published: 32,000 pieces make 32,005 rows.
+  assert tokenizer_lib.CAMEMBERT.rows(32_000) == 32_005
+  assert [french.id_to_piece(i) for i in french.special_ids] == (
+    '<s>NOTUSED <pad> </s>NOTUSED <unk> <unk>NOTUSED <s> </s> <mask>'.split()
+  )
+  for i in range(french.vocab_size):
+    assert french.piece_to_id(french.id_to_piece(i)) == i
+  for i in range(*tiny.pieces):
+    assert french.id_to_piece(i + 3) == tiny.id_to_piece(i)
+  assert french.piece_to_id('no such piece') == 3
+
+
+def test_camembert_encodes_what_xlmr_encodes(tiny, french):
+  special = {0: 5, 1: 1, 2: 6, 3: 3, tiny.mask_id: french.mask_id}
+  text, pair = '  the horse ж<mask> <s> old', '水 犬 </s>NOTUSED'
+  ids, spans = tiny.encode(text, pair, offsets=True)
+  assert 3 in ids and tiny.mask_id in ids
+  want = [special.get(i, i + 3) for i in ids]
+  assert french.encode(text, pair) == want
+  assert french.encode(text, pair, offsets=True) == (want, spans)
+  (plain,) = french.encode_plain(['ж horse <mask>'])
+  (other,) = tiny.encode_plain(['ж horse <mask>'])
+  assert plain.tolist() == [special.get(i, i + 3) for i in other.tolist()]
+  assert french.mask_id not in plain and 3 in plain
+  for skip in (True, False):
+    assert french.decode(want, skip) == tiny.decode(ids, skip)
+
+
+def test_camembert_is_hugging_faces(french, tmp_path):
+  transformers = pytest.importorskip('transformers')
+  french.save(tmp_path)
+  theirs = transformers.CamembertTokenizer.from_pretrained(tmp_path)
+  assert len(theirs) == french.vocab_size
+  for name in ('cls', 'pad', 'sep', 'unk', 'mask'):
+    ours = {'cls': 'bos', 'sep': 'eos'}.get(name, name)
+    assert getattr(theirs, f'{name}_token_id') == getattr(french, f'{ours}_id')
+  texts = corpus(40, seed=7) + ['', 'ж', 'the old <mask> house', '<mask>']
+  for text in texts:
+    assert theirs(text)['input_ids'] == french.encode(text), text
+  # To transformers 5 a pair with an empty second text is a text alone.
+  for a, b in zip(texts, ['水 犬', *texts[:40], 'a', 'b', 'c'], strict=True):
+    assert theirs(a, b)['input_ids'] == french.encode(a, b)
+    assert theirs(a, b, truncation='longest_first', max_length=12)[
+      'input_ids'
+    ] == french.encode(a, b, max_length=12, truncate='longest_first')
+
+
+def test_layouts_of_one_file_differ_and_are_kept(tiny, french, tmp_path):
+  path = pathlib.Path(french.save(tmp_path))
+  model = path.read_bytes()
+  assert path.read_bytes() == pathlib.Path(tiny.save(tmp_path)).read_bytes()
+  # Caches of XLM-R's ids are found by the file's own digest.
+  assert tiny.fingerprint == hashlib.sha256(model).hexdigest()
+  assert french.fingerprint != tiny.fingerprint
+  for tokenizer in (tiny, french):
+    again = pickle.loads(pickle.dumps(tokenizer))
+    assert again.layout == tokenizer.layout
+    assert again.fingerprint == tokenizer.fingerprint
+    assert again.encode('the horse') == tokenizer.encode('the horse')
+
+
+def test_save_writes_the_layout_but_over_no_settings(tiny, french, tmp_path):
+  french.save(tmp_path / 'new')
+  settings = tmp_path / 'new' / 'tokenizer_config.json'
+  assert json.loads(settings.read_text()) == {
+    'tokenizer_class': 'CamembertTokenizer'
+  }
+  settings.write_text('{"model_max_length": 512}')
+  french.save(tmp_path / 'new')
+  assert settings.read_text() == '{"model_max_length": 512}'
+  tiny.save(tmp_path / 'xlmr')
+  assert os.listdir(tmp_path / 'xlmr') == ['sentencepiece.bpe.model']
+
+
+def test_truncate_is_checked_before_it_is_needed(tiny):
+  for offsets in (False, True):
+    with pytest.raises(ValueError, match="truncate='left'"):
+      tiny.encode('old', truncate='left', offsets=offsets)
+    with pytest.raises(ValueError, match='example 1: .* more than'):
+      tiny.encode_batch(['', 'the old'], max_length=2, offsets=offsets)
+    with pytest.raises(TypeError, match='example 0 holds a int'):
+      tiny.encode_batch([('old', 3)], offsets=offsets)
+  with pytest.raises(TypeError):
+    tiny.encode_plain(['old', None])
+
+
+# Training.
 
 
 def test_training_counts_the_models_rows(tiny):

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from configs import finetune, pretrain
-from xlmr_jax import checkpoint
+from xlmr_jax import stored
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 WORDS = 'man house cat red sees asleep Mann Haus Katze rote кошку доме'.split()
@@ -153,8 +153,8 @@ def steps(workdir) -> dict[int, dict]:
   out = {}
   for folder in (workdir / 'checkpoints').iterdir():
     out[int(folder.name)] = {
-      'params': flat(checkpoint.read_arrays(folder / 'params')),
-      'state': flat(checkpoint.read_arrays(folder / 'state')),
+      'params': flat(stored.read(folder / 'params')),
+      'state': flat(stored.read(folder / 'state')),
       'meta': json.loads((folder / 'meta' / 'metadata').read_text()),
     }
   return out

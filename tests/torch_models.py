@@ -6,12 +6,9 @@ bias or a swapped LayerNorm would change nothing.
 
 import numpy as np
 import torch
-from transformers import (
-  XLMRobertaConfig,
-  XLMRobertaForMaskedLM,
-  XLMRobertaForSequenceClassification,
-  XLMRobertaModel,
-)
+import transformers
+
+from xlmr_jax.hf_words import HEADS
 
 # No two sizes are equal, so that no two dimensions can be confused.
 SIZES = dict(
@@ -25,11 +22,11 @@ SIZES = dict(
   layer_norm_eps=1e-5,
   attn_implementation='eager',
 )
-CLASSES = {
-  'mlm': XLMRobertaForMaskedLM,
-  'classify': XLMRobertaForSequenceClassification,
-  None: XLMRobertaModel,
-}
+
+
+def class_of(head: str | None, family: str = 'XLMRoberta') -> type:
+  """Their class: 'mlm', 'XLMRobertaXL' → XLMRobertaXLForMaskedLM."""
+  return getattr(transformers, family + HEADS[head])
 
 
 def randomize(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
@@ -48,8 +45,14 @@ def randomize(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
   return model
 
 
-def tiny(head: str | None, seed: int = 0, pooler: bool = True, **changes):
+def tiny(
+  head: str | None,
+  seed: int = 0,
+  pooler: bool = True,
+  family: str = 'XLMRoberta',
+  **changes,
+):
   """A tiny model in evaluation mode."""
-  config = XLMRobertaConfig(**{**SIZES, **changes})
+  config = getattr(transformers, f'{family}Config')(**{**SIZES, **changes})
   args = {} if head else {'add_pooling_layer': pooler}
-  return randomize(CLASSES[head](config, **args), seed).eval()
+  return randomize(class_of(head, family)(config, **args), seed).eval()

@@ -54,6 +54,7 @@ def attention(
   v: Float[Array, 'B L N H'],
   segments: Int[Array, 'B L'],
   *,
+  causal: bool = False,
   backend: str = 'auto',
   dropout: float = 0.0,
   key=None,
@@ -65,6 +66,7 @@ def attention(
     k: keys.
     v: values.
     segments: 0 for padding, e for the e-th example of the row.
+    causal: whether a position sees no later one.
     backend: one of BACKENDS.
     dropout: rate on the probabilities; 0 unless training with it.
     key: random key, needed where dropout > 0.
@@ -74,8 +76,10 @@ def attention(
   """
   chosen = choose(backend, q.dtype, q.shape[1], dropout)
   if chosen == 'splash':
-    return _splash(q, k, v, segments)
+    return _splash(q, k, v, segments, causal)
   same = segments[:, :, None] == segments[:, None, :]
+  if causal:
+    same = jnp.tril(same)
   if chosen == 'cudnn':
     # A boolean mask would be expanded to [B, N, L, L]; the bias is not.
     bias = jnp.where(same[:, None], 0.0, jnp.finfo(q.dtype).min)
@@ -121,7 +125,7 @@ def _einsums(
   return (y / total).astype(v.dtype)
 
 
-def _splash(q, k, v, segments, *, interpret: bool | None = None):
+def _splash(q, k, v, segments, causal, *, interpret: bool | None = None):
   """The TPU kernel; interpreted (slowly) elsewhere, so tests can run it."""
   _, length, heads, width = q.shape
   if length % 128:
@@ -130,9 +134,8 @@ def _splash(q, k, v, segments, *, interpret: bool | None = None):
     )
   if interpret is None:
     interpret = jax.default_backend() != 'tpu'
-  mask = splash.MultiHeadMask(
-    [splash.FullMask((length, length)) for _ in range(heads)]
-  )
+  kind = splash.CausalMask if causal else splash.FullMask
+  mask = splash.MultiHeadMask([kind((length, length)) for _ in range(heads)])
   kernel = splash.make_splash_mha_single_device(mask, interpret=interpret)
 
   def row(q, k, v, segments):

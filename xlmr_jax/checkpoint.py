@@ -11,19 +11,17 @@ Whatever is written appears whole or not at all: it is made under a temporary
 name and renamed.
 """
 
-import contextlib
 import dataclasses
 import json
-import os
 import pathlib
-import re
 import shutil
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 
-from xlmr_jax import heads, hf, tensors
+from xlmr_jax import fairseq, heads, hf, hub, pooling, stored, tensors
+from xlmr_jax.data import vocabulary
+from xlmr_jax.data.bpe import BpeTokenizer
 from xlmr_jax.data.tokenizer import Tokenizer
 from xlmr_jax.model import Config
 
@@ -54,6 +52,7 @@ def describe(weights: hf.Weights) -> dict:
     'labels': list(weights.labels) if weights.labels else None,
     'tied': weights.tied,
     'source': weights.source,
+    'pooling': weights.pooling and dataclasses.asdict(weights.pooling),
     'versions': {'jax': jax.__version__, 'orbax': ocp.__version__},
   }
 
@@ -85,33 +84,31 @@ def save(folder, weights: hf.Weights, tokenizer_dir=None) -> None:
   """
   with tensors.whole(folder) as made:
     write_description(made, weights, tokenizer_dir)
-    with _plain_errors(), ocp.StandardCheckpointer() as checkpointer:
-      checkpointer.save((made / 'params').absolute(), weights.params)
-
-
-@contextlib.contextmanager
-def _plain_errors(where=None, note: str = ''):
-  """orbax's way to say that a write failed → OSError, as from any write."""
-  try:
-    yield
-  except ValueError as error:
-    code = re.search(r"os_error_code='(\d+)'", str(error))
-    if code is None:
-      raise
-    number = int(code[1])
-    raise OSError(number, os.strerror(number) + note, where) from error
+    stored.save(made / 'params', weights.params)
 
 
 def is_ours(folder) -> bool:
   return (pathlib.Path(folder) / MODEL).exists()
 
 
-def read(path, timer: dict | None = None) -> tuple[hf.Weights, pathlib.Path]:
-  """Reads a directory of either kind, or a model by its hub name.
+def read(
+  path,
+  *,
+  head: str | None = hf.STORED,
+  revision: str | None = None,
+  lazily: bool = False,
+  timer: dict | None = None,
+) -> tuple[hf.Weights, pathlib.Path]:
+  """Reads a directory of any kind, or a model by its hub name.
 
   Args:
     path: our directory, a workdir (its best step, else its latest), a
-      Hugging Face directory, or a name such as 'FacebookAI/xlm-roberta-base'.
+      Hugging Face directory, an original fairseq one, or a hub name such as
+      'FacebookAI/xlm-roberta-base'.
+    head: the head that is wanted, None for the body alone. One that the
+      checkpoint does not hold is left out, for the caller to make.
+    revision: of a hub name: a branch, tag or commit.
+    lazily: leave the arrays on the disk, to be read part by part.
     timer: filled with seconds by phase, where given.
 
   Returns:
@@ -125,16 +122,34 @@ def read(path, timer: dict | None = None) -> tuple[hf.Weights, pathlib.Path]:
   # workdir/checkpoints/500 is a step of workdir.
   if folder.parent.name == 'checkpoints' and folder.name.isdigit():
     with hf.timed(timer, 'read'):
-      return _read_ours(folder.parent.parent, step=int(folder.name))
+      ours = _read_ours(folder.parent.parent, lazily, int(folder.name))
+      return _with_head(ours[0], head), ours[1]
   if is_ours(folder):
     with hf.timed(timer, 'read'):
-      return _read_ours(folder)
+      ours = _read_ours(folder, lazily)
+      return _with_head(ours[0], head), ours[1]
   if not folder.exists():
-    folder = pathlib.Path(hf.download(str(path)))
-  return hf.read(folder, timer=timer), folder
+    folder = hub.download(str(path), revision, hf.TOKENIZER_FILES)
+  elif revision is not None:
+    raise ValueError(f'revision={revision!r}, but {folder} is a directory')
+  if parts := fairseq.parts(folder):
+    return _with_head(fairseq.read(parts, lazily=lazily), head), parts[0].parent
+  weights = hf.read(folder, head=head, lazily=lazily, timer=timer)
+  return weights, pooling.body(folder)
 
 
-def _read_ours(folder: pathlib.Path, step: int | None = None):
+def _with_head(weights: hf.Weights, head: str | None) -> hf.Weights:
+  """The weights with the head that is wanted, or with none."""
+  if head in (hf.STORED, weights.head):
+    return weights
+  params = {k: v for k, v in weights.params.items() if k != 'head'}
+  source = weights.source and {**weights.source, 'left': ['head']}
+  return dataclasses.replace(
+    weights, params=params, head=None, labels=None, tied=True, source=source
+  )
+
+
+def _read_ours(folder: pathlib.Path, lazily: bool, step: int | None = None):
   facts = json.loads((folder / MODEL).read_text())
   config = Config(**facts['config'])
   saved = folder / 'params'
@@ -145,8 +160,8 @@ def _read_ours(folder: pathlib.Path, step: int | None = None):
       if step is None:
         raise ValueError(f'{folder} holds no finished checkpoint yet')
     saved = folder / 'checkpoints' / str(step) / 'params'
-  params = read_arrays(saved)
-  head = facts['head']
+  params = stored.find(saved) if lazily else stored.read(saved)
+  head, how = facts['head'], facts.get('pooling')
   params = heads.with_rows(params, head, config.vocab_size)
   weights = hf.Weights(
     config=config,
@@ -155,6 +170,7 @@ def _read_ours(folder: pathlib.Path, step: int | None = None):
     labels=tuple(facts['labels']) if facts['labels'] else None,
     tied=facts['tied'],
     source=facts['source'],
+    pooling=how and pooling.Pooling(**how),
   )
   check_shapes(weights, str(folder))
   return weights, folder / TOKENIZER
@@ -164,7 +180,9 @@ def check_shapes(weights: hf.Weights, where: str) -> None:
   """Raises ValueError where params are not what the config says."""
   classes = len(weights.labels or ()) or 1
   expected = jax.eval_shape(
-    lambda key: heads.init(weights.config, key, weights.head, classes),
+    lambda key: heads.init(
+      weights.config, key, weights.head, classes, weights.tied
+    ),
     jax.random.key(0),
   )
   flat = {
@@ -183,25 +201,15 @@ def check_shapes(weights: hf.Weights, where: str) -> None:
     raise ValueError(f'{where}: parameter {min(flat)} is missing')
 
 
-def read_arrays(folder: pathlib.Path) -> dict:
-  """Parameters as they lie on disk, on no device."""
-  folder = folder.absolute()
-  if not folder.exists():
-    raise ValueError(f'{folder} is not there')
-  with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
-    tree = checkpointer.metadata(folder).item_metadata.tree
-    as_numpy = jax.tree.map(
-      lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree
-    )
-    return checkpointer.restore(
-      folder, args=ocp.args.PyTreeRestore(restore_args=as_numpy)
-    )
+def load_tokenizer(
+  folder, rows: int | None = None
+) -> Tokenizer | BpeTokenizer | None:
+  """The tokenizer in a folder; None where it has none that we read.
 
-
-def load_tokenizer(folder) -> Tokenizer | None:
-  """The tokenizer in a folder; None where it has no sentencepiece model."""
-  path = pathlib.Path(folder) / SPM
-  return Tokenizer(path) if path.exists() else None
+  Raises:
+    ValueError: it is not one of a table of `rows` rows.
+  """
+  return vocabulary.load(folder, rows)
 
 
 class Manager:
@@ -259,7 +267,9 @@ class Manager:
     # The step that is being saved counts as one of them.
     steps = [s for s in self._manager.all_steps() if s != self._latest]
     whole = f'; step {max(steps)} is whole' if steps else ''
-    with _plain_errors(str(self._folder), f' (saving a checkpoint{whole})'):
+    with stored.plain_errors(
+      str(self._folder), f' (saving a checkpoint{whole})'
+    ):
       self._manager.wait_until_finished()
 
   def latest_step(self) -> int | None:
@@ -295,7 +305,7 @@ class Manager:
         new.write_text(json.dumps(meta))
         new.replace(path)
       return
-    with _plain_errors(str(self._folder)):
+    with stored.plain_errors(str(self._folder)):
       self._manager.save(
         step,
         args=ocp.args.Composite(

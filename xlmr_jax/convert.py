@@ -51,7 +51,8 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
   if options.fresh and target_format != 'hf':
     raise ValueError("--fresh is about files in Hugging Face's format (hf)")
   timer: dict[str, float] = {}
-  weights, tokenizer_dir = checkpoint.read(source, timer=timer)
+  # Part by part: a model may be larger than the memory.
+  weights, tokenizer_dir = checkpoint.read(source, lazily=True, timer=timer)
   print(f'{source}: {describe(weights)}', flush=True)
   start = time.perf_counter()
   # On no device: the arrays go from file to file.
@@ -63,6 +64,7 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
     labels=weights.labels,
     tied=weights.tied,
     source=weights.source,
+    pooling=weights.pooling,
     tokenizer_dir=tokenizer_dir,
   ).save(target, format=target_format, fresh=options.fresh)
   timer['write'] = time.perf_counter() - start
@@ -88,11 +90,17 @@ def describe(weights: hf.Weights) -> str:
     f'{count:,} parameters in {", ".join(dtypes)}',
     f'  {config.num_layers} layers of {config.model_dim}, '
     f'{config.num_heads} heads, feed-forward {config.ff_dim}, vocabulary '
-    f'{config.vocab_size:,}, examples up to {config.max_length} tokens',
+    f'{config.vocab_size:,}, examples up to {config.max_length} tokens'
+    + (', pre-LayerNorm' if config.pre_norm else '')
+    + (', causal' if config.causal else ''),
     f'  head: {weights.head or "none"}'
     + (f', classes {", ".join(weights.labels)}' if weights.labels else '')
-    + ('' if weights.head != 'mlm' or weights.tied else ', untied'),
+    + ('' if weights.tied else ', untied'),
   ]
+  if how := weights.pooling:
+    lines.append(
+      f'  vectors: {how.how}' + (', length 1' if how.normalize else '')
+    )
   for name, why in (
     ('dropped', 'dropped, as it can be computed'),
     ('unused', 'kept aside, as the model does not use it'),

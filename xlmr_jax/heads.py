@@ -1,11 +1,18 @@
 """Heads: what stands on the encoder's hidden states.
 
   mlm       masked LM: dense, GELU, LayerNorm, then the (tied) token table
+  causal    the same parameters, each position scoring the next token
   classify  <s> → dense, tanh, one score per class (1 class = regression)
+  choose    <s> → dense, tanh, one score per choice; softmax over a question
+  tag       one score per class at every position
+  crf       the same, and what a linear chain needs (crf.py)
+  answer    scores of being the first and the last token of the answer
+  m3        bge-m3: a weight per token, and a vector per token
 
-A head's parameters are params['head']; a pooler that came with a checkpoint
-is kept in params['pooler'] and goes out again. `plan(config, head)` joins the
-encoder's PLAN with the head's rows.
+`pool` makes one vector of an example and has no parameters. A head's
+parameters are params['head']; a pooler that came with a checkpoint is kept in
+params['pooler'] and goes out again. `plan(config, head)` joins the encoder's
+rows with the head's.
 """
 
 from collections.abc import Mapping
@@ -19,7 +26,6 @@ import numpy as np
 
 from xlmr_jax.model import (
   ACTIVATIONS,
-  PLAN,
   Config,
   Dense,
   Encoder,
@@ -27,6 +33,7 @@ from xlmr_jax.model import (
   layer_norm,
   norm_rows,
 )
+from xlmr_jax.model import plan as encoder_plan
 from xlmr_jax.sharding import shard
 
 
@@ -72,28 +79,112 @@ class MlmHead(nn.Module):
     return shard(logits + bias, 'batch', None, 'vocab')
 
 
-class ClassifyHead(nn.Module):
-  """One score per class for each packed example, from its <s>."""
+class ExampleHead(nn.Module):
+  """Scores for each packed example, from its <s>: classify and choose."""
 
   config: Config
   classes: int
+  drop_first: bool = True  # Hugging Face's multiple choice drops only once
 
   @nn.compact
   def __call__(
     self,
     hidden: Float[Array, 'B L D'],
     starts: Int[Array, 'B E'],
-    segments: Int[Array, 'B L'] | None = None,
     train: bool = False,
   ) -> Float[Array, 'B E C']:
-    del segments  # heads that pool over an example read them
     config = self.config
     drop = nn.Dropout(config.dropout, deterministic=not train)
     x = jnp.take_along_axis(hidden, starts[:, :, None], axis=1)
-    x = jnp.tanh(Dense(config.model_dim, config, name='dense')(drop(x)))
+    x = drop(x) if self.drop_first else x
+    x = jnp.tanh(Dense(config.model_dim, config, name='dense')(x))
     x = Dense(self.classes, config, name='out')(drop(x))
     return x.astype(jnp.float32)
 
+
+class TokenHead(nn.Module):
+  """Scores at every position: tag, crf and answer.
+
+  With `chain` it also holds a linear chain's parameters, transitions [C, C]
+  (from, to), start [C] and end [C], which crf.py reads.
+  """
+
+  config: Config
+  classes: int
+  chain: bool = False
+  dropout: float = 0.0
+
+  @nn.compact
+  def __call__(
+    self, hidden: Float[Array, 'B L D'], train: bool = False
+  ) -> Float[Array, 'B L C']:
+    config = self.config
+    x = nn.Dropout(self.dropout, deterministic=not train)(hidden)
+    x = Dense(self.classes, config, name='out')(x)
+    if self.chain:
+      init = nn.initializers.normal(config.init_std)
+      for name, shape in (
+        ('transitions', (self.classes, self.classes)),
+        ('start', (self.classes,)),
+        ('end', (self.classes,)),
+      ):
+        self.param(name, init, shape, jnp.dtype(config.param_dtype))
+    return x.astype(jnp.float32)
+
+
+class M3Head(nn.Module):
+  """bge-m3's two further views (Chen et al. 2024, arXiv:2402.03216, 3.2).
+
+  Returns:
+    The weight of each token for lexical matching, [B, L], and a vector of
+    length 1 for each token, [B, L, D], for late interaction.
+  """
+
+  config: Config
+
+  @nn.compact
+  def __call__(
+    self, hidden: Float[Array, 'B L D']
+  ) -> tuple[Float[Array, 'B L'], Float[Array, 'B L D']]:
+    config = self.config
+    weights = Dense(1, config, name='sparse')(hidden)[..., 0]
+    vectors = Dense(config.model_dim, config, name='colbert')(hidden)
+    return jax.nn.relu(weights.astype(jnp.float32)), unit(vectors)
+
+
+def unit(x: Float[Array, '*B D']) -> Float[Array, '*B D']:
+  """Vectors scaled to length 1, in f32; zeros stay zeros."""
+  x = x.astype(jnp.float32)
+  length = jnp.sqrt((x * x).sum(-1, keepdims=True))
+  return x / jnp.maximum(length, 1e-12)
+
+
+def pool(
+  hidden: Float[Array, 'B L D'],
+  starts: Int[Array, 'B E'],
+  segments: Int[Array, 'B L'],
+  how: str,
+) -> Float[Array, 'B E D']:
+  """One f32 vector for each packed example; an empty slot's is arbitrary.
+
+  Args:
+    hidden: of the last layer.
+    starts: where each example's <s> stands.
+    segments: 0 for padding, e for the e-th example of the row.
+    how: 'cls', the state of <s>, or 'mean', over all the example's tokens.
+  """
+  if how not in POOLINGS:
+    raise ValueError(f'pooling {how!r} is not one of {", ".join(POOLINGS)}')
+  hidden = hidden.astype(jnp.float32)
+  if how == 'cls':
+    return jnp.take_along_axis(hidden, starts[:, :, None], axis=1)
+  slots = jnp.arange(1, starts.shape[1] + 1)
+  member = (segments[:, None, :] == slots[:, None]).astype(jnp.float32)
+  total = jnp.einsum('BEL,BLD->BED', member, hidden)
+  return total / jnp.maximum(member.sum(-1, keepdims=True), 1)
+
+
+POOLINGS = ('cls', 'mean')
 
 PLANS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
   'mlm': {
@@ -106,14 +197,37 @@ PLANS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     **dense_rows('dense', 'model', 'width'),
     **dense_rows('out', 'model', 'classes'),
   },
+  'tag': dense_rows('out', 'model', 'classes'),
+  'm3': {
+    **dense_rows('sparse', 'model', 'classes'),
+    **dense_rows('colbert', 'model', 'width'),
+  },
   'pooler': dense_rows('dense', 'model', 'width'),
 }
+PLANS = {
+  **PLANS,
+  'causal': PLANS['mlm'],
+  'choose': PLANS['classify'],
+  'answer': PLANS['tag'],
+  'crf': {
+    **PLANS['tag'],
+    'transitions': ('classes', 'classes'),
+    'start': ('classes',),
+    'end': ('classes',),
+  },
+}
+
+# Heads whose number of outputs the labels decide, and that of the others.
+LABELLED = ('classify', 'tag', 'crf')
+OUTPUTS = {'choose': 1, 'answer': 2, 'm3': 1}
+# Heads that score the vocabulary, and those with one output per position.
+LANGUAGE = ('mlm', 'causal')
+PER_TOKEN = ('mlm', 'causal', 'tag', 'crf', 'answer')
 
 
 def plan(config: Config | None, head: str | None) -> dict[str, tuple[str, ...]]:
   """PLAN of a whole model: 'encoder/…', 'head/…' and 'pooler/…' rows."""
-  del config  # a pre-LayerNorm body will add its final norm here
-  parts = {'encoder': PLAN, 'pooler': PLANS['pooler']}
+  parts = {'encoder': encoder_plan(config), 'pooler': PLANS['pooler']}
   if head is not None:
     parts['head'] = PLANS[head]
   return {
@@ -124,17 +238,66 @@ def plan(config: Config | None, head: str | None) -> dict[str, tuple[str, ...]]:
 
 
 def make(config: Config, head: str | None, classes: int = 0, tied=True):
-  """The head's module by name, or None."""
-  if head is None:
-    return None
-  if head == 'mlm':
-    return MlmHead(config, tied)
-  if head == 'classify':
-    return ClassifyHead(config, classes)
-  raise ValueError(f'head {head!r} is not one of mlm, classify')
+  """The head's module by name, or None.
+
+  Args:
+    config: of the model.
+    head: one of PLANS.
+    classes: C of a labelled head; of the others it is known.
+    tied: for mlm and causal, whether the encoder's table scores the tokens.
+  """
+  classes = OUTPUTS.get(head, classes)
+  match head:
+    case None:
+      return None
+    case 'mlm' | 'causal':
+      return MlmHead(config, tied)
+    case 'classify':
+      return ExampleHead(config, classes)
+    case 'choose':
+      return ExampleHead(config, classes, drop_first=False)
+    case 'tag' | 'crf':
+      return TokenHead(config, classes, head == 'crf', config.dropout)
+    case 'answer':
+      return TokenHead(config, classes)
+    case 'm3':
+      return M3Head(config)
+  raise ValueError(f'head {head!r} is not one of {", ".join(NAMES)}')
 
 
-def init(config: Config, key, head: str | None, classes: int = 0) -> dict:
+NAMES = tuple(name for name in PLANS if name != 'pooler')
+
+
+def apply(
+  module: nn.Module | None,
+  params: dict,
+  hidden: Float[Array, 'B L D'],
+  batch: Mapping[str, Array],
+  key=None,
+):
+  """A head on a whole batch; dropout where a key is given.
+
+  mlm and causal score every position here; objectives gather some first.
+  """
+  variables = {'params': params['head']}
+  rngs = None if key is None else {'dropout': key}
+  train = key is not None
+  match module:
+    case MlmHead():
+      table = params['encoder']['embed']['tokens'] if module.tied else None
+      return module.apply(variables, hidden, table)
+    case ExampleHead():
+      return module.apply(variables, hidden, batch['starts'], train, rngs=rngs)
+    case TokenHead():
+      return module.apply(variables, hidden, train, rngs=rngs)
+    case M3Head():
+      return module.apply(variables, hidden)
+  raise TypeError(f'{module} is no head')
+
+
+def init(
+  config: Config, key, head: str | None, classes: int = 0, tied: bool = True
+) -> dict:
   """Fresh parameters: {'encoder': ..., 'head': ...}. Jit it, or eval_shape."""
   # A fused backend may refuse rows as short as these.
   config = dataclasses.replace(config, attention='xla')
@@ -142,13 +305,16 @@ def init(config: Config, key, head: str | None, classes: int = 0) -> dict:
   row = jnp.zeros((1, 2), jnp.int32)
   encoder = Encoder(config).init(encoder_key, row, row, row)['params']
   params = {'encoder': encoder}
-  module = make(config, head, classes)
+  module = make(config, head, classes, tied)
+  if module is None:
+    return params
   hidden = jnp.zeros((1, 2, config.model_dim), config.dtype)
-  if head == 'mlm':
-    table = encoder['embed']['tokens']
-    params['head'] = module.init(head_key, hidden, table)['params']
-  elif head == 'classify':
-    params['head'] = module.init(head_key, hidden, row)['params']
+  more = ()
+  if isinstance(module, MlmHead):
+    more = (encoder['embed']['tokens'],)
+  elif isinstance(module, ExampleHead):
+    more = (row,)
+  params['head'] = module.init(head_key, hidden, *more)['params']
   return params
 
 
@@ -156,7 +322,8 @@ def with_rows(params: dict, head: str | None, rows: int) -> dict:
   """The same parameters with token tables of `rows` rows.
 
   Grows by zeros (training pads the vocabulary to a multiple of 1,024) or cuts
-  (on the way out). Arrays of the right size are passed on, not copied.
+  (on the way out). Arrays of the right size are passed on, not copied, and
+  lazy ones stay lazy.
   """
   dims = plan(None, head)
 
@@ -168,6 +335,8 @@ def with_rows(params: dict, head: str | None, rows: int) -> dict:
     size = array.shape[axis]
     if size == rows:
       return array
+    if hasattr(array, 'resized'):
+      return array.resized(axis, rows)
     if size > rows:
       return array[(slice(None),) * axis + (slice(rows),)]
     xp = np if isinstance(array, np.ndarray) else jnp

@@ -1,16 +1,18 @@
 """Directories in Hugging Face's format, read and written.
 
-  read   config.json + safetensors → Weights: Config, our parameter tree, head,
+  read   config.json + weights → Weights: Config, our parameter tree, head,
          labels, and a record of what the source looked like
   write  Weights → a directory: just what came in (the same keys, duplicates,
          dtypes, shards), or with fresh=True what transformers 5 writes
+
+Weights come from safetensors or pickles and leave as safetensors.
 
 Both are strict: a key or parameter that is unknown, missing, set twice or of
 another shape is a ValueError that names it. Nothing here imports transformers.
 """
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 import contextlib
 import dataclasses
 import json
@@ -22,7 +24,9 @@ import warnings
 
 import numpy as np
 
-from xlmr_jax import tensors
+from xlmr_jax import heads, hf_files, lazy, tensors
+from xlmr_jax import pooling as pooled
+from xlmr_jax.hf_files import WEIGHTS, Files, load_json, save_json, some
 from xlmr_jax.hf_words import (
   BIAS,
   BODY,
@@ -42,15 +46,21 @@ from xlmr_jax.hf_words import (
   prefix,
   table,
 )
+from xlmr_jax.lazy import Lazy, Part
 from xlmr_jax.model import Config
 from xlmr_jax.tensors import DTYPE_NAMES, DTYPES, ITEMSIZE, Tensor
 
 __all__ = [
+  'DECODER',
+  'STORED',
   'TOKENIZER_FILES',
   'Weights',
+  'check',
   'config_from_hf',
   'config_to_hf',
-  'download',
+  'gather',
+  'load',
+  'nest',
   'placeholder',
   'read',
   'table',
@@ -59,7 +69,7 @@ __all__ = [
   'write',
 ]
 
-WEIGHTS, INDEX = 'model.safetensors', 'model.safetensors.index.json'
+STORED = 'stored'  # the head that the files hold
 
 # What belongs to a tokenizer and is carried as it is.
 SPM = 'sentencepiece.bpe.model'
@@ -83,12 +93,15 @@ class Weights:
 
   Attributes:
     config: the model's facts; how to run it stays at Config's defaults.
-    params: {'encoder': ..., 'head': ..., 'pooler': ...} of numpy arrays in the
-      dtypes of the files, layers stacked, vocabulary at its real size.
-    head: 'mlm', 'classify' or None.
-    labels: for classify, names by id ('LABEL_0'... where no one gave names).
+    params: {'encoder': ..., 'head': ..., 'pooler': ...} of numpy arrays (or
+      lazy ones) in the dtypes of the files, layers stacked, vocabulary at its
+      real size.
+    head: a name of heads.NAMES, or None.
+    labels: names by id of a labelled head ('LABEL_0'... where no one gave
+      names).
     tied: the decoder is the token table; else params['head']['table'] is it.
     source: what `write` needs to give back what came in; plain JSON.
+    pooling: how texts become vectors, where the source says so.
   """
 
   config: Config
@@ -97,70 +110,10 @@ class Weights:
   labels: tuple[str, ...] | None = None
   tied: bool = True
   source: dict | None = None
-
-
-def _some(keys) -> str:
-  """'a' or 'a' and 3 more."""
-  keys = sorted(keys)
-  more = f' and {len(keys) - 1} more' if len(keys) > 1 else ''
-  return f'{keys[0]!r}{more}'
+  pooling: pooled.Pooling | None = None
 
 
 # --- In ---------------------------------------------------------------------
-
-
-def _load_json(file: pathlib.Path) -> dict:
-  try:
-    value = json.loads(file.read_text(encoding='utf-8'))
-  except FileNotFoundError as e:
-    raise ValueError(
-      f'{file.parent} has no {file.name}: it is not a Hugging Face model'
-    ) from e
-  except ValueError as e:
-    raise ValueError(f'{file} is not JSON: {e}') from e
-  if not isinstance(value, dict):
-    raise ValueError(f'{file} does not hold a JSON object')
-  return value
-
-
-def _open(folder: pathlib.Path) -> tuple[dict[str, Tensor], dict, dict | None]:
-  """All tensors of a folder, the look of its files, the index's metadata."""
-  index = None
-  if (folder / WEIGHTS).exists():
-    names = [WEIGHTS]
-  elif (folder / INDEX).exists():
-    index = _load_json(folder / INDEX)
-    where = index.get('weight_map')
-    if not isinstance(where, dict):
-      raise ValueError(f'{folder / INDEX} has no weight_map')
-    names = sorted(set(where.values()))
-  else:
-    other = sorted(p.name for p in folder.glob('pytorch_model*.bin'))
-    hint = (
-      f'; it has {other[0]}: save it again with transformers' if other else ''
-    )
-    raise ValueError(f'{folder} has no {WEIGHTS}{hint}')
-  found, files = {}, {}
-  for name in names:
-    file = folder / name
-    if file.parent != folder or not file.is_file():
-      raise ValueError(f'{folder / INDEX} names {name}, which is not there')
-    held, metadata = tensors.header(file)
-    if twice := found.keys() & held.keys():
-      raise ValueError(f'{file}: key {_some(twice)} is set twice')
-    found |= held
-    files[name] = {
-      'metadata': metadata,
-      'tensors': {key: tensor.dtype for key, tensor in held.items()},
-    }
-  if index is not None:
-    here = {key: tensor.file.name for key, tensor in found.items()}
-    where = index.pop('weight_map')
-    if wrong := {key for key, _ in where.items() ^ here.items()}:
-      raise ValueError(
-        f'{folder / INDEX} and its files disagree about key {_some(wrong)}'
-      )
-  return found, files, index
 
 
 def _named(
@@ -182,14 +135,48 @@ def _named(
   return names, dropped
 
 
-def _head(config_json: Mapping[str, Any], found) -> str | None:
-  """The head that the files hold; where they hold none, the one promised."""
-  if any(name.startswith('classifier.') for name in found):
-    return 'classify'
-  if any(name.startswith('lm_head.') for name in found):
-    return 'mlm'
-  promised = (config_json.get('architectures') or [HEADS[None]])[0]
-  return next(h for h, suffix in HEADS.items() if promised.endswith(suffix))
+def _promised(config_json: Mapping[str, Any]) -> str | None:
+  """The head that config.json's class has."""
+  name = (config_json.get('architectures') or [HEADS[None]])[0]
+  return next(h for h, suffix in HEADS.items() if name.endswith(suffix))
+
+
+def _head(
+  folder: pathlib.Path,
+  config_json: Mapping[str, Any],
+  found: Mapping[str, Tensor],
+) -> str | None:
+  """The head that the files hold.
+
+  Raises:
+    ValueError: config.json promises one, and they hold none.
+  """
+  promised = _promised(config_json)
+  starts = {name.partition('.')[0] for name in found}
+  if 'lm_head' in starts:
+    return 'causal' if promised == 'causal' else 'mlm'
+  if 'qa_outputs' in starts:
+    return 'answer'
+  if 'sparse_linear' in starts or 'colbert_linear' in starts:
+    return 'm3'
+  if 'crf' in starts:
+    return 'crf'
+  if 'classifier' in starts:
+    if 'classifier.weight' not in found:
+      return 'classify'
+    one = found['classifier.weight'].shape[0] == 1 and 'pooler' in starts
+    return (
+      promised
+      if promised in ('tag', 'choose')
+      else ('choose' if one else 'tag')
+    )
+  if promised is not None:
+    raise ValueError(
+      f'{folder}: config.json promises {config_json["architectures"][0]}, but '
+      f'the files hold no weights of its head: load the body alone with '
+      f'head=None, or head={promised!r}, fresh=True for a new one'
+    )
+  return None
 
 
 def _ties(
@@ -217,7 +204,7 @@ def _ties(
   return tied, {}
 
 
-def _check(
+def check(
   folder: pathlib.Path,
   rows: Mapping[str, Row],
   found: Mapping[str, Tensor],
@@ -226,12 +213,12 @@ def _check(
   """Raises ValueError unless the files hold just what rows say."""
   if unknown := [names[name] for name in found if name not in rows]:
     raise ValueError(
-      f'{folder}: unknown key {_some(unknown)}; the heads known here are '
-      f'{", ".join(HEADS.values())}'
+      f'{folder}: unknown key {some(unknown)}; the heads known here are '
+      f'{", ".join(dict.fromkeys(HEADS.values()))}'
     )
   there = {(rows[n].path, rows[n].layer) for n in found}
   if missing := [n for n, r in rows.items() if (r.path, r.layer) not in there]:
-    raise ValueError(f'{folder}: missing key {_some(missing)}')
+    raise ValueError(f'{folder}: missing key {some(missing)}')
   for name, tensor in found.items():
     if tensor.shape != rows[name].shape:
       raise ValueError(
@@ -254,11 +241,22 @@ def timed(timer: dict[str, float] | None, name: str) -> Iterator[None]:
     timer[name] = timer.get(name, 0.0) + time.perf_counter() - start
 
 
-def read(folder, *, timer: dict[str, float] | None = None) -> Weights:
+def read(
+  folder,
+  *,
+  head: str | None = STORED,
+  lazily: bool = False,
+  timer: dict[str, float] | None = None,
+) -> Weights:
   """Reads a directory in Hugging Face's format.
 
   Args:
-    folder: holds config.json and model.safetensors, or shards with an index.
+    folder: holds config.json and model.safetensors or pytorch_model.bin, or
+      shards with an index; or is a sentence-transformers directory.
+    head: the head that is wanted; None for the body alone. One that the files
+      do not hold is left out of the parameters, for the caller to make.
+    lazily: leave the arrays in the files (lazy.Lazy): a model larger than the
+      memory is read part by part.
     timer: gets the seconds of 'read' (bytes from the files) and 'transform'
       (transposing, stacking). Threads do both at once: the wall time is shared
       out by the time they spent on each.
@@ -272,65 +270,117 @@ def read(folder, *, timer: dict[str, float] | None = None) -> Weights:
   folder = pathlib.Path(folder)
   if not folder.is_dir():
     raise ValueError(f'{folder} is not a directory')
-  config_json = _load_json(folder / 'config.json')
+  how, texts = pooled.read(folder)
+  outer, folder = folder, pooled.body(folder)
+  config_json = load_json(folder / 'config.json')
   config = config_from_hf(config_json)
-  found, files, index = _open(folder)
-  names, dropped = _named(folder, found)
-  found = {name: found[key] for name, key in names.items()}
-  head = _head(config_json, found)
-  labels = label_names(config_json) if head == 'classify' else None
+  there = hf_files.find(folder)
+  names, dropped = _named(folder, there.tensors)
+  found = {name: there.tensors[key] for name, key in names.items()}
+  if head == STORED:
+    head = stored = _head(folder, config_json, found)
+  else:
+    stored = head
+    with contextlib.suppress(ValueError):
+      stored = _head(folder, config_json, found)
+  left = []
+  if head != stored:
+    # The caller's wish: what is left out is on record, and goes out no more.
+    body = table(config, pooler=True)
+    left = [names[name] for name in found if name not in body]
+    found = {name: t for name, t in found.items() if name in body}
+  here = head if head == stored else None
+  labels = label_names(config_json) if here in heads.LABELLED else None
   tied, unused = _ties(config_json, found)
   pooler = any(name.startswith('pooler.') for name in found)
-  rows = table(config, head, len(labels or ()), tied=tied, pooler=pooler)
-  _check(folder, rows, found, names)
-
-  # A parameter that is stored under two names is read once.
-  plan: dict[tuple[str, int | None], tuple[Row, Tensor]] = {}
-  duplicates = []
-  for name, row in rows.items():
-    if name in found and name not in unused:
-      if (row.path, row.layer) in plan:
-        duplicates.append(names[name])
-      else:
-        plan[row.path, row.layer] = row, found[name]
-  dtypes: dict[str, np.dtype] = {}
-  for row, tensor in plan.values():
-    dtype = DTYPES[tensor.dtype]
-    dtypes[row.path] = np.promote_types(dtypes.get(row.path, dtype), dtype)
-  leaves = {
-    row.path: tensors.aligned(row.leaf, dtypes[row.path])
-    for row in {row.path: row for row, _ in plan.values()}.values()
-  }
-  reader = tensors.Reader()
-  for row, tensor in plan.values():
-    leaf = leaves[row.path]
-    leaf = leaf if row.layer is None else leaf[row.layer]
-    reader.add(tensor, leaf, transpose=row.flip)
-  reader.run()
-
-  params: dict = {}
-  for path, leaf in leaves.items():
-    *parents, last = path.split('/')
-    node = params
-    for parent in parents:
-      node = node.setdefault(parent, {})
-    node[last] = leaf
+  rows = table(config, here, len(labels or ()), tied=tied, pooler=pooler)
+  check(folder, rows, found, names)
+  used = {name: t for name, t in found.items() if name not in unused}
+  leaves, twice = gather(rows, used, lambda tensor: [(tensor, None)])
   source = {
     'config': config_json,
     'prefix': max(map(prefix, names.values())),
     'tied': tied,
-    'files': files,
-    'index': index,
-    'duplicates': duplicates,
+    'files': there.files,
+    'index': there.index,
+    'duplicates': [names[name] for name in twice],
     'dropped': dropped,
     'unused': {names[name]: data for name, data in unused.items()},
+    'left': left,
+    'texts': texts,
+    'body': str(folder.relative_to(outer)),
   }
+  params = nest(leaves if lazily else load(leaves, start, timer))
+  if lazily and timer is not None:
+    timer['read'] = time.perf_counter() - start
+  return Weights(config, params, here, labels, tied, source, how)
+
+
+def gather(
+  rows: Mapping[str, Row],
+  found: Mapping[str, Any],
+  pieces: Callable[[Any], list[tuple[Tensor, tuple[int, ...] | None]]],
+) -> tuple[dict[str, Lazy], list[str]]:
+  """Our leaves made of their tensors, by path; and names found twice over.
+
+  Args:
+    rows: where each name belongs.
+    found: what stands under a name.
+    pieces: of that, the tensors and where each starts in the whole (None: it
+      is the whole).
+  """
+  parts: dict[str, list[Part]] = {}
+  dtypes: dict[str, np.dtype] = {}
+  taken, twice = set(), []
+  for name, row in rows.items():
+    if name not in found:
+      continue
+    if (row.path, row.layer) in taken:  # stored under two names: read once
+      twice.append(name)
+      continue
+    taken.add((row.path, row.layer))
+    for tensor, starts in pieces(found[name]):
+      starts = starts or (0,) * len(tensor.shape)
+      at = [slice(s, s + n) for s, n in zip(starts, tensor.shape, strict=True)]
+      at = at[::-1] if row.flip else at
+      layer = [] if row.layer is None else [row.layer]
+      part = Part(tensor, (*layer, *at), row.flip)
+      parts.setdefault(row.path, []).append(part)
+      dtype = DTYPES[tensor.dtype]
+      dtypes[row.path] = np.promote_types(dtypes.get(row.path, dtype), dtype)
+  shapes = {row.path: row.leaf for row in rows.values()}
+  leaves = {
+    path: Lazy(shapes[path], dtypes[path], tuple(held))
+    for path, held in parts.items()
+  }
+  return leaves, twice
+
+
+def load(
+  leaves: Mapping[str, Lazy], start: float, timer: dict[str, float] | None
+) -> dict[str, np.ndarray]:
+  """Lazy leaves → arrays, by a few threads; times it since `start`."""
+  reader = tensors.Reader()
+  arrays = {path: lazy.read(leaf, reader) for path, leaf in leaves.items()}
+  reader.run()
   if timer is not None:
     wall = time.perf_counter() - start
     share = reader.transform / ((reader.read + reader.transform) or 1.0)
     timer['read'] = wall * (1 - share)
     timer['transform'] = wall * share
-  return Weights(config, params, head, labels, tied, source)
+  return arrays
+
+
+def nest(leaves: Mapping[str, Any]) -> dict:
+  """{'a/b': x} → {'a': {'b': x}}."""
+  tree: dict = {}
+  for path, leaf in leaves.items():
+    *parents, last = path.split('/')
+    node = tree
+    for parent in parents:
+      node = node.setdefault(parent, {})
+    node[last] = leaf
+  return tree
 
 
 # --- Out --------------------------------------------------------------------
@@ -367,9 +417,9 @@ def write(
     OSError: the disk is full, or the like; the folder is as it was.
   """
   config, head, source = weights.config, weights.head, weights.source
-  leaves = {path: np.asarray(x) for path, x in _flatten(weights.params)}
-  labels = weights.labels if head == 'classify' else None
-  if head == 'classify' and labels is None:
+  leaves = dict(_flatten(weights.params))
+  labels = weights.labels if head in heads.LABELLED else None
+  if head in heads.LABELLED and labels is None:
     classes = len(leaves.get('head/out/bias', ()))
     labels = tuple(f'LABEL_{i}' for i in range(classes))
   rows = table(
@@ -390,27 +440,56 @@ def write(
       dtype=leaves['encoder/embed/tokens'].dtype.name,
       base=source and source['config'],
     )
+    below, texts = '', None
   else:
     files, index, finer = _source_files(source, rows, leaves)
     config_json = _patched(source, config, labels, weights.tied)
     if finer:
       key = 'torch_dtype' if 'torch_dtype' in config_json else 'dtype'
       config_json[key] = leaves['encoder/embed/tokens'].dtype.name
+    below, texts = source.get('body', ''), source.get('texts')
+  if weights.pooling is not None and not texts:
+    texts = pooled.texts(weights.pooling, config.model_dim)
 
   with tensors.whole(folder, overwrite=overwrite) as made:
-    for name, (metadata, arrays) in files.items():
-      tensors.write(made / name, arrays, metadata)
-    if index is not None:
-      where = {k: name for name, (_, arrays) in files.items() for k in arrays}
-      _save_json(made / INDEX, {**index, 'weight_map': where}, sort=True)
-    _save_json(made / 'config.json', config_json)
+    body = made / below
+    body.mkdir(exist_ok=True)
+    hf_files.save(body, files, index)
+    save_json(body / 'config.json', config_json)
+    for name, text in (texts or {}).items():
+      (made / name).parent.mkdir(exist_ok=True)
+      (made / name).write_text(text, encoding='utf-8')
     if tokenizer_dir is not None:
       for name, data in tokenizer_files(tokenizer_dir, config).items():
-        (made / name).write_bytes(data)
+        (body / name).write_bytes(data)
 
 
-# File name → its metadata, and key → (array, dtype to store it in).
-_Files = dict[str, tuple[dict | None, dict[str, tuple[np.ndarray, str]]]]
+@dataclasses.dataclass(frozen=True)
+class _Later:
+  """A tensor of theirs in a lazy leaf of ours: read when it is written."""
+
+  leaf: Any
+  row: Row
+
+  @property
+  def shape(self) -> tuple[int, ...]:
+    return self.row.shape
+
+  @property
+  def dtype(self) -> np.dtype:
+    return self.leaf.dtype
+
+  @property
+  def size(self) -> int:
+    return math.prod(self.shape)
+
+  @property
+  def nbytes(self) -> int:
+    return self.size * self.dtype.itemsize
+
+  def __array__(self, dtype=None, copy=None) -> np.ndarray:
+    del copy
+    return np.asarray(_view(self.leaf, self.row), dtype)
 
 
 def _flatten(tree: Mapping, path: str = '') -> Iterator[tuple[str, Any]]:
@@ -418,13 +497,18 @@ def _flatten(tree: Mapping, path: str = '') -> Iterator[tuple[str, Any]]:
     if isinstance(value, Mapping):
       yield from _flatten(value, f'{path}{key}/')
     else:
-      yield f'{path}{key}', value
+      lazily = hasattr(value, 'resized')
+      yield f'{path}{key}', value if lazily else np.asarray(value)
 
 
 def _theirs(leaves: Mapping[str, np.ndarray], row: Row) -> np.ndarray:
-  """Their tensor of a row, as a view."""
+  """Their tensor of a row: a view, or a lazy leaf's promise of it."""
   leaf = leaves[row.path]
-  leaf = leaf if row.layer is None else leaf[row.layer]
+  return _view(leaf, row) if isinstance(leaf, np.ndarray) else _Later(leaf, row)
+
+
+def _view(leaf, row: Row) -> np.ndarray:
+  leaf = leaf[...] if row.layer is None else leaf[row.layer]
   return leaf.T if row.flip else leaf
 
 
@@ -432,9 +516,9 @@ def _check_leaves(rows: Mapping[str, Row], leaves: Mapping) -> None:
   """Raises ValueError unless the parameters are just what rows say."""
   shapes = {row.path: row.leaf for row in rows.values()}
   if unknown := leaves.keys() - shapes.keys():
-    raise ValueError(f'params: unknown parameter {_some(unknown)}')
+    raise ValueError(f'params: unknown parameter {some(unknown)}')
   if missing := shapes.keys() - leaves.keys():
-    raise ValueError(f'params: missing parameter {_some(missing)}')
+    raise ValueError(f'params: missing parameter {some(missing)}')
   for path, leaf in leaves.items():
     if leaf.shape != shapes[path]:
       raise ValueError(
@@ -447,6 +531,8 @@ def _check_leaves(rows: Mapping[str, Row], leaves: Mapping) -> None:
 
 def _fits(source: Mapping[str, Any], rows: Mapping[str, Row]) -> bool:
   """Whether a source's keys can still hold the model."""
+  if source.get('left'):
+    return False
   there = set()
   for file in source['files'].values():
     for key, dtype in file['tensors'].items():
@@ -467,18 +553,23 @@ def _fresh_files(
   rows: Mapping[str, Row],
   leaves: Mapping[str, np.ndarray],
   shard_bytes: int,
-) -> tuple[_Files, dict | None]:
+) -> tuple[Files, dict | None]:
   """The files of transformers 5: nothing twice, poolers on bare bodies."""
-  start = '' if weights.head is None else PREFIXES[0]
+  start = '' if HEADS[weights.head] == HEADS[None] else PREFIXES[0]
   arrays = {}
   for name, row in rows.items():
     if weights.tied and name in (DECODER, DECODER_BIAS):
       continue
-    if name.startswith('pooler.') and start:
+    if row.path.startswith('pooler/') and start:
       continue
     body = name.startswith(BODY)
     array = _theirs(leaves, row)
     arrays[start + name if body else name] = array, DTYPE_NAMES[array.dtype]
+  extra: Files = {}
+  for file in hf_files.EXTRA:
+    stem = file.removesuffix('.pt') + '.'
+    if held := [key for key in arrays if key.startswith(stem)]:
+      extra[file] = None, {key: arrays.pop(key) for key in held}
   # The format's own order: wide dtypes first, then by name.
   order = sorted(arrays, key=lambda k: (-ITEMSIZE[arrays[k][1]], k))
   shards: list[dict] = [{}]
@@ -491,7 +582,7 @@ def _fresh_files(
     shards[-1][key] = arrays[key]
   metadata = {'format': 'pt'}
   if len(shards) == 1:
-    return {WEIGHTS: (metadata, shards[0])}, None
+    return {WEIGHTS: (metadata, shards[0]), **extra}, None
   total = {
     'total_parameters': sum(leaf.size for leaf in leaves.values()),
     'total_size': sum(array.nbytes for array, _ in arrays.values()),
@@ -500,16 +591,16 @@ def _fresh_files(
     f'model-{i:05d}-of-{len(shards):05d}.safetensors': (metadata, shard)
     for i, shard in enumerate(shards, 1)
   }
-  return files, {'metadata': total}
+  return {**files, **extra}, {'metadata': total}
 
 
 def _source_files(
   source: Mapping[str, Any],
   rows: Mapping[str, Row],
   leaves: Mapping[str, np.ndarray],
-) -> tuple[_Files, dict | None, bool]:
+) -> tuple[Files, dict | None, bool]:
   """The source's files; True where its dtypes would lose bits, so are left."""
-  files: _Files = {}
+  files: Files = {}
   for name, file in source['files'].items():
     arrays = {}
     for key, dtype in file['tensors'].items():
@@ -537,6 +628,7 @@ def _exact(array: np.ndarray, dtype: np.dtype) -> bool:
   """Whether casting to dtype and back gives the same bits."""
   if array.dtype == dtype:
     return True
+  array = np.asarray(array)
   rows = max(1, 2**21 // max(1, math.prod(array.shape[1:])))
   return all(
     array[i : i + rows].astype(dtype).astype(array.dtype).tobytes()
@@ -566,12 +658,7 @@ def _patched(
   return out
 
 
-def _save_json(file: pathlib.Path, value: dict, sort: bool = False) -> None:
-  text = json.dumps(value, indent=2, sort_keys=sort)
-  file.write_text(text + '\n', encoding='utf-8')
-
-
-# --- Tokenizer files, hub names ----------------------------------------------
+# --- Tokenizer files ---------------------------------------------------------
 
 
 def tokenizer_files(folder, config: Config) -> dict[str, bytes]:
@@ -605,27 +692,3 @@ def tokenizer_files(folder, config: Config) -> dict[str, bytes]:
   }
   text = json.dumps(settings, indent=2) + '\n'
   return files | {'tokenizer_config.json': text.encode()}
-
-
-def download(name: str) -> pathlib.Path:
-  """A hub name ('FacebookAI/xlm-roberta-base') → the folder of its files.
-
-  Raises:
-    ValueError: there is no such model, or no way to the hub.
-  """
-  import huggingface_hub
-  from huggingface_hub import errors
-
-  try:
-    folder = huggingface_hub.snapshot_download(
-      name,
-      allow_patterns=['config.json', 'model*.safetensors', INDEX]
-      + list(TOKENIZER_FILES),
-    )
-  except (errors.HfHubHTTPError, errors.HFValidationError, OSError) as e:
-    reason = str(e).strip().partition('\n')[0]
-    raise ValueError(
-      f'{name!r} is not a directory, and the Hugging Face hub gave no model of '
-      f'that name: {reason}'
-    ) from e
-  return pathlib.Path(folder)

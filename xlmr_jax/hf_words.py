@@ -13,9 +13,11 @@ from typing import Any
 from xlmr_jax import heads
 from xlmr_jax.model import ACTIVATIONS, Config
 
-# model_type → prefix of its class names. These three share one body.
+# model_type → prefix of its class names. All but XL share one body.
+XL = 'xlm-roberta-xl'
 MODEL_TYPES = {
   'xlm-roberta': 'XLMRoberta',
+  XL: 'XLMRobertaXL',
   'roberta': 'Roberta',
   'camembert': 'Camembert',
 }
@@ -24,7 +26,13 @@ MODEL_TYPES = {
 HEADS = {
   None: 'Model',
   'mlm': 'ForMaskedLM',
+  'causal': 'ForCausalLM',
   'classify': 'ForSequenceClassification',
+  'choose': 'ForMultipleChoice',
+  'tag': 'ForTokenClassification',
+  'crf': 'ForTokenClassification',  # and keys that transformers ignores
+  'answer': 'ForQuestionAnswering',
+  'm3': 'Model',  # and two files beside the model's
 }
 
 # Our module (or leaf, where theirs has another shape) → theirs.
@@ -45,18 +53,38 @@ NAMES = {
   'encoder/layers/ff_norm': 'encoder.layer.{}.output.LayerNorm',
   'pooler/dense': 'pooler.dense',
 }
+# What XL and XXL call otherwise.
+XL_NAMES = {
+  'encoder/layers/attention_norm': (
+    'encoder.layer.{}.attention.self_attn_layer_norm'
+  ),
+  'encoder/layers/ff_norm': 'encoder.layer.{}.LayerNorm',
+  'encoder/norm': 'encoder.LayerNorm',
+}
+_LM_NAMES = {
+  'head/dense': 'lm_head.dense',
+  'head/norm': 'lm_head.layer_norm',
+  'head/bias': 'lm_head.bias',
+  'head/table': 'lm_head.decoder.weight',
+}
 HEAD_NAMES = {
   None: {},
-  'mlm': {
-    'head/dense': 'lm_head.dense',
-    'head/norm': 'lm_head.layer_norm',
-    'head/bias': 'lm_head.bias',
-    'head/table': 'lm_head.decoder.weight',
-  },
+  'mlm': _LM_NAMES,
+  'causal': _LM_NAMES,
   'classify': {
     'head/dense': 'classifier.dense',
     'head/out': 'classifier.out_proj',
   },
+  'choose': {'head/dense': 'pooler.dense', 'head/out': 'classifier'},
+  'tag': {'head/out': 'classifier'},
+  'crf': {
+    'head/out': 'classifier',
+    'head/transitions': 'crf.transitions',  # as pytorch-crf names them
+    'head/start': 'crf.start_transitions',
+    'head/end': 'crf.end_transitions',
+  },
+  'answer': {'head/out': 'qa_outputs'},
+  'm3': {'head/sparse': 'sparse_linear', 'head/colbert': 'colbert_linear'},
 }
 LEAVES = {'kernel': 'weight', 'scale': 'weight', 'bias': 'bias'}
 
@@ -86,6 +114,24 @@ FACTS = {
   'dropout': ('hidden_dropout_prob', 0.1),
   'attention_dropout': ('attention_probs_dropout_prob', 0.1),
   'init_std': ('initializer_range', 0.02),
+  'causal': ('is_decoder', False),
+}
+XL_DEFAULTS = {'type_vocab_size': 1, 'norm_eps': 1e-5}
+
+# model_type → why its weights are not this body, however alike the names are.
+LOOK_ALIKES = {
+  'bert': "a BERT body, whatever its tokenizer is: XLM-R's positions and "
+  'LayerNorms are elsewhere',
+  'longformer': 'a Longformer: its attention is windowed',
+  'lilt': 'LiLT: its layers also read where words stand on a page',
+  'liltrobertalike': 'LiLT: its layers also read where words stand on a page',
+  'jina_embeddings_v3': 'jina-embeddings-v3: its positions are rotary and its '
+  'layers carry LoRA adapters',
+  'xlm': 'XLM, the model before XLM-R: another body',
+  'mpnet': 'MPNet: its attention has a relative bias',
+  'deberta-v2': 'DeBERTa: its attention is relative',
+  'modernbert': 'ModernBERT: its positions are rotary',
+  'eurobert': 'EuroBERT: its positions are rotary',
 }
 
 # Key → its harmless value, and what any other value means.
@@ -98,7 +144,6 @@ REFUSED = {
     'absolute',
     'only learned absolute positions are supported',
   ),
-  'is_decoder': (False, 'it is a causal model, and XLM-R reads both ways'),
   'add_cross_attention': (False, 'cross-attention is not supported'),
   'quantization_config': (None, 'its weights are quantized'),
 }
@@ -115,34 +160,36 @@ def config_from_hf(config_json: Mapping[str, Any]) -> Config:
   """
   kind = config_json.get('model_type')
   names = config_json.get('architectures') or []
-  if kind == 'xlm-roberta-xl' or any('RobertaXL' in name for name in names):
-    raise ValueError(
-      'config.json: XLM-R XL and XXL (pre-LayerNorm) are not supported yet'
-    )
-  if kind not in MODEL_TYPES:
-    raise ValueError(
-      f'config.json: model_type {kind!r} is not one of {", ".join(MODEL_TYPES)}'
-      ': its body is another one'
-    )
   for key, (harmless, why) in REFUSED.items():
     value = config_json.get(key, harmless)
     if value and value != harmless:
       raise ValueError(f'config.json: {key} = {value!r}: {why}')
+  if kind not in MODEL_TYPES:
+    why = LOOK_ALIKES.get(kind, 'its body is another one')
+    raise ValueError(
+      f'config.json: model_type {kind!r} is not one of '
+      f'{", ".join(MODEL_TYPES)}: {why}'
+    )
   known = [p + s for p in MODEL_TYPES.values() for s in HEADS.values()]
   if names and names[0] not in known:
-    suffixes = ', '.join(HEADS.values())
+    suffixes = ', '.join(dict.fromkeys(HEADS.values()))
     raise ValueError(
       f'config.json: architecture {names[0]!r} is not one of '
       f'{", ".join(MODEL_TYPES.values())} followed by {suffixes}'
     )
+  xl = is_xl(config_json)
   fields = {}
   for field, (key, default) in FACTS.items():
+    if xl:
+      default = XL_DEFAULTS.get(field, default)
     value = config_json.get(key, default)
     if value is None:
       raise ValueError(f'config.json: {key} is missing')
     kinds = type(getattr(Config(), field))
     good = (int, float) if kinds is float else kinds
-    if not isinstance(value, good) or isinstance(value, bool):
+    if not isinstance(value, good) or isinstance(value, bool) != (
+      kinds is bool
+    ):
       raise ValueError(
         f'config.json: {key} = {value!r} should be of type {kinds.__name__}'
       )
@@ -152,7 +199,13 @@ def config_from_hf(config_json: Mapping[str, Any]) -> Config:
       f'config.json: hidden_act {fields["activation"]!r} is not one of '
       f'{", ".join(ACTIVATIONS)}'
     )
-  return Config(**fields)
+  return Config(**fields, pre_norm=xl)
+
+
+def is_xl(config_json: Mapping[str, Any]) -> bool:
+  """Whether it is XL's body; a revision of XXL says so by its class alone."""
+  names = config_json.get('architectures') or ['']
+  return config_json.get('model_type') == XL or MODEL_TYPES[XL] in names[0]
 
 
 def config_to_hf(
@@ -169,14 +222,14 @@ def config_to_hf(
   Args:
     config: the model.
     head: its head: decides `architectures`.
-    labels: names by id, for classify.
+    labels: names by id, for heads that have them.
     tied: the decoder is the token table.
     dtype: of the parameters.
     base: a config.json whose other keys (model_type, ids of <s> and </s>,
       whatever else somebody wrote) are kept.
   """
   base = dict(base or {})
-  kind = base.get('model_type', 'xlm-roberta')
+  kind = XL if config.pre_norm else base.get('model_type', 'xlm-roberta')
   for key in ('torch_dtype', 'transformers_version', '_name_or_path'):
     base.pop(key, None)
   if labels is None or labels != label_names(base):
@@ -189,7 +242,6 @@ def config_to_hf(
     'bos_token_id': 0,
     'classifier_dropout': None,
     'eos_token_id': 2,
-    'is_decoder': False,
     'use_cache': True,
     **base,
     **facts,
@@ -198,7 +250,7 @@ def config_to_hf(
     'model_type': kind,
     'tie_word_embeddings': tied,
   }
-  if head == 'classify':
+  if head in heads.LABELLED:
     out |= label_keys(labels)
   return dict(sorted(out.items()))
 
@@ -266,13 +318,14 @@ def table(
     'layers': config.num_layers,
     'positions': config.max_positions,
     'types': config.type_vocab_size,
-    'classes': classes,
+    'classes': heads.OUTPUTS.get(head, classes),
     **dict.fromkeys(('model', 'width', 'heads', 'norm'), config.model_dim),
   }
-  names = {**NAMES, **HEAD_NAMES[head]}
+  names = {**NAMES, **(XL_NAMES if config.pre_norm else {})}
+  names |= HEAD_NAMES[head]
   rows = {}
   for path, dims in heads.plan(config, head).items():
-    if path.startswith('pooler/') and not pooler:
+    if path.startswith('pooler/') and (not pooler or head == 'choose'):
       continue
     if path == 'head/table' and tied:
       continue
@@ -285,7 +338,7 @@ def table(
     shape = shape[::-1] if flip else shape
     for layer in range(config.num_layers) if stacked else (None,):
       rows[key.format(layer)] = Row(path, layer, shape, ours, flip)
-  if head == 'mlm':
+  if head in heads.LANGUAGE:
     if tied:
       rows[DECODER] = rows[NAMES['encoder/embed/tokens']]
     rows[DECODER_BIAS] = rows[BIAS]

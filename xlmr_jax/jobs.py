@@ -20,7 +20,6 @@ from xlmr_jax import checkpoint, heads, hf, objectives, sharding
 from xlmr_jax.data import corpus as corpora
 from xlmr_jax.data import loader as loaders
 from xlmr_jax.data import pack
-from xlmr_jax.data.tokenizer import Tokenizer
 from xlmr_jax.eval import evaluate, xtreme
 from xlmr_jax.loaded import Loaded
 from xlmr_jax.model import VARIANTS, Config
@@ -79,14 +78,7 @@ class Job:
 
   def fresh(self, key) -> dict:
     """Fresh parameters; jit it or take its shapes."""
-    params = heads.init(self.model, key, self.head, self.classes)
-    if self.origin is not None and 'table' in self.origin.params.get(
-      'head', {}
-    ):
-      params['head']['table'] = jnp.zeros(
-        (self.model.rows, self.model.model_dim), self.model.param_dtype
-      )
-    return params
+    return heads.init(self.model, key, self.head, self.classes, tied=self._tied)
 
   def start(self, key, layout) -> dict:
     """The parameters of step 0, each made or placed in its sharding."""
@@ -100,8 +92,7 @@ class Job:
     params, new = {}, []
     for part, where in layout.items():
       if part in given and (part != 'head' or self._same_head()):
-        cast = jax.tree.map(lambda x: np.asarray(x, dtype), given[part])
-        params[part] = sharding.place(cast, where)
+        params[part] = sharding.place(given[part], where, dtype)
       else:
         new.append(part)
         make = lambda key, part=part: self.fresh(key)[part]
@@ -117,9 +108,12 @@ class Job:
 
   def _same_head(self) -> bool:
     origin = self.origin
-    return origin.head == self.head and (
-      self.head == 'mlm' or origin.labels == self.labels
-    )
+    return origin.head == self.head and origin.labels == self.labels
+
+  @property
+  def _tied(self) -> bool:
+    origin = self.origin
+    return origin is None or not self._same_head() or origin.tied
 
   def weights(self) -> hf.Weights:
     """What model.json says of this run; no arrays."""
@@ -129,7 +123,7 @@ class Job:
       params={},
       head=self.head,
       labels=self.labels,
-      tied=origin.tied if origin is not None and self._same_head() else True,
+      tied=self._tied,
       source=None if origin is None else origin.source,
     )
 
@@ -163,11 +157,11 @@ def _begin(config):
   )
   if config.init:
     origin, folder = checkpoint.read(config.init)
-    tokenizer = checkpoint.load_tokenizer(folder)
+    tokenizer = checkpoint.load_tokenizer(folder, origin.config.vocab_size)
     if tokenizer is None:
-      raise ValueError(f'{config.init} has no {checkpoint.SPM}')
+      raise ValueError(f'{config.init} has no tokenizer that can be read')
     if config.tokenizer:
-      other = Tokenizer(config.tokenizer)
+      other = _tokenizer(config.tokenizer)
       if other.fingerprint != tokenizer.fingerprint:
         raise ValueError(
           f'config.tokenizer={config.tokenizer} is not the tokenizer of '
@@ -191,12 +185,22 @@ def _begin(config):
       f'config.variant={config.variant!r} is not one of {", ".join(VARIANTS)}'
     )
   folder = pathlib.Path(config.tokenizer)
-  tokenizer = Tokenizer(folder)
+  tokenizer = _tokenizer(folder)
   sizes = {k: v for k, v in config.sizes.items() if v is not None}
   model = dataclasses.replace(
     VARIANTS[config.variant], vocab_size=tokenizer.vocab_size, **sizes, **run
   )
   return None, model, tokenizer, folder
+
+
+def _tokenizer(folder):
+  found = checkpoint.load_tokenizer(folder)
+  if found is None:
+    raise ValueError(
+      f'config.tokenizer={folder} holds no tokenizer: make one with python -m '
+      'xlmr_jax.data.tokenizer'
+    )
+  return found
 
 
 def _check_length(name: str, length: int, model: Config) -> None:
@@ -220,6 +224,8 @@ def pretraining(config, workdir: pathlib.Path, mesh) -> Job:
     )
   name = 'example_length' if config.example_length else 'row_length'
   _check_length(name, length, model)
+  if tokenizer.mask_id is None:
+    raise ValueError(f'the tokenizer in {folder} has no <mask>')
   if not config.corpus:
     raise ValueError('config.corpus is empty: set it to a folder of text')
   text = corpora.Corpus(

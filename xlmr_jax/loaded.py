@@ -1,62 +1,27 @@
 """What `xlmr_jax.load` returns: a model to call.
 
-  m = xlmr_jax.load('runs/xnli')
-  m.logits([('A man sleeps.', 'He is awake.'), 'one text', [0, 581, 2]])
-  m.save('xnli-hf', format='hf')
-
-Examples of any number are packed into rows of a few static shapes, run, and
-unpacked in the order given: no padding is computed, nothing recompiles.
+m = xlmr_jax.load('runs/xnli')
+m.logits([('A man sleeps.', 'He is awake.'), 'one text', [0, 581, 2]])
+m.save('xnli-hf', format='hf')
+xlmr_jax.load('intfloat/multilingual-e5-base').embed(['query: ...'])
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 import dataclasses
-import functools
 import pathlib
 import time
+import warnings
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from xlmr_jax import checkpoint, heads, hf, sharding
-from xlmr_jax.data import pack
+from xlmr_jax import checkpoint, heads, hf, packed, sharding
+from xlmr_jax.data.bpe import BpeTokenizer
 from xlmr_jax.data.tokenizer import Tokenizer
 from xlmr_jax.model import Config, Encoder
+from xlmr_jax.pooling import Pooling
 
 Example = str | tuple[str, str] | Sequence[int]
-
-# Positions of a step. A CPU is fastest while a layer's activations fit its
-# caches; an accelerator wants more work at once.
-POSITIONS = {'cpu': 2048}
-MOST_POSITIONS = 16_384
-# Rows are a multiple of this long, but for a few short texts: splash needs it.
-UNIT = 128
-LONGEST = 512  # longer rows only for longer examples
-
-
-@functools.lru_cache(maxsize=16)
-def _program(config: Config, head: str | None, classes: int, tied, mesh):
-  """The jitted forward pass, one per model, shared by all who load it."""
-  module = heads.make(config, head, classes, tied)
-
-  def run(params, batch):
-    hidden = Encoder(config).apply(
-      {'params': params['encoder']},
-      batch['tokens'],
-      batch['segments'],
-      batch['positions'],
-    )
-    if module is None:
-      return hidden.astype(jnp.float32)
-    variables = {'params': params['head']}
-    if head == 'mlm':
-      table = params['encoder']['embed']['tokens'] if tied else None
-      return module.apply(variables, hidden, table)
-    return module.apply(variables, hidden, batch['starts'], batch['segments'])
-
-  # Every host reads all of the output.
-  out = None if mesh is None else sharding.whole(mesh)
-  return jax.jit(run, out_shardings=out)
 
 
 @dataclasses.dataclass
@@ -66,22 +31,24 @@ class Loaded:
   Attributes:
     config: the model's Config.
     params: {'encoder': ..., 'head': ..., 'pooler': ...}, plain dict of arrays.
-    tokenizer: or None, where the checkpoint brought no sentencepiece model.
-    head: 'mlm', 'classify' or None.
+    tokenizer: or None, where the checkpoint brought none that we read.
+    head: a name of heads.NAMES, or None.
     labels: names of the classes by id, or None.
     tied: whether an mlm head scores with the encoder's table.
     source: what a Hugging Face source looked like (see hf.Weights).
+    pooling: how texts become vectors, where the checkpoint says so.
     tokenizer_dir: where the tokenizer's files lie.
     mesh: rows are cut over its devices; None for the default device.
   """
 
   config: Config
   params: dict
-  tokenizer: Tokenizer | None
+  tokenizer: Tokenizer | BpeTokenizer | None
   head: str | None = None
   labels: tuple[str, ...] | None = None
   tied: bool = True
   source: dict | None = None
+  pooling: Pooling | None = None
   tokenizer_dir: pathlib.Path | None = None
   mesh: jax.sharding.Mesh | None = None
 
@@ -113,8 +80,9 @@ class Loaded:
       ):
         if self.tokenizer is None:
           raise ValueError(
-            f'example {index} is text, but this checkpoint has no '
-            f'{checkpoint.SPM}: add the file, or pass ids'
+            f'example {index} is text, but this checkpoint has no tokenizer '
+            f'that can be read ({checkpoint.SPM}, tokenizer.json, or '
+            'vocab.json with merges.txt): add the file, or pass ids'
           )
         pair = (example,) if isinstance(example, str) else example
         ids = np.asarray(self.tokenizer.encode(*pair), np.int32)
@@ -143,7 +111,7 @@ class Loaded:
     """Hidden states of the last layer, float32 [length, D] per example."""
     features = self.tokens(examples)
     out = [None] * len(features)
-    for feature, hidden, span, _ in self._run(features, None):
+    for feature, hidden, span, _ in self._run(None, features):
       out[feature] = hidden[span]
     return out
 
@@ -158,21 +126,139 @@ class Loaded:
         and the computed tokens of it, where given.
 
     Returns:
-      Per example [C] (classify), or [length, V] (mlm).
+      Per example [C] (classify), [1] (choose: an example is a choice),
+      [length, V] (mlm, causal), [length, C] (tag, crf) or [length, 2]
+      (answer: first and last token).
     """
     if self.head is None:
-      raise ValueError('this checkpoint has no head: use encode')
+      raise ValueError('this checkpoint has no head: use encode or embed')
+    if self.head == 'm3':
+      raise ValueError('this head gives three kinds of output: use m3')
     features = self.tokens(examples)
     out = [None] * len(features)
-    for feature, row, span, slot in self._run(features, self.head, progress):
-      out[feature] = row[span] if self.head == 'mlm' else row[slot]
+    whole = self.head in heads.PER_TOKEN
+    for feature, row, span, slot in self._run(self.head, features, progress):
+      out[feature] = row[span] if whole else row[slot]
     return out
+
+  def embed(
+    self,
+    texts: Sequence[Example],
+    *,
+    prompt_name: str | None = None,
+    prompt: str | None = None,
+    pooling: str | None = None,
+    normalize: bool | None = None,
+    dim: int | None = None,
+    progress=None,
+  ) -> np.ndarray:
+    """One vector per text, as sentence-transformers makes it.
+
+    Args:
+      texts: texts longer than the checkpoint's limit are cut.
+      prompt_name: which of the checkpoint's prompts goes in front of each
+        text; its default one, if any, where neither this nor `prompt` is
+        given.
+      prompt: or: what goes in front.
+      pooling: 'cls' or 'mean', where the checkpoint does not say.
+      normalize: whether vectors are scaled to length 1.
+      dim: keep the first so many numbers (Matryoshka), before scaling.
+      progress: as for `logits`.
+
+    Returns:
+      float32 [texts, D].
+
+    Raises:
+      ValueError: no pooling is known, or no prompt of that name.
+    """
+    facts = self.pooling
+    how = pooling or (facts and facts.how)
+    if how is None:
+      raise ValueError(
+        'this checkpoint does not say how a text becomes a vector: give '
+        f'pooling, one of {", ".join(heads.POOLINGS)}'
+      )
+    if how not in heads.POOLINGS:
+      raise ValueError(
+        f'pooling {how!r} is not one of {", ".join(heads.POOLINGS)}'
+      )
+    if normalize is None:
+      normalize = bool(facts and facts.normalize)
+    features = self._short(texts, self._prompt(prompt_name, prompt))
+    out = np.zeros((len(features), self.config.model_dim), np.float32)
+    for feature, row, _, slot in self._run(how, features, progress):
+      out[feature] = row[slot]
+    out = out[:, :dim]
+    if normalize:
+      out /= np.maximum(np.linalg.norm(out, axis=-1, keepdims=True), 1e-12)
+    return out
+
+  def m3(self, texts: Sequence[Example], progress=None) -> list[dict]:
+    """bge-m3's three views of each text.
+
+    Returns:
+      {'dense': [D], 'sparse': {token id: weight}, 'colbert': [length - 1, D]}
+      per text: the vector of <s>; each token's greatest weight, specials left
+      out; the vectors of all tokens but <s>.
+    """
+    if self.head != 'm3':
+      raise ValueError('this checkpoint has no sparse and ColBERT heads')
+    features = self._short(texts, '')
+    skip = set() if self.tokenizer is None else set(self.tokenizer.special_ids)
+    out = [None] * len(features)
+    for feature, row, span, slot in self._run('m3', features, progress):
+      dense, weights, vectors = row
+      sparse: dict[int, float] = {}
+      for token, weight in zip(
+        features[feature].tolist(), weights[span].tolist(), strict=True
+      ):
+        if token not in skip and weight > sparse.get(token, 0.0):
+          sparse[token] = weight
+      out[feature] = {
+        'dense': dense[slot],
+        'sparse': sparse,
+        'colbert': vectors[span][1:],
+      }
+    return out
+
+  def _prompt(self, name: str | None, text: str | None) -> str:
+    """What goes in front of a text."""
+    if text is not None:
+      return text
+    known = self.pooling.prompts if self.pooling else {}
+    if name is None:
+      name = self.pooling and self.pooling.default_prompt
+    if name is None:
+      return ''
+    if name not in known:
+      raise ValueError(
+        f'this checkpoint has no prompt {name!r}; it has '
+        f'{", ".join(known) or "none"}'
+      )
+    return known[name]
+
+  def _short(self, texts: Sequence[Example], prompt: str) -> list[np.ndarray]:
+    """Ids of texts, cut at the checkpoint's own limit."""
+    if isinstance(texts, str):
+      raise ValueError('texts must be a list: write [text], not text')
+    facts = self.pooling
+    limit = min(facts and facts.max_length or self.max_length, self.max_length)
+
+    def cut(text):
+      if not isinstance(text, str) or self.tokenizer is None:
+        return text
+      text = prompt + (text.lower() if facts and facts.lowercase else text)
+      return self.tokenizer.encode(text, max_length=limit, truncate='first')
+
+    return self.tokens([cut(text) for text in texts])
 
   def fill_mask(self, text: str, top: int = 5) -> list[tuple[str, float]]:
     """Best pieces for the first <mask> of a text, with probabilities."""
     if self.head != 'mlm':
       raise ValueError('filling masks needs a checkpoint with an mlm head')
     ids = self.tokens([text])[0]
+    if self.tokenizer.mask_id is None:
+      raise ValueError("this checkpoint's tokenizer has no <mask>")
     places = np.flatnonzero(ids == self.tokenizer.mask_id)
     if not places.size:
       raise ValueError(f'no <mask> in {text!r}')
@@ -182,85 +268,13 @@ class Loaded:
     best = np.argsort(-probs, kind='stable')[:top]
     return [(self.tokenizer.id_to_piece(int(i)), probs[i]) for i in best]
 
-  def _length(self, lengths: np.ndarray) -> int:
-    """The row length that costs least: padding against attention.
-
-    A position costs its linear layers, 24 D² FLOPs, and attention over its
-    row, 4 L D, which runs at about a third of the speed.
-    """
-    longest, total = int(lengths.max()), int(lengths.sum())
-    if total <= UNIT:
-      return max(16, 1 << (total - 1).bit_length())
-    sample = lengths[:: -(-len(lengths) // 10_000)]
-    first = -(-longest // UNIT) * UNIT
-    last = max(first, min(LONGEST, -(-total // UNIT) * UNIT))
-
-    def cost(length):
-      rows = len(pack.plan(sample, length, shuffle=False))
-      return rows * length * (1 + length / (2 * self.config.model_dim))
-
-    return min(range(first, last + 1, UNIT), key=cost)
-
-  def batches(
-    self, features: Sequence[np.ndarray], head: str | None = None
-  ) -> tuple[Iterator[dict[str, np.ndarray]], pack.Plan]:
-    """Packs features into batches of one static shape."""
-    lengths = np.array([len(f) for f in features])
-    length = self._length(lengths)
-    plan = pack.plan(lengths, length, shuffle=False)
-    positions = POSITIONS.get(jax.default_backend(), MOST_POSITIONS)
-    if head == 'mlm':  # keep a step's logits under half a GB
-      positions = min(positions, 2**27 // self.config.rows)
-    rows = _rows(len(plan), max(1, positions // length))
-    parts = 1 if self.mesh is None else sharding.row_parts(self.mesh)
-    rows = -(-rows // parts) * parts
-    # A power of two, so that the next call's shapes are likely the same.
-    slots = 1 << (plan.max_examples - 1).bit_length()
-    data = [{'tokens': feature} for feature in features]
-
-    def make():
-      for first in range(0, len(plan), rows):
-        yield pack.fill(
-          data,
-          [plan.row(r) for r in range(first, first + rows)],
-          row_length=length,
-          max_examples=slots,
-          pad_id=self.config.pad_id,
-        )
-
-    return make(), plan
-
-  def _run(self, features, head, progress=None):
-    """Yields (feature, output row, span in the row, slot) per example."""
-    if not features:
-      return
-
-    def done(batch, output):
-      output = np.asarray(output)
-      if progress is not None:
-        segments = batch['segments']
-        examples = np.count_nonzero(batch['example'] >= 0)
-        progress(examples, np.count_nonzero(segments), segments.size)
-      return _unpack(features, batch, output)
-
+  def program(self, what: str | None) -> packed.Program:
+    """The forward pass to a head, a pooling or (None) the hidden states."""
     classes = len(self.labels or ()) or 1
-    run = _program(self.config, head, classes, self.tied, self.mesh)
-    batches, _ = self.batches(features, head)
-    pending = None
-    for batch in batches:
-      inputs = {
-        k: batch[k] for k in ('tokens', 'segments', 'positions', 'starts')
-      }
-      if self.mesh is None:
-        output = run(self.params, inputs)
-      else:
-        with jax.set_mesh(self.mesh):
-          output = run(self.params, sharding.place_all(inputs, self.mesh))
-      # The device works on the next batch while this one is unpacked.
-      if pending is not None:
-        yield from done(*pending)
-      pending = (batch, output)
-    yield from done(*pending)
+    return packed.Program(self.config, what, classes, self.tied, self.mesh)
+
+  def _run(self, what, features, progress=None):
+    return self.program(what)(self.params, features, progress)
 
   def save(self, folder, format: str = 'orbax', fresh: bool = False) -> None:
     """Writes the model with its tokenizer, whole or not at all.
@@ -278,12 +292,14 @@ class Loaded:
     weights = hf.Weights(
       config=dataclasses.replace(config, vocab_multiple=1),
       params=jax.tree.map(
-        np.asarray, heads.with_rows(self.params, self.head, config.vocab_size)
+        lambda x: x if hasattr(x, 'resized') else np.asarray(x),
+        heads.with_rows(self.params, self.head, config.vocab_size),
       ),
       head=self.head,
       labels=self.labels,
       tied=self.tied,
       source=self.source,
+      pooling=self.pooling,
     )
     if format == 'orbax':
       checkpoint.save(folder, weights, self.tokenizer_dir)
@@ -293,39 +309,43 @@ class Loaded:
       raise ValueError(f"format {format!r} is not 'hf' or 'orbax'")
 
 
-def _rows(total: int, most: int) -> int:
-  """Rows of a step: at most `most`, and few empty ones in the last step.
-
-  In steps of a sixteenth to a thirty-second, so that few shapes are compiled.
-  """
-  unit = 1 << max(0, min(total, most).bit_length() - 5)
-  if total <= most:
-    return min(most, -(-total // unit) * unit)
-  return min(range(most, most // 2, -unit), key=lambda r: -(-total // r) * r)
-
-
-def _unpack(features, batch, output):
-  for row, slots in enumerate(batch['example']):
-    for slot, feature in enumerate(slots):
-      if feature >= 0:
-        start = batch['starts'][row, slot]
-        span = slice(start, start + len(features[feature]))
-        yield int(feature), output[row], span, slot
-
-
-def load(path, *, mesh=None, timer: dict | None = None, **run) -> Loaded:
+def load(
+  path,
+  *,
+  head: str | None = hf.STORED,
+  labels: Sequence[str] | None = None,
+  fresh: bool = False,
+  seed: int = 0,
+  revision: str | None = None,
+  mesh=None,
+  timer: dict | None = None,
+  **run,
+) -> Loaded:
   """Loads a checkpoint directory, a workdir, or a Hugging Face model.
 
   Args:
-    path: our directory, a workdir, a Hugging Face directory or hub name.
-    mesh: to spread rows over devices; default: all of them, as data.
+    path: our directory, a workdir, a Hugging Face directory, an original
+      fairseq one, or a hub name ('FacebookAI/xlm-roberta-base').
+    head: the head that is wanted; None for the body alone.
+    labels: names of a new head's classes.
+    fresh: whether a head that the checkpoint does not hold is made, with
+      random weights; otherwise that is an error.
+    seed: of these weights.
+    revision: of a hub name: a branch, tag or commit.
+    mesh: to spread rows over devices; default: all of them, as data. Each
+      device reads its own part of the files.
     timer: filled with seconds by phase (read, transform, place).
     **run: how to run: dtype='bfloat16', attention='xla', scan=False, ...
 
   Raises:
-    ValueError: nothing there, not of this family, or not whole.
+    ValueError: nothing there, not of this family, not whole, or without the
+      head that is wanted.
   """
-  weights, folder = checkpoint.read(path, timer=timer)
+  if mesh is None and jax.device_count() > 1:
+    mesh = sharding.make_mesh()
+  weights, folder = checkpoint.read(
+    path, head=head, revision=revision, lazily=mesh is not None, timer=timer
+  )
   unknown = [name for name in run if name not in checkpoint.RUN_FIELDS]
   if unknown:
     raise ValueError(
@@ -333,8 +353,16 @@ def load(path, *, mesh=None, timer: dict | None = None, **run) -> Loaded:
       f'{", ".join(checkpoint.RUN_FIELDS)}'
     )
   config = dataclasses.replace(weights.config, **run)
-  if mesh is None and jax.device_count() > 1:
-    mesh = sharding.make_mesh()
+  tokenizer = checkpoint.load_tokenizer(folder, config.vocab_size)
+  if head not in (hf.STORED, weights.head):
+    if not fresh:
+      raise ValueError(
+        f'{path} has no {head} head: give fresh=True for a new one, with '
+        'random weights'
+      )
+    weights = _with_fresh(weights, head, labels, seed, str(path))
+  elif labels is not None:
+    raise ValueError('labels are for a new head: give head and fresh=True')
   start = time.perf_counter()
   params = heads.with_rows(weights.params, weights.head, config.rows)
   if mesh is None:
@@ -347,11 +375,35 @@ def load(path, *, mesh=None, timer: dict | None = None, **run) -> Loaded:
   return Loaded(
     config=config,
     params=params,
-    tokenizer=checkpoint.load_tokenizer(folder),
+    tokenizer=tokenizer,
     head=weights.head,
     labels=weights.labels,
     tied=weights.tied,
     source=weights.source,
+    pooling=weights.pooling,
     tokenizer_dir=folder,
     mesh=mesh,
   )
+
+
+def _with_fresh(
+  weights: hf.Weights, head: str, labels, seed: int, where: str
+) -> hf.Weights:
+  """The weights with a new head; warns which parameters are new."""
+  if (head in heads.LABELLED) != bool(labels):
+    need = 'needs labels' if head in heads.LABELLED else 'takes no labels'
+    raise ValueError(f'a new {head} head {need}: the names of its classes')
+  labels = tuple(labels) if labels else None
+  make = lambda key: heads.init(
+    weights.config, key, head, len(labels or ()), tied=True
+  )['head']
+  new = jax.device_get(jax.jit(make)(jax.random.key(seed)))
+  names = [
+    'head/' + jax.tree_util.keystr(path, simple=True, separator='/')
+    for path, _ in jax.tree_util.tree_leaves_with_path(new)
+  ]
+  warnings.warn(
+    f'{where}: new, with random weights: {", ".join(names)}', stacklevel=3
+  )
+  params = {**weights.params, 'head': new}
+  return dataclasses.replace(weights, params=params, head=head, labels=labels)

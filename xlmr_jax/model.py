@@ -1,7 +1,9 @@
 """XLM-RoBERTa's encoder (Conneau et al. 2020, arXiv:1911.02116).
 
 The body is RoBERTa's: learned positions, post-LayerNorm layers, exact GELU.
-Shapes everywhere in this project use one legend:
+XL and XXL (Goyal et al. 2021, arXiv:2105.00572) are the same with `pre_norm`,
+causal models the same with `causal`. Shapes everywhere in this project use one
+legend:
 
   B  rows in a batch          N  heads
   L  positions in a row       H  head width (D = N H)
@@ -74,6 +76,8 @@ class Config:
   dropout: float = 0.1
   attention_dropout: float = 0.1
   init_std: float = 0.02
+  pre_norm: bool = False  # XL and XXL: LayerNorm inside the residual branches
+  causal: bool = False  # a position sees no later one of its example
 
   vocab_multiple: int = 1  # training uses 1024: 250,002 → 250,880 rows
   dtype: str = 'float32'  # of the computation
@@ -144,8 +148,10 @@ class Config:
     return self.num_layers * (2 * (4 * d * d + 2 * d * f) + 4 * length * d)
 
 
-# Conneau et al. 2020, table 6 (base, large). tiny and small are ours: for
-# tests and the quickstart, and for a laptop's first real pretraining run.
+# Conneau et al. 2020, table 6 (base, large); Goyal et al. 2021, table 1 (xl,
+# xxl; 878 rows of the table have no token). Liu et al. 2019 (roberta), Sanh et
+# al. 2019 (distilroberta), Martin et al. 2020 (camembert). tiny and small are
+# ours: for tests and the quickstart, and for a laptop's first pretraining run.
 VARIANTS: dict[str, Config] = {
   'tiny': Config(
     num_layers=3,
@@ -159,6 +165,32 @@ VARIANTS: dict[str, Config] = {
   ),
   'base': Config(),
   'large': Config(num_layers=24, model_dim=1024, num_heads=16, ff_dim=4096),
+  'xl': Config(
+    vocab_size=250_880,
+    num_layers=36,
+    model_dim=2560,
+    num_heads=32,
+    ff_dim=10_240,
+    pre_norm=True,
+  ),
+  'xxl': Config(
+    vocab_size=250_880,
+    num_layers=48,
+    model_dim=4096,
+    num_heads=32,
+    ff_dim=16_384,
+    pre_norm=True,
+  ),
+  'roberta': Config(vocab_size=50_265),
+  'roberta-large': Config(
+    vocab_size=50_265,
+    num_layers=24,
+    model_dim=1024,
+    num_heads=16,
+    ff_dim=4096,
+  ),
+  'distilroberta': Config(vocab_size=50_265, num_layers=6),
+  'camembert': Config(vocab_size=32_005),
 }
 
 
@@ -203,7 +235,7 @@ def layer_norm(config: Config, name: str) -> nn.LayerNorm:
 
 
 class Embed(nn.Module):
-  """Token + type + position embeddings, LayerNorm, dropout."""
+  """Token + type + position embeddings, LayerNorm (post-norm), dropout."""
 
   config: Config
 
@@ -233,9 +265,12 @@ class Embed(nn.Module):
     table = shard(table, 'vocab', 'width')
     places = shard(places, 'positions', 'width')
     x = shard(jnp.take(table, tokens, axis=0), 'batch', 'length', 'width')
-    x += types[0] + jnp.take(places, positions + config.pad_id + 1, axis=0)
-    x = shard(x, 'batch', 'length', 'width')
-    x = layer_norm(config, 'norm')(x)
+    places = jnp.take(places, positions + config.pad_id + 1, axis=0)
+    # Added up in the dtype of the computation: parameters may be coarser.
+    x, types, places = (y.astype(config.dtype) for y in (x, types[0], places))
+    x = shard(x + (types + places), 'batch', 'length', 'width')
+    if not config.pre_norm:
+      x = layer_norm(config, 'norm')(x)
     return nn.Dropout(config.dropout, deterministic=not train)(x)
 
 
@@ -263,6 +298,7 @@ class Attention(nn.Module):
     rate = config.attention_dropout if train else 0.0
     run = functools.partial(
       attention,
+      causal=config.causal,
       backend=config.attention,
       dropout=rate,
       key=self.make_rng('dropout') if rate else None,
@@ -290,20 +326,29 @@ class FeedForward(nn.Module):
 
 
 class Layer(nn.Module):
-  """Post-LayerNorm: x = norm(x + f(x)), for attention and feed-forward."""
+  """Attention, then feed-forward, each added to what it was given.
+
+  post-norm  x = norm(x + f(x))
+  pre-norm   x = x + f(norm(x))
+  """
 
   config: Config
 
   @nn.compact
   def __call__(self, x, segments, train: bool = False):
     config = self.config
+    # After both branches, as in fairseq; transformers' XLMRobertaXL leaves out
+    # the second one.
     drop = nn.Dropout(config.dropout, deterministic=not train)
-    y = drop(Attention(config, name='attention')(x, segments, train))
-    x = layer_norm(config, 'attention_norm')(x + y)
-    x = shard(x, 'batch', 'length', 'width')
-    y = drop(FeedForward(config, name='ff')(x))
-    x = layer_norm(config, 'ff_norm')(x + y)
-    return shard(x, 'batch', 'length', 'width')
+
+    def branch(x, f, norm):
+      norm = layer_norm(config, norm)
+      x = x + drop(f(norm(x))) if config.pre_norm else norm(x + drop(f(x)))
+      return shard(x, 'batch', 'length', 'width')
+
+    attend = Attention(config, name='attention')
+    x = branch(x, lambda x: attend(x, segments, train), 'attention_norm')
+    return branch(x, FeedForward(config, name='ff'), 'ff_norm')
 
 
 class Encoder(nn.Module):
@@ -347,6 +392,8 @@ class Encoder(nn.Module):
       unroll=1 if config.scan else config.num_layers,
     )
     x, _ = run(layer(config, name='layers'), x, None)
+    if config.pre_norm:
+      x = layer_norm(config, 'norm')(x)
     return x
 
 
@@ -367,7 +414,7 @@ PLAN: Mapping[str, tuple[str, ...]] = {
   'embed/tokens': ('vocab', 'model'),
   'embed/types': ('types', 'model'),
   'embed/positions': ('positions', 'model'),
-  **norm_rows('embed/norm'),
+  **norm_rows('embed/norm'),  # post-norm only
   **dense_rows('layers/attention/query', 'layers', 'model', 'heads'),
   **dense_rows('layers/attention/key', 'layers', 'model', 'heads'),
   **dense_rows('layers/attention/value', 'layers', 'model', 'heads'),
@@ -376,4 +423,13 @@ PLAN: Mapping[str, tuple[str, ...]] = {
   **dense_rows('layers/ff/up', 'layers', 'model', 'ff'),
   **dense_rows('layers/ff/down', 'layers', 'ff', 'model'),
   **norm_rows('layers/ff_norm', 'layers'),
+  **norm_rows('norm'),  # pre-norm only
 }
+
+
+def plan(config: Config | None) -> dict[str, tuple[str, ...]]:
+  """PLAN's rows of one body; of all bodies without a config."""
+  if config is None:
+    return dict(PLAN)
+  other = 'embed/norm/' if config.pre_norm else 'norm/'
+  return {path: d for path, d in PLAN.items() if not path.startswith(other)}

@@ -7,8 +7,13 @@ exactly; and a loss that is not finite has a row.
 
   mlm         masked language modelling; on rows of translation pairs it is
               TLM (Lample and Conneau 2019, section 3.3)
+  causal      the next token of each position
   classify    cross-entropy over the classes of each packed example
   regression  squared error of each packed example
+  choose      cross-entropy over the choices of each question
+  tag         cross-entropy over the classes of each labelled position
+  crf         the same sequences of labels under a linear chain
+  answer      cross-entropy over the positions where an answer starts and ends
 """
 
 from collections.abc import Callable, Mapping
@@ -19,6 +24,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from xlmr_jax import crf as chain
 from xlmr_jax import heads
 from xlmr_jax.model import Config, Encoder
 
@@ -167,7 +173,6 @@ def mlm(
   """
   if not 0 < rate <= 1:
     raise ValueError(f'mask rate {rate} is not in (0, 1]')
-  head = heads.make(config, 'mlm', tied=tied)
 
   def prepare(batch: Batch, key: jax.Array) -> Batch:
     drawn = mask_tokens(
@@ -180,6 +185,37 @@ def mlm(
       rate=rate,
     )
     return {**batch, **drawn}
+
+  return _language(config, 'mlm', prepare, rate, chunk, tied)
+
+
+def causal(config: Config, *, chunk: int = 0, tied: bool = True) -> Objective:
+  """The next token of every position but each example's last.
+
+  Args:
+    config: of the model; it should be `causal`, or the answer is in sight.
+    chunk: positions of a row scored at a time, as for mlm.
+    tied: whether the head scores with the encoder's own table.
+  """
+
+  def prepare(batch: Batch, key: jax.Array) -> Batch:
+    del key
+    tokens, segments = batch['tokens'], batch['segments']
+    follows = (segments[:, 1:] == segments[:, :-1]) & (segments[:, 1:] > 0)
+    places = jnp.broadcast_to(jnp.arange(tokens.shape[1] - 1), follows.shape)
+    return {
+      **batch,
+      'masked': places,
+      'targets': tokens[:, 1:],
+      'weights': follows.astype(jnp.float32),
+    }
+
+  return _language(config, 'causal', prepare, 1.0, chunk, tied)
+
+
+def _language(config, name, prepare, rate, chunk, tied) -> Objective:
+  """Scores of the vocabulary at the positions that `prepare` chose."""
+  head = heads.make(config, name, tied=tied)
 
   def score(params, hidden, targets, weights):
     table = params['encoder']['embed']['tokens'] if tied else None
@@ -216,26 +252,132 @@ def mlm(
     count = weights.sum(-1)
     return {'loss': (total, count), 'accuracy': (right, count)}
 
-  return Objective('mlm', loss, prepare, rate)
+  return Objective(name, loss, prepare, rate)
+
+
+def _outputs(config: Config, head, params: dict, batch: Batch, key):
+  """What a head says of a batch."""
+  encoder_key, head_key = (None, None) if key is None else jax.random.split(key)
+  hidden = encode(config, params, batch, encoder_key)
+  return heads.apply(head, params, hidden, batch, head_key)
+
+
+def _mean(losses, right, weights) -> Sums:
+  """Loss and accuracy of each row; weights are 0 or 1."""
+  dims = tuple(range(1, weights.ndim))
+  count = weights.sum(dims)
+  return {
+    'loss': ((losses * weights).sum(dims), count),
+    'accuracy': ((right * weights).sum(dims), count),
+  }
+
+
+def _labelled(config: Config, name: str, classes: int) -> Objective:
+  """Cross-entropy where there is a label: per example or per position."""
+  head = heads.make(config, name, classes)
+
+  def loss(params: dict, batch: Batch, key) -> Sums:
+    logits = _outputs(config, head, params, batch, key)
+    labels = batch['labels']
+    losses = cross_entropy(logits, jnp.maximum(labels, 0))
+    right = jnp.argmax(logits, axis=-1) == labels
+    return _mean(losses, right, (labels >= 0).astype(jnp.float32))
+
+  return Objective(name, loss)
 
 
 def classify(config: Config, *, classes: int) -> Objective:
-  """Cross-entropy over classes; label -1 is ignored."""
-  head = heads.make(config, 'classify', classes)
+  """Cross-entropy over classes; labels [B, E], -1 is ignored."""
+  return _labelled(config, 'classify', classes)
+
+
+def tag(config: Config, *, classes: int) -> Objective:
+  """Cross-entropy over classes; labels [B, L], -1 is ignored."""
+  return _labelled(config, 'tag', classes)
+
+
+def crf(config: Config, *, labels: tuple[str, ...]) -> Objective:
+  """Negative log-likelihood of each example's labels, [B, L], under a chain.
+
+  The chain links the labelled positions of an example; -1 is no part of it.
+  The loss is summed over sequences and counted per labelled position, as
+  `tag` counts. Accuracy is that of the emissions alone: the best path is
+  evaluation's business.
+
+  Args:
+    config: of the model.
+    labels: names by id; BIO names forbid what the scheme does.
+  """
+  head = heads.make(config, 'crf', len(labels))
+  scheme = chain.bio(labels)
 
   def loss(params: dict, batch: Batch, key) -> Sums:
-    logits = _example_logits(config, head, params, batch, key)
-    labels = batch['labels']
-    weights = (labels >= 0).astype(jnp.float32)
-    losses = cross_entropy(logits, jnp.maximum(labels, 0))
-    right = jnp.argmax(logits, axis=-1) == labels
-    count = weights.sum(-1)
+    emissions = _outputs(config, head, params, batch, key)
+    tags, segments = batch['labels'], batch['segments']
+    active = tags >= 0
+    table = chain.constrain(params['head'], scheme)
+    best = chain.log_partition(emissions, segments, active, table)
+    gold = chain.score(emissions, tags, segments, active, table)
+    count = active.sum(-1).astype(jnp.float32)
+    right = (jnp.argmax(emissions, axis=-1) == tags) & active
     return {
-      'loss': ((losses * weights).sum(-1), count),
-      'accuracy': ((right * weights).sum(-1), count),
+      'loss': (best - gold, count),
+      'accuracy': (right.sum(-1).astype(jnp.float32), count),
     }
 
-  return Objective('classify', loss)
+  return Objective('crf', loss)
+
+
+def choose(config: Config) -> Objective:
+  """Cross-entropy over the choices of a question.
+
+  labels [B, E] is 1 for the gold choice, and group [B, E] numbers the
+  questions (empty slot: -1). A question may span rows: its loss belongs to
+  the row of its gold choice, and one without a gold choice is ignored.
+  """
+  head = heads.make(config, 'choose')
+
+  def loss(params: dict, batch: Batch, key) -> Sums:
+    scores = _outputs(config, head, params, batch, key)[..., 0]
+    group = batch['group']
+    flat, numbers = scores.reshape(-1), group.reshape(-1)
+    # One comparison of all slots: numbers count the questions of the global
+    # batch, and a micro-batch holds any of them.
+    same = (numbers[:, None] == numbers[None, :]) & (numbers >= 0)[:, None]
+    others = jnp.where(same, flat[None, :], -jnp.inf)
+    # An empty slot competes with itself alone.
+    others = jnp.where(jnp.eye(len(flat), dtype=bool), flat, others)
+    losses = (jax.nn.logsumexp(others, axis=-1) - flat).reshape(group.shape)
+    best = (flat >= others.max(-1)).reshape(group.shape)
+    gold = (batch['labels'] == 1) & (group >= 0)
+    return _mean(losses, best, gold.astype(jnp.float32))
+
+  return Objective('choose', loss)
+
+
+def answer(config: Config) -> Objective:
+  """Cross-entropy over the first and over the last token of the answer.
+
+  labels [B, E, 2] count from the start of the example; -1 is ignored, and
+  (0, 0), the <s>, is the answer of a question that has none. Softmax runs
+  inside the example. The two losses are averaged, as Hugging Face does; an
+  answer is right where both ends are.
+  """
+  head = heads.make(config, 'answer')
+
+  def loss(params: dict, batch: Batch, key) -> Sums:
+    logits = _outputs(config, head, params, batch, key)
+    starts, labels = batch['starts'], batch['labels']
+    slots = jnp.arange(1, starts.shape[1] + 1)
+    member = batch['segments'][:, None, :] == slots[:, None]  # [B, E, L]
+    ends = jnp.swapaxes(logits, 1, 2)[:, None]  # [B, 1, 2, L]
+    inside = jnp.where(member[:, :, None], ends, -1e30)  # [B, E, 2, L]
+    gold = starts[..., None] + jnp.maximum(labels, 0)
+    losses = cross_entropy(inside, gold).mean(-1)
+    right = (jnp.argmax(inside, axis=-1) == gold).all(-1)
+    return _mean(losses, right, (labels >= 0).all(-1).astype(jnp.float32))
+
+  return Objective('answer', loss)
 
 
 def regression(config: Config) -> Objective:
@@ -243,7 +385,7 @@ def regression(config: Config) -> Objective:
   head = heads.make(config, 'classify', 1)
 
   def loss(params: dict, batch: Batch, key) -> Sums:
-    scores = _example_logits(config, head, params, batch, key)[..., 0]
+    scores = _outputs(config, head, params, batch, key)[..., 0]
     labels = batch['labels']
     real = ~jnp.isnan(labels)
     error = jnp.where(real, scores - jnp.where(real, labels, 0.0), 0.0)
@@ -251,17 +393,3 @@ def regression(config: Config) -> Objective:
     return {'loss': ((error**2).sum(-1), count)}
 
   return Objective('classify', loss)
-
-
-def _example_logits(config, head, params, batch, key):
-  """[B, E, C] of packed examples."""
-  encoder_key, head_key = (None, None) if key is None else jax.random.split(key)
-  hidden = encode(config, params, batch, encoder_key)
-  return head.apply(
-    {'params': params['head']},
-    hidden,
-    batch['starts'],
-    batch['segments'],
-    train=key is not None,
-    rngs=None if key is None else {'dropout': head_key},
-  )

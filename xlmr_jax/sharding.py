@@ -105,13 +105,20 @@ def shardings(tree, dims: Mapping[str, tuple[str, ...]], mesh: Mesh):
   return jax.tree_util.tree_map_with_path(one, tree)
 
 
-def place(tree, layout):
-  """Host arrays → device arrays in their shardings, shard by shard."""
+def place(tree, layout, dtype=None):
+  """Host arrays → device arrays in their shardings, shard by shard.
+
+  Args:
+    tree: arrays, or lazy ones: of those only this host's shards are read.
+    layout: the same tree of shardings.
+    dtype: what to cast them to.
+  """
 
   def one(array, sharding):
-    array = np.asarray(array)
+    if not hasattr(array, 'resized'):
+      array = np.asarray(array)
     return jax.make_array_from_callback(
-      array.shape, sharding, lambda index: array[index]
+      array.shape, sharding, lambda index: np.asarray(array[index], dtype)
     )
 
   return jax.tree.map(one, tree, layout)

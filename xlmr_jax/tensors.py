@@ -46,13 +46,20 @@ CHUNK = 8 << 20  # bytes of one plain read
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:
-  """Where a tensor's bytes stand."""
+  """Where a tensor's bytes stand.
+
+  Attributes:
+    flipped: the bytes are those of the transpose, row by row, as a PyTorch
+      file may hold a matrix that came from Flax or TensorFlow. `shape` is the
+      tensor's own all the same.
+  """
 
   file: pathlib.Path
   dtype: str
   shape: tuple[int, ...]
   start: int
   nbytes: int
+  flipped: bool = False
 
 
 def header(file: pathlib.Path) -> tuple[dict[str, Tensor], dict | None]:
@@ -134,17 +141,35 @@ def _fill(array: np.ndarray, file: pathlib.Path, start: int) -> None:
       view = view[count:]
 
 
+def _bits(tensor: Tensor) -> np.ndarray:
+  """A tensor's bits in its own shape, mapped: they are read when used."""
+  shape = tensor.shape[::-1] if tensor.flipped else tensor.shape
+  dtype = np.dtype(f'u{ITEMSIZE[tensor.dtype]}')
+  if not tensor.nbytes:  # nothing cannot be mapped
+    return np.empty(tensor.shape, dtype)
+  array = np.memmap(tensor.file, dtype, 'r', tensor.start, shape)
+  return array.T if tensor.flipped else array
+
+
 def raw(tensor: Tensor) -> bytes:
-  """A tensor's bytes."""
+  """A tensor's bytes, row by row of its own shape."""
+  if tensor.flipped:
+    return _bits(tensor).tobytes()
   data = np.empty(tensor.nbytes, np.uint8)
   _fill(data, tensor.file, tensor.start)
   return data.tobytes()
 
 
 def same(a: Tensor, b: Tensor) -> bool:
-  """Whether two tensors hold the same bits."""
+  """Whether two tensors hold the same bits, whatever their layouts."""
+  if a == b:  # tied in a PyTorch file: one place, nothing to read
+    return True
   if (a.dtype, a.shape) != (b.dtype, b.shape):
     return False
+  if a.flipped != b.flipped:
+    u, v = _bits(a), _bits(b)
+    slabs = (slice(i, i + SLAB) for i in range(0, len(u), SLAB))
+    return all(np.array_equal(u[slab], v[slab]) for slab in slabs)
   x, y = np.empty((2, min(CHUNK, a.nbytes)), np.uint8)
   for i in range(0, a.nbytes, CHUNK):
     n = min(CHUNK, a.nbytes - i)
@@ -176,6 +201,10 @@ class Reader:
 
   def add(self, tensor: Tensor, out: np.ndarray, transpose=False) -> None:
     """Plans a copy; `run` does it."""
+    if tensor.flipped:  # the file has already made the transpose
+      shape = tensor.shape[::-1]
+      tensor = dataclasses.replace(tensor, shape=shape, flipped=False)
+      transpose = not transpose
     dtype = DTYPES[tensor.dtype]
     if not transpose and out.dtype == dtype:
       flat = out.reshape(-1)

@@ -104,13 +104,14 @@ class Corpus:
       name: [cache.get(path, _paragraphs(path)) for path in paths]
       for name, paths in found.items()
     }
+    ends = tokenizer.bos_id, tokenizer.eos_id
     parts: list[_Stream | _Pairs] = []
     for name, texts in self._texts.items():
       ranges = [_held_out_blocks(len(t.ends) - 1, held_out) for t in texts]
-      parts.append(_Stream(name, texts, ranges, max_length, train=True))
+      parts.append(_Stream(name, texts, ranges, max_length, ends, train=True))
     for name, paths in pairs.items():
       parts.append(
-        _Pairs(name, [cache.get(p, _sides(p)) for p in paths], max_length)
+        _Pairs(name, [cache.get(p, _sides(p)) for p in paths], max_length, ends)
       )
     self._held_out = [
       _Stream(
@@ -118,6 +119,7 @@ class Corpus:
         texts,
         [_held_out_blocks(len(t.ends) - 1, held_out) for t in texts],
         max_length,
+        ends,
         train=False,
       )
       for name, texts in self._texts.items()
@@ -291,10 +293,12 @@ class _Stream:
     texts: Sequence[token_cache.Tokens],
     blocks: Sequence[list[tuple[int, int]]],
     max_length: int,
+    ends: tuple[int, int],
     *,
     train: bool,
   ):
     self.name = name
+    self._ends = ends  # ids of <s> and </s>
     self._texts = texts
     room = max_length - 2
     ranges, starts, lengths, owners = [], [], [], []
@@ -323,7 +327,7 @@ class _Stream:
     text = self._texts[self._owners[index]]
     start, length = self._starts[index], self.lengths[index]
     out = np.empty(length, np.int32)
-    out[0], out[-1] = 0, 2
+    out[0], out[-1] = self._ends
     out[1:-1] = text.tokens[start : start + length - 2]
     return out
 
@@ -341,9 +345,14 @@ class _Pairs:
   """Pairs of sentences in two languages, each an example."""
 
   def __init__(
-    self, name: str, texts: Sequence[token_cache.Tokens], max_length: int
+    self,
+    name: str,
+    texts: Sequence[token_cache.Tokens],
+    max_length: int,
+    ends: tuple[int, int],
   ):
     self.name = name
+    self._ends = ends  # ids of <s> and </s>
     self._texts = texts
     self._room = max_length - 4
     self._firsts = np.cumsum([0, *(len(t.ends) // 2 for t in texts)])
@@ -362,7 +371,9 @@ class _Pairs:
       keep = tokenizer_lib.longest_first([len(s) for s in sides], self._room)
       sides = [s[:k] for s, k in zip(sides, keep, strict=True)]
     a, b = reversed(sides) if flip else sides
-    return np.concatenate([[0], a, [2, 2], b, [2]]).astype(np.int32)
+    bos, eos = self._ends
+    joined = np.concatenate([[bos], a, [eos, eos], b, [eos]])
+    return joined.astype(np.int32)
 
 
 # Files.

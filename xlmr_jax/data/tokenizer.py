@@ -1,14 +1,19 @@
-"""XLM-R's tokenizer: a SentencePiece model under fairseq's ids.
+"""XLM-R's and CamemBERT's tokenizer: SentencePiece under fairseq's ids.
 
 ```
-fairseq id      0    1      2     3      4    5    …   n      n + 1
+XLM-R id        0    1      2     3      4    5    …   n      n + 1
 piece           <s>  <pad>  </s>  <unk>  ,    .    …   last   <mask>
 SentencePiece   1    none   2     0      3    4    …   n - 1  none
 ```
 
-A SentencePiece model of n pieces makes a vocabulary of n + 2 rows. A text
-becomes `<s> A </s>`, a pair `<s> A </s></s> B </s>`. `<mask>` typed in a
-text is the mask; every other special typed in a text is plain text.
+A SentencePiece model of n pieces makes a vocabulary of n + 2 rows. `Layout`
+is the table of what stands before the ordinary pieces: CamemBERT's has three
+rows more. A text becomes `<s> A </s>`, a pair `<s> A </s></s> B </s>`.
+`<mask>` typed in a text is the mask; every other special typed in a text is
+plain text.
+
+`Base` holds what is the same for every vocabulary: specials, truncation,
+errors. bpe.py has its other child, and vocabulary.py chooses.
 
 The command trains a new model on text files:
 
@@ -18,9 +23,11 @@ The command trains a new model on text files:
 
 import collections
 from collections.abc import Iterable, Sequence
+import dataclasses
 import hashlib
 import io
 import itertools
+import json
 import os
 import tempfile
 from typing import Literal
@@ -42,98 +49,98 @@ Truncate = Literal['error', 'longest_first', 'first', 'second']
 _CONTROL = {0: '<unk>', 1: '<s>', 2: '</s>'}
 # What nmt_nfkc turns into a space. It deletes the C0 controls instead, and
 # keeps U+0085, which is why str.isspace() is not the test.
-_SPACE = (
+SPACE = (
   '\t\n\x0c\r \u00a0\u1680\u2000-\u200f\u2028\u2029\u202f\u205f\u2581\u3000'
   '\ufeff\ufffd'
 ).replace('\u2000-\u200f', ''.join(chr(c) for c in range(0x2000, 0x2010)))
 
 
-class Tokenizer:
-  """Text to ids and back.
+@dataclasses.dataclass(frozen=True)
+class Layout:
+  """Where a family of models puts SentencePiece's pieces.
 
   Attributes:
-    vocab_size: rows of the model's table: pieces + 2.
-    bos_id, pad_id, eos_id, unk_id, mask_id: 0, 1, 2, 3, vocab_size - 1.
-    special_ids: all five.
-    pieces: half-open id range of the ordinary pieces, (4, mask_id).
-    fingerprint: SHA-256 of the model's bytes, in hexadecimal.
+    name: the family.
+    head: the pieces of the first rows. SentencePiece's ordinary pieces
+      follow in their order, and <mask> is last.
+    hf_class: the name of the family's tokenizer in transformers.
   """
 
-  def __init__(self, source: str | os.PathLike | bytes):
-    """Loads a SentencePiece model.
+  name: str
+  head: tuple[str, ...]
+  hf_class: str
 
-    Args:
-      source: the path of a model, of a directory that holds one under
-        Hugging Face's name, or the bytes of a model.
+  @property
+  def shift(self) -> int:
+    """What is added to SentencePiece's id of an ordinary piece."""
+    return len(self.head) - len(_CONTROL)
 
-    Raises:
-      ValueError: not a SentencePiece model, or its control pieces are not
-        XLM-R's.
-    """
-    if isinstance(source, bytes):
-      name, self._bytes = 'the model given as bytes', source
-    else:
-      name = os.fspath(source)
-      if os.path.isdir(name):
-        name = os.path.join(name, FILE_NAME)
-      with open(name, 'rb') as file:
-        self._bytes = file.read()
-    try:
-      if not self._bytes:
-        raise RuntimeError('it is empty')
-      self._spm = sentencepiece.SentencePieceProcessor(model_proto=self._bytes)
-      size = self._spm.get_piece_size()
-    except RuntimeError as error:
-      raise ValueError(f'{name} is not a SentencePiece model') from error
-    first = {i: self._spm.id_to_piece(i) for i in range(min(3, size))}
-    if first != _CONTROL or self._spm.pad_id() != -1:
-      raise ValueError(
-        f'{name} starts with the pieces {list(first.values())} and has'
-        f' pad_id {self._spm.pad_id()}; an XLM-R model starts with'
-        ' <unk> <s> </s> and has no pad piece: train it with unk_id=0,'
-        ' bos_id=1, eos_id=2, pad_id=-1'
-      )
-    self.bos_id, self.pad_id, self.eos_id, self.unk_id = 0, 1, 2, 3
-    self.mask_id = size + 1
-    self.vocab_size = size + 2
-    self.special_ids = (0, 1, 2, 3, self.mask_id)
-    self.pieces = (4, self.mask_id)
-    self.fingerprint = hashlib.sha256(self._bytes).hexdigest()
-    self._ids = {'<s>': 0, '<pad>': 1, '</s>': 2, MASK: self.mask_id}
-    self._names = {i: piece for piece, i in self._ids.items()}
+  def rows(self, pieces: int) -> int:
+    """Rows of the table over a SentencePiece model of so many pieces."""
+    return pieces + self.shift + 1
 
-  def __reduce__(self):
-    return Tokenizer, (self._bytes,)
+
+XLMR = Layout('XLM-R', ('<s>', '<pad>', '</s>', '<unk>'), 'XLMRobertaTokenizer')
+# fairseq added its four specials to a dictionary that had three of them
+# already. <s> and </s> are SentencePiece's own; <unk> is fairseq's.
+CAMEMBERT = Layout(
+  'CamemBERT',
+  ('<s>NOTUSED', '<pad>', '</s>NOTUSED', '<unk>')
+  + ('<unk>NOTUSED', '<s>', '</s>'),
+  'CamembertTokenizer',
+)
+
+
+class Base:
+  """Text to ids and back, over any vocabulary.
+
+  A child sets the attributes below and writes `_ids_of`, `_spans_of`,
+  `_plain_ids_of` and `_text_of`.
+
+  Attributes:
+    vocab_size: rows of the model's table that the vocabulary names.
+    bos_id, pad_id, eos_id, unk_id: the specials.
+    mask_id: or None, where the vocabulary has no mask.
+    special_ids: every id that stands for no text, in ascending order.
+    pieces: half-open id range of the ordinary pieces.
+    fingerprint: SHA-256, in hexadecimal, of all that decides on the ids.
+  """
+
+  vocab_size: int
+  bos_id: int
+  pad_id: int
+  eos_id: int
+  unk_id: int
+  mask_id: int | None
+  special_ids: tuple[int, ...]
+  pieces: tuple[int, int]
+  fingerprint: str
+
+  # The specials' pieces by id, but for <unk>: it stands for a text.
+  _names: dict[int, str]
+
+  def _ids_of(self, texts: list[str], num_threads: int) -> list[list[int]]:
+    """The ids of texts without <s> and </s>."""
+    raise NotImplementedError
+
+  def _spans_of(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+    """The ids of one text without <s> and </s>, and their spans."""
+    raise NotImplementedError
+
+  def _plain_ids_of(self, texts: list[str], num_threads: int) -> list:
+    """As _ids_of, as arrays and with every typed special as text."""
+    raise NotImplementedError
+
+  def _text_of(self, ids: list[int]) -> str:
+    """The text of ids, no specials but <unk> among them."""
+    raise NotImplementedError
 
   def __len__(self) -> int:
     return self.vocab_size
 
-  def id_to_piece(self, token: int) -> str:
-    """The piece of an id, e.g. 6 → '▁'."""
+  def _check(self, token: int) -> None:
     if not 0 <= token < self.vocab_size:
       raise ValueError(f'id {token} is outside 0…{self.vocab_size - 1}')
-    if token in self._names:
-      return self._names[token]
-    return self._spm.id_to_piece(0 if token == 3 else int(token) - 1)
-
-  def piece_to_id(self, piece: str) -> int:
-    """The id of a piece; 3 (<unk>) for one the vocabulary has not."""
-    if piece in self._ids:
-      return self._ids[piece]
-    found = self._spm.piece_to_id(piece)
-    return found + 1 if found else self.unk_id
-
-  def save(self, directory: str | os.PathLike) -> str:
-    """Writes `sentencepiece.bpe.model` into a directory; returns its path."""
-    os.makedirs(directory, exist_ok=True)
-    path = os.path.join(directory, FILE_NAME)
-    temporary = f'{path}.{os.getpid()}.tmp'
-    with open(temporary, 'wb') as file:
-      file.write(self._bytes)
-    os.replace(temporary, path)
-    return path
-
-  # Encoding.
 
   def encode(
     self,
@@ -159,27 +166,18 @@ class Tokenizer:
     Returns:
       A list of ids; with `offsets` the pair (ids, spans). A span is
       (start, end) in characters of the token's OWN text, leading white space
-      left out. Specials that were not typed and a lone '▁' have an empty
+      left out. Specials that were not typed and a lone '▁' or 'Ġ' have an empty
       span; the specials' is (0, 0).
 
     Raises:
       ValueError: too long, or a lone surrogate in the text.
     """
-    example = text if pair is None else (text, pair)
-    if not offsets:
-      return self.encode_batch(
-        [example], max_length=max_length, truncate=truncate
-      )[0]
-    texts = [text] if pair is None else [text, pair]
-    sides = [self._with_offsets(t) for t in texts]
-    keep = self._keep([len(s[0]) for s in sides], max_length, truncate)
-    ids = [s[0][:k] for s, k in zip(sides, keep, strict=True)]
-    spans = [s[1][:k] for s, k in zip(sides, keep, strict=True)]
-    special = (0, 0)
-    joined = [special, *spans[0], special]
-    if pair is not None:
-      joined += [special, *spans[1], special]
-    return _with_specials(ids), joined
+    return self.encode_batch(
+      [text if pair is None else (text, pair)],
+      max_length=max_length,
+      truncate=truncate,
+      offsets=offsets,
+    )[0]
 
   def encode_batch(
     self,
@@ -192,19 +190,11 @@ class Tokenizer:
   ) -> list:
     """Encodes many texts or pairs (a, b); `encode` says how.
 
-    SentencePiece tokenises a few million tokens a second on one thread;
-    `num_threads` is for machines with cores to spare.
+    SentencePiece tokenises a few million tokens a second on one thread,
+    byte-level BPE half a million; `num_threads` is for machines with cores to
+    spare. BpeTokenizer has but two ways: one thread, or the pool of its
+    library. Spans are always made on one thread.
     """
-    if offsets:
-      return [
-        self.encode(
-          *([e] if isinstance(e, str) else e),
-          max_length=max_length,
-          truncate=truncate,
-          offsets=True,
-        )
-        for e in examples
-      ]
     texts: list[str] = []
     for index, example in enumerate(examples):
       parts = (example,) if isinstance(example, str) else tuple(example)
@@ -218,16 +208,28 @@ class Tokenizer:
             f'example {index} holds a {type(part).__name__}, not a text'
           )
       texts.extend(parts)
-    sides = iter(self._pieces_of(texts, num_threads))
-    out = []
-    for index, example in enumerate(examples):
-      count = 1 if isinstance(example, str) else len(example)
-      ids = [next(sides) for _ in range(count)]
-      if max_length is not None:
+    try:
+      if offsets:
+        sides = map(self._spans_of, texts)
+      else:
+        sides = ((ids, None) for ids in self._ids_of(texts, num_threads))
+      out = []
+      for index, example in enumerate(examples):
+        count = 1 if isinstance(example, str) else len(example)
+        ids, spans = zip(*itertools.islice(sides, count), strict=True)
+        lengths = [len(i) for i in ids]
         where = f'example {index}: ' if len(examples) > 1 else ''
-        keep = self._keep([len(i) for i in ids], max_length, truncate, where)
-        ids = [i[:k] for i, k in zip(ids, keep, strict=True)]
-      out.append(_with_specials(ids))
+        keep = _keep(lengths, max_length, truncate, where)
+        if keep != lengths:
+          ids = [i[:k] for i, k in zip(ids, keep, strict=True)]
+        framed = _frame(ids, self.bos_id, self.eos_id)
+        if offsets:
+          spans = [s[:k] for s, k in zip(spans, keep, strict=True)]
+          framed = framed, _frame(spans, (0, 0), (0, 0))
+        out.append(framed)
+    except (RuntimeError, TypeError, UnicodeError):
+      _refuse_surrogates(texts)
+      raise
     return out
 
   def encode_plain(
@@ -238,65 +240,199 @@ class Tokenizer:
     No <s> and </s>, and '<mask>' is text like any other.
     """
     try:
-      encoded = self._spm.encode(
-        texts, return_type='numpy', num_threads=num_threads
-      )
-    except (RuntimeError, TypeError):
+      return self._plain_ids_of(texts, num_threads)
+    except (RuntimeError, TypeError, UnicodeError):
       _refuse_surrogates(texts)
       raise
-    return [np.where(ids == 0, 3, ids + 1) for ids in encoded]
 
-  def _pieces_of(self, texts: list[str], num_threads: int) -> list[list[int]]:
-    """The ids of texts without <s> and </s>."""
+  def decode(self, ids: Iterable[int], skip_special: bool = True) -> str:
+    """Ids to text.
+
+    Args:
+      ids: ids of one text or pair.
+      skip_special: leaves <s>, <pad>, </s> and <mask> out; otherwise they
+        are written as they are. <unk> always shows: as ' ⁇ ' where
+        SentencePiece decodes, as '<unk>' elsewhere.
+    """
+    parts: list[str] = []
+    run: list[int] = []
+    for token in ids:
+      token = int(token)
+      self._check(token)
+      if token not in self._names:
+        run.append(token)
+      elif not skip_special:
+        if run:
+          parts.append(self._text_of(run))
+          run = []
+        parts.append(self._names[token])
+      elif token == self.eos_id and run:
+        parts.append(self._text_of(run))
+        run = []
+    if run:
+      parts.append(self._text_of(run))
+    out = ''
+    for part in parts:
+      # Byte-level pieces bring the space before them along.
+      apart = not out or out.endswith(' ') or part.startswith(' ')
+      out += part if apart else ' ' + part
+    return out
+
+
+class Tokenizer(Base):
+  """A SentencePiece model under a family's ids.
+
+  Attributes:
+    layout: the family.
+    vocab_size: rows of the model's table; XLM-R's are pieces + 2.
+    bos_id, pad_id, eos_id, unk_id, mask_id: in XLM-R 0, 1, 2, 3 and
+      vocab_size - 1.
+    special_ids: those of the layout's head, and mask_id.
+    pieces: half-open id range of the ordinary pieces, up to mask_id.
+    fingerprint: SHA-256 of the model's bytes, and of the layout where it is
+      not XLM-R's.
+  """
+
+  def __init__(self, source: str | os.PathLike | bytes, layout: Layout = XLMR):
+    """Loads a SentencePiece model.
+
+    Args:
+      source: the path of a model, of a directory that holds one under
+        Hugging Face's name, or the bytes of a model.
+      layout: the family whose ids the pieces get.
+
+    Raises:
+      ValueError: not a SentencePiece model, or its control pieces are not
+        XLM-R's.
+    """
+    if isinstance(source, bytes):
+      name, self._bytes = 'the model given as bytes', source
+    else:
+      name = os.fspath(source)
+      if os.path.isdir(name):
+        name = os.path.join(name, FILE_NAME)
+      with open(name, 'rb') as file:
+        self._bytes = file.read()
+    try:
+      if not self._bytes:
+        raise RuntimeError('it is empty')
+      self._spm = sentencepiece.SentencePieceProcessor(model_proto=self._bytes)
+      size = self._spm.get_piece_size()
+    except RuntimeError as error:
+      raise ValueError(f'{name} is not a SentencePiece model') from error
+    first = {i: self._spm.id_to_piece(i) for i in range(min(3, size))}
+    if first != _CONTROL or self._spm.pad_id() != -1:
+      raise ValueError(
+        f'{name} starts with the pieces {list(first.values())} and has'
+        f' pad_id {self._spm.pad_id()}; an {XLMR.name} or {CAMEMBERT.name}'
+        ' model starts with <unk> <s> </s> and has no pad piece: train it'
+        ' with unk_id=0, bos_id=1, eos_id=2, pad_id=-1'
+      )
+    self.layout = layout
+    self.bos_id, self.pad_id, self.eos_id, self.unk_id = map(
+      layout.head.index, ('<s>', '<pad>', '</s>', '<unk>')
+    )
+    self.vocab_size = layout.rows(size)
+    self.mask_id = self.vocab_size - 1
+    self.special_ids = (*range(len(layout.head)), self.mask_id)
+    self.pieces = (len(layout.head), self.mask_id)
+    digest = hashlib.sha256(self._bytes)
+    if layout != XLMR:  # caches of XLM-R's ids are older than layouts
+      digest.update(repr(layout.head).encode())
+    self.fingerprint = digest.hexdigest()
+    self._names = dict(enumerate(layout.head)) | {self.mask_id: MASK}
+    del self._names[self.unk_id]
+    self._ids = {piece: i for i, piece in self._names.items()}
+
+  def __reduce__(self):
+    return Tokenizer, (self._bytes, self.layout)
+
+  def id_to_piece(self, token: int) -> str:
+    """The piece of an id, e.g. 6 → '▁'."""
+    self._check(token)
+    if token in self._names:
+      return self._names[token]
+    return self._spm.id_to_piece(self._to_spm(int(token)))
+
+  def piece_to_id(self, piece: str) -> int:
+    """The id of a piece; <unk>'s for one the vocabulary has not."""
+    if piece in self._ids:
+      return self._ids[piece]
+    return self._from_spm([self._spm.piece_to_id(piece)])[0]
+
+  def save(self, directory: str | os.PathLike) -> str:
+    """Writes `sentencepiece.bpe.model` into a directory; returns its path.
+
+    The model does not say what its layout is: for another than XLM-R's,
+    tokenizer_config.json does, unless the directory has one.
+    """
+    os.makedirs(directory, exist_ok=True)
+    path = os.path.join(directory, FILE_NAME)
+    write(path, self._bytes)
+    config = os.path.join(directory, 'tokenizer_config.json')
+    if self.layout != XLMR and not os.path.exists(config):
+      settings = {'tokenizer_class': self.layout.hf_class}
+      write(config, (json.dumps(settings, indent=2) + '\n').encode())
+    return path
+
+  def _from_spm(self, ids: list[int]) -> list[int]:
+    shift, unk = self.layout.shift, self.unk_id
+    return [i + shift if i else unk for i in ids]
+
+  def _to_spm(self, token: int) -> int:
+    return 0 if token == self.unk_id else token - self.layout.shift
+
+  def _plain_ids_of(self, texts: list[str], num_threads: int) -> list:
+    encoded = self._spm.encode(
+      texts, return_type='numpy', num_threads=num_threads
+    )
+    return [
+      np.where(ids == 0, self.unk_id, ids + self.layout.shift)
+      for ids in encoded
+    ]
+
+  def _ids_of(self, texts: list[str], num_threads: int) -> list[list[int]]:
+    chunks = texts
     if any(MASK in text for text in texts):
-      chunks: list[str] = []
+      chunks = []
       counts = []
       for text in texts:
         parts = text.split(MASK)
         counts.append(len(parts))
         # The left part loses its trailing space and what follows the mask
         # gets a dummy prefix of its own, as in fairseq's fill_mask.
-        chunks += [part.rstrip(_SPACE) for part in parts[:-1]] + parts[-1:]
-      encoded = iter(self._fairseq(chunks, num_threads))
-      out = []
-      for count in counts:
-        ids = next(encoded)
-        for _ in range(count - 1):
-          ids.append(self.mask_id)
-          ids += next(encoded)
-        out.append(ids)
-      return out
-    return self._fairseq(texts, num_threads)
+        chunks += [part.rstrip(SPACE) for part in parts[:-1]] + parts[-1:]
+    encoded = [
+      self._from_spm(ids)
+      for ids in self._spm.encode(chunks, num_threads=num_threads)
+    ]
+    if chunks is texts:
+      return encoded
+    rest = iter(encoded)
+    out = []
+    for count in counts:
+      ids = next(rest)
+      for _ in range(count - 1):
+        ids.append(self.mask_id)
+        ids += next(rest)
+      out.append(ids)
+    return out
 
-  def _fairseq(self, texts: list[str], num_threads: int) -> list[list[int]]:
-    """SentencePiece's ids of texts, moved to fairseq's."""
-    try:
-      encoded = self._spm.encode(texts, num_threads=num_threads)
-    except (RuntimeError, TypeError):
-      _refuse_surrogates(texts)
-      raise
-    return [[i + 1 if i else 3 for i in ids] for ids in encoded]
-
-  def _with_offsets(self, text: str) -> tuple[list[int], list]:
-    """The ids of one text without <s> and </s>, and their spans."""
+  def _spans_of(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
     ids: list[int] = []
     spans: list[tuple[int, int]] = []
     start = 0
     parts = text.split(MASK)
     for number, part in enumerate(parts):
       last = number == len(parts) - 1
-      try:
-        got = self._spm.encode(
-          part if last else part.rstrip(_SPACE), return_type='offset_mapping'
-        )
-      except (RuntimeError, TypeError):
-        _refuse_surrogates([text])
-        raise
-      for token, piece, (begin, end) in zip(
-        got['ids'], got['pieces'], got['offsets'], strict=True
+      got = self._spm.encode(
+        part if last else part.rstrip(SPACE), return_type='offset_mapping'
+      )
+      ids += self._from_spm(got['ids'])
+      for piece, (begin, end) in zip(
+        got['pieces'], got['offsets'], strict=True
       ):
-        ids.append(token + 1 if token else 3)
-        while begin < end and part[begin] in _SPACE:
+        while begin < end and part[begin] in SPACE:
           begin += 1
         if begin == end and piece != '▁':
           # A character that NFKC expands (½ to 1⁄2) and the segmentation
@@ -310,85 +446,67 @@ class Tokenizer:
         start += len(MASK)
     return ids, spans
 
-  def _keep(
-    self,
-    lengths: list[int],
-    max_length: int | None,
-    truncate: Truncate,
-    where: str = '',
-  ) -> list[int]:
-    """How many tokens of each text stay."""
-    if truncate not in ('error', 'longest_first', 'first', 'second'):
-      raise ValueError(
-        f'truncate={truncate!r}; it is one of error, longest_first, first,'
-        ' second'
-      )
-    if max_length is None:
-      return lengths
-    specials = 2 * len(lengths)
-    room = max_length - specials
-    if room < 0:
-      raise ValueError(
-        f'max_length={max_length} is too small: the specials alone take'
-        f' {specials}'
-      )
-    total = sum(lengths)
-    if total <= room:
-      return lengths
-    if truncate == 'longest_first':
-      return longest_first(lengths, room)
-    if truncate != 'error':
-      side = 0 if truncate == 'first' else 1
-      if side < len(lengths) and lengths[side] > total - room:
-        keep = list(lengths)
-        keep[side] -= total - room
-        return keep
-      raise ValueError(
-        f'{where}cutting the {truncate} text alone cannot bring'
-        f' {total + specials} tokens down to max_length={max_length}; use'
-        " truncate='longest_first'"
-      )
-    raise ValueError(
-      f'{where}{total + specials} tokens are more than'
-      f" max_length={max_length}; shorten the text or choose truncate='"
-      "longest_first', 'first' or 'second'"
-    )
-
-  def decode(self, ids: Iterable[int], skip_special: bool = True) -> str:
-    """Ids to text.
-
-    Args:
-      ids: ids of one text or pair.
-      skip_special: leaves <s>, <pad>, </s> and <mask> out; otherwise they
-        are written as they are. <unk> is always ' ⁇ '.
-    """
-    parts: list[str] = []
-    run: list[int] = []
-    for token in ids:
-      token = int(token)
-      if not 0 <= token < self.vocab_size:
-        raise ValueError(f'id {token} is outside 0…{self.vocab_size - 1}')
-      if token not in self._names:
-        run.append(0 if token == 3 else token - 1)
-      elif not skip_special:
-        if run:
-          parts.append(self._spm.decode(run))
-          run = []
-        parts.append(self._names[token])
-      elif token == self.eos_id and run:
-        parts.append(self._spm.decode(run))
-        run = []
-    if run:
-      parts.append(self._spm.decode(run))
-    return ' '.join(parts)
+  def _text_of(self, ids: list[int]) -> str:
+    return self._spm.decode([self._to_spm(i) for i in ids])
 
 
-def _with_specials(sides: list[list[int]]) -> list[int]:
+def write(path: str, content: bytes) -> None:
+  """Writes a file whole or not at all."""
+  temporary = f'{path}.{os.getpid()}.tmp'
+  with open(temporary, 'wb') as file:
+    file.write(content)
+  os.replace(temporary, path)
+
+
+def _frame(sides: Sequence[list], bos, eos) -> list:
   """`<s> A </s>` or `<s> A </s></s> B </s>`."""
-  out = [0, *sides[0], 2]
+  out = [bos, *sides[0], eos]
   if len(sides) == 2:
-    out += [2, *sides[1], 2]
+    out += [eos, *sides[1], eos]
   return out
+
+
+def _keep(
+  lengths: list[int],
+  max_length: int | None,
+  truncate: Truncate,
+  where: str = '',
+) -> list[int]:
+  """How many tokens of each text stay."""
+  if truncate not in ('error', 'longest_first', 'first', 'second'):
+    raise ValueError(
+      f'truncate={truncate!r}; it is one of error, longest_first, first, second'
+    )
+  if max_length is None:
+    return lengths
+  specials = 2 * len(lengths)
+  room = max_length - specials
+  if room < 0:
+    raise ValueError(
+      f'max_length={max_length} is too small: the specials alone take'
+      f' {specials}'
+    )
+  total = sum(lengths)
+  if total <= room:
+    return lengths
+  if truncate == 'longest_first':
+    return longest_first(lengths, room)
+  if truncate != 'error':
+    side = 0 if truncate == 'first' else 1
+    if side < len(lengths) and lengths[side] > total - room:
+      keep = list(lengths)
+      keep[side] -= total - room
+      return keep
+    raise ValueError(
+      f'{where}cutting the {truncate} text alone cannot bring'
+      f' {total + specials} tokens down to max_length={max_length}; use'
+      " truncate='longest_first'"
+    )
+  raise ValueError(
+    f'{where}{total + specials} tokens are more than'
+    f" max_length={max_length}; shorten the text or choose truncate='"
+    "longest_first', 'first' or 'second'"
+  )
 
 
 def longest_first(lengths: list[int], room: int) -> list[int]:
@@ -411,6 +529,8 @@ def longest_first(lengths: list[int], room: int) -> list[int]:
 def _refuse_surrogates(texts: list[str]) -> None:
   """Names the first lone surrogate among texts, if there is one."""
   for text in texts:
+    if not isinstance(text, str):
+      continue
     try:
       text.encode('utf-8')
     except UnicodeEncodeError as error:
