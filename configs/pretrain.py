@@ -1,4 +1,5 @@
-"""Pretraining by masked language modelling, with TLM where there are pairs.
+"""Pretraining by masked language modelling, with TLM where there are pairs;
+or, with --config.objective=causal, by predicting the next token.
 
   python -m xlmr_jax.train --config=configs/pretrain.py:model=base \
       --config.corpus=DIR --config.tokenizer=DIR --workdir=runs/base
@@ -10,11 +11,24 @@ from a checkpoint, --config.init=FacebookAI/xlm-roberta-base.
 
 base, large: XLM-R's published optimiser settings (Conneau et al. 2020, app. B
 name 8,192 rows of 512; RoBERTa's Adam: b2 0.98, eps 1e-6). They were trained
-on 500 GPUs; here they are a start for continued pretraining.
+on 500 GPUs; here they are a start for continued pretraining. roberta,
+roberta-large, distilroberta, camembert: bodies of the same sizes, with a
+tokenizer folder of their own. xl, xxl: rate and remat are ours, untried.
 small, tiny: minutes on a laptop. README's table says what was reached.
 """
 
 from configs import common
+
+RATES = {
+  'base': 6e-4,
+  'large': 4e-4,
+  'roberta': 6e-4,
+  'roberta-large': 4e-4,
+  'distilroberta': 6e-4,
+  'camembert': 6e-4,
+  'xl': 2e-4,
+  'xxl': 1e-4,
+}
 
 
 def get_config(arg: str = ''):
@@ -40,7 +54,7 @@ def get_config(arg: str = ''):
   c.steps = 100_000
   c.eval_every = 5_000
   c.save_every = 1_000
-  c.optim.learning_rate = {'base': 6e-4, 'large': 4e-4}.get(c.variant, 1e-3)
+  c.optim.learning_rate = RATES.get(c.variant, 1e-3)
   c.optim.b2 = 0.98
   c.optim.warmup = 0.06
   if c.variant == 'small':
@@ -51,6 +65,8 @@ def get_config(arg: str = ''):
     c.parallel_share, c.mask_rate, c.dropout = 0.9, 0.6, 0.0
     c.steps, c.eval_every, c.save_every = 5_000, 2_500, 2_500
     c.optim.learning_rate = 4e-3
-  if c.variant == 'large':
+  if c.variant in ('large', 'roberta-large'):
     c.remat = 'dots'
+  if c.variant in ('xl', 'xxl'):
+    c.remat = 'full'
   return c

@@ -308,7 +308,6 @@ _CORE = (
     _config(
       'ForMaskedLM',
       _size(10, 768, 6),
-      _name_or_path='/Users/kelechogueji/Downloads/afriberta_large',
       max_length=512,
       transformers_version='4.2.1',
       vocab_size=70006,

@@ -7,12 +7,22 @@ differences from one device, and facts of the compiled program.
 import dataclasses
 import json
 import re
+import tempfile
 from types import SimpleNamespace
 
 import jax
 import numpy as np
 
-from xlmr_jax import heads, model, objectives, optim, sharding, train
+from xlmr_jax import (
+  heads,
+  hf,
+  loaded,
+  model,
+  objectives,
+  optim,
+  sharding,
+  train,
+)
 
 CONFIG = dataclasses.replace(
   model.VARIANTS['tiny'],
@@ -107,11 +117,13 @@ def run(shape, accumulate=1, dropout=0.0):
   return grads, jax.device_get(params), text
 
 
-def difference(a, b):
+def difference(a, b, floor=0.0, free=()):
   """Largest difference, and the largest relative to its leaf's own scale.
 
   A key's bias shifts all scores of a query alike: its gradient is zero but
-  for rounding, and it is held against the largest gradient of all.
+  for rounding, and it is held against the largest gradient of all, as are the
+  leaves that `free` names. No leaf is held against less than `floor` times
+  that.
   """
   a, b = (
     {
@@ -124,11 +136,100 @@ def difference(a, b):
   size = {name: np.abs(a[name]).max() for name in a}
   top = max(size.values())
   for name in size:
-    if "['key']['bias']" in name:
+    size[name] = max(size[name], floor * top)
+    if any(part in name for part in ("['key']['bias']", *free)):
       size[name] = top
   relative = {name: float(off[name] / size[name]) for name in a}
   worst = max(relative, key=relative.get)
   return float(max(off.values())), (relative[worst], worst)
+
+
+LABELS = ('O', 'B-A', 'I-A', 'B-B', 'I-B')
+# Heads that the loop above has not, each on XL's body.
+OTHERS = {
+  'crf': lambda config: objectives.crf(config, labels=LABELS),
+  'choose': objectives.choose,
+  'answer': objectives.answer,
+  'causal': objectives.causal,
+}
+
+
+def labelled(name):
+  """A batch with labels for a head; questions span rows and devices."""
+  rng = np.random.default_rng(1)
+  out = batch(0)
+  second = out['segments'][:, 30] == 2
+  starts = np.stack([np.zeros(ROWS), np.where(second, 30, 0)], 1)
+  slots = np.stack([np.ones(ROWS, bool), second], 1)
+  group = np.where(slots, np.cumsum(slots).reshape(slots.shape) % 5, -1)
+  gold = np.zeros(slots.shape, bool)
+  for number in range(5):
+    gold[tuple(np.argwhere(group == number)[1])] = True
+  ends = np.sort(rng.integers(0, 30, (ROWS, 2, 2)), -1)
+  tags = rng.choice([0, 1, 3], (ROWS, LENGTH))
+  hidden = (out['segments'] == 0) | (rng.random(tags.shape) < 0.3)
+  labels = {
+    'crf': np.where(hidden, -1, tags),
+    'choose': np.where(slots, gold, -1),
+    'answer': np.where(slots[..., None], ends, -1),
+  }
+  more = {'starts': starts, 'group': group, 'labels': labels.get(name)}
+  if name == 'causal':
+    more = {}
+  return out | {k: v.astype(np.int32) for k, v in more.items()}
+
+
+def other_gradients(name, shape):
+  """Gradients of one of OTHERS; and the largest loop-carried collective."""
+  config = dataclasses.replace(CONFIG, pre_norm=True, causal=name == 'causal')
+  objective = OTHERS[name](config)
+  mesh = jax.sharding.Mesh(
+    np.array(jax.devices()[: int(np.prod(shape))]).reshape(shape),
+    sharding.MESH,
+    axis_types=(jax.sharding.AxisType.Auto,) * 3,
+  )
+  make = lambda key: heads.init(config, key, name, len(LABELS))
+  shapes = jax.eval_shape(make, jax.random.key(0))
+  layout = sharding.shardings(shapes, heads.plan(config, name), mesh)
+
+  def loss(params, batch):
+    batch = objective.prepare(batch, jax.random.key(5))
+    sums = objective.loss(params, batch, None)
+    return sums['loss'][0].sum() / sums['loss'][1].sum()
+
+  with jax.set_mesh(mesh):
+    # Drawn on one device and then placed: the draw is not what is compared.
+    params = jax.jit(make)(jax.random.key(1))
+    params = jax.tree_util.tree_map_with_path(
+      lambda path, x: x * (3 if path[-1].key == 'kernel' else 1),
+      jax.device_get(params),
+    )
+    placed = sharding.place(params, layout)
+    inputs = sharding.place_batch(labelled(name), mesh)
+    return jax.device_get(jax.jit(jax.grad(loss))(placed, inputs))
+
+
+def loads():
+  """A checkpoint placed on meshes straight from its files: same logits?"""
+  config = dataclasses.replace(CONFIG, pre_norm=True, vocab_multiple=1)
+  params = jax.device_get(
+    jax.jit(lambda key: heads.init(config, key, 'mlm'))(jax.random.key(2))
+  )
+  examples = [[0, *range(5, 20), 2], [0, 2898, 7, 2]]
+  with tempfile.TemporaryDirectory() as folder:
+    hf.write(folder, hf.Weights(config, params, 'mlm'), overwrite=True)
+    alone = loaded.Loaded(config, params, None, 'mlm').logits(examples)
+    off = 0.0
+    for shape in ((8, 1, 1), (2, 2, 2), (1, 2, 4)):
+      mesh = sharding.make_mesh(shape)
+      model = loaded.load(folder, mesh=mesh, vocab_multiple=1024)
+      table = model.params['encoder']['embed']['tokens']
+      pieces = {shard.data.shape for shard in table.addressable_shards}
+      _, fsdp, tensor = shape
+      assert pieces == {(3072 // tensor, 64 // fsdp)}, pieces
+      for got, want in zip(model.logits(examples), alone, strict=True):
+        off = max(off, float(np.abs(got[:, :2900] - want).max()))
+  return off
 
 
 def gathered(text):
@@ -155,6 +256,17 @@ def main():
   for shape in ((1, 1, 1), (2, 1, 2)):
     got = run(shape, accumulate=4)
     out[f'accumulate {shape}'] = {'parameters': difference(one[1], got[1])}
+  out['heads'] = {
+    name: difference(
+      other_gradients(name, (1, 1, 1)),
+      other_gradients(name, (2, 2, 2)),
+      floor=0.01,
+      # All scores of a question or an example compete.
+      free=("['out']['bias']",) if name in ('choose', 'answer') else (),
+    )[1]
+    for name in OTHERS
+  }
+  out['loads'] = loads()
   print(json.dumps(out))
 
 

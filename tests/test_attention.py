@@ -1,5 +1,7 @@
 """Every backend keeps examples of a row apart and agrees with the plain one."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,27 +30,45 @@ def test_xla_is_softmax_inside_each_segment():
 
 
 @pytest.mark.parametrize('backend', ['xla', 'loop', 'splash'])
-def test_one_example_cannot_change_another(backend):
+def test_causal_is_softmax_over_what_came_before(backend):
   q, k, v = qkv()
+  got = attention.attention(q, k, v, SEGMENTS, backend=backend, causal=True)
+  for first, last in ((0, 50), (50, 110)):
+    for at in (first, first + 1, first + 23, last - 1):
+      seen = slice(first, at + 1)
+      scores = np.einsum('nh,snh->ns', q[0, at], k[0, seen]) / np.sqrt(16)
+      probs = np.exp(scores - scores.max(-1, keepdims=True))
+      probs /= probs.sum(-1, keepdims=True)
+      want = np.einsum('ns,snh->nh', probs, v[0, seen])
+      np.testing.assert_allclose(got[0, at], want, atol=1e-5)
+
+
+@pytest.mark.parametrize('causal', [False, True])
+@pytest.mark.parametrize('backend', ['xla', 'loop', 'splash'])
+def test_one_example_cannot_change_another(backend, causal):
+  q, k, v = qkv()
+  run = functools.partial(
+    attention.attention, segments=SEGMENTS, backend=backend, causal=causal
+  )
   other = SEGMENTS[0] == 2
   changed = [x.at[0, other].set(7.0 * i + 1) for i, x in enumerate(qkv(1))]
   changed = [
     jnp.where(other[None, :, None, None], c, x)
     for c, x in zip(changed, (q, k, v), strict=True)
   ]
-  before = attention.attention(q, k, v, SEGMENTS, backend=backend)
-  after = attention.attention(*changed, SEGMENTS, backend=backend)
+  before, after = run(q, k, v), run(*changed)
   same = ~other
   np.testing.assert_array_equal(before[0, same], after[0, same])
   assert np.abs(before[0, other] - after[0, other]).max() > 0.1
 
 
+@pytest.mark.parametrize('causal', [False, True])
 @pytest.mark.parametrize('backend', ['loop', 'splash'])
-def test_a_backend_agrees_with_xla_and_its_gradients_do(backend):
+def test_a_backend_agrees_with_xla_and_its_gradients_do(backend, causal):
   q, k, v = qkv()
 
   def loss(backend, q, k, v):
-    out = attention.attention(q, k, v, SEGMENTS, backend=backend)
+    out = attention.attention(q, k, v, SEGMENTS, backend=backend, causal=causal)
     return (out * jnp.cos(jnp.arange(16.0))).sum()
 
   plain, fused = (

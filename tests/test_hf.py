@@ -734,3 +734,63 @@ def test_reading_leaves_no_thread_behind(sources):
   before = threading.active_count()
   hf.read(sources('mlm'))
   assert threading.active_count() == before
+
+
+# --- The head that is wanted --------------------------------------------------
+
+
+def two_heads(arrays):
+  """A classifier that was fine-tuned without dropping the language model's."""
+  rng = np.random.default_rng(3)
+  for key, shape in (
+    ('dense.weight', (32, 32)),
+    ('dense.bias', (32,)),
+    ('out_proj.weight', (2, 32)),
+    ('out_proj.bias', (2,)),
+  ):
+    draw = rng.standard_normal(shape).astype(np.float32)
+    arrays[f'classifier.{key}'] = draw
+
+
+def test_of_two_heads_the_one_that_is_asked_for(source):
+  folder = source('mlm')
+  rewrite(folder, two_heads)
+  with pytest.raises(ValueError, match=r"unknown key 'classifier\.dense"):
+    hf.read(folder)
+  weights = hf.read(folder, head='classify')
+  assert weights.head == 'classify' and weights.labels == (
+    'LABEL_0',
+    'LABEL_1',
+  )
+  assert 'lm_head.bias' in weights.source['left']
+  edit_config(folder, architectures=['XLMRobertaForSequenceClassification'])
+  with pytest.raises(ValueError, match=r"unknown key 'lm_head\."):
+    hf.read(folder)
+  assert hf.read(folder, head='mlm').head == 'mlm'
+  body = hf.read(folder, head=None)
+  assert body.head is None and 'head' not in body.params
+  assert len(body.source['left']) == 4 + 5
+
+
+def test_what_was_left_out_does_not_go_out_again(source, tmp_path):
+  folder = source('mlm')
+  hf.write(tmp_path / 'out', hf.read(folder, head=None))
+  keys = load_file(tmp_path / 'out' / 'model.safetensors').keys()
+  assert not any(key.startswith('lm_head') for key in keys)
+  again = hf.read(tmp_path / 'out')
+  assert again.head is None and not again.source['left']
+
+
+def test_a_promised_head_that_is_missing(source):
+  """Only where the caller says so is the body taken without it."""
+
+  def no_head(arrays):
+    return {k: v for k, v in arrays.items() if not k.startswith('lm_head')}
+
+  folder = source('mlm')
+  rewrite(folder, no_head)
+  message = r'promises XLMRobertaForMaskedLM, but the files hold no weights'
+  with pytest.raises(ValueError, match=message):
+    hf.read(folder)
+  for head in (None, 'mlm', 'tag'):
+    assert hf.read(folder, head=head).head is None

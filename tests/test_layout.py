@@ -23,7 +23,8 @@ FLOORS = (
   # 1
   'model',
   'heads',
-  'data.loader data.sources data.token_cache data.toy tasks.classify',
+  """data.loader data.sources data.token_cache data.toy
+     tasks.answer tasks.classify""",
   'data.corpus',
   # 2
   'objectives optim packed hf_files hf_words',
@@ -31,6 +32,7 @@ FLOORS = (
   'hf',
   # 3
   'fairseq stored',
+  'comet',
   'checkpoint',
   'loaded',
   'eval.evaluate',

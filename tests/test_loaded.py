@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import xlmr_jax
-from xlmr_jax import checkpoint, loaded, packed
+from xlmr_jax import checkpoint, heads, loaded, packed
+from xlmr_jax.data import tokenizer as tokenizers
 from xlmr_jax.model import Config
 
 TEXTS = [
@@ -191,13 +192,21 @@ def test_a_text_that_is_no_list_and_a_missing_head(make_model, tiny_tokenizer):
     blind.encode(['a cat'])
 
 
-@pytest.mark.parametrize('head', ['classify', 'mlm', None])
+@pytest.mark.parametrize('pre_norm', [False, True])
+@pytest.mark.parametrize('head', [None, *heads.NAMES])
 @pytest.mark.parametrize('format', ['orbax', 'hf'])
 def test_save_and_load_are_bit_equal(
-  make_model, tiny_tokenizer, tmp_path, head, format
+  make_model, tiny_tokenizer, tmp_path, head, format, pre_norm
 ):
-  labels = ('no', 'yes') if head == 'classify' else None
-  model = make_model(tiny_tokenizer, head=head, labels=labels)
+  labels = ('B-X', 'I-X') if head in heads.LABELLED else None
+  model = make_model(
+    tiny_tokenizer,
+    head=head,
+    labels=labels,
+    pre_norm=pre_norm,
+    causal=head == 'causal',
+    estimator=(8, 6) if head == 'estimate' else (),
+  )
   model.save(tmp_path / 'saved', format=format)
   again = xlmr_jax.load(tmp_path / 'saved')
   assert_bit_equal(again.params, model.params)
@@ -302,3 +311,97 @@ def test_what_is_no_checkpoint_is_said_so(make_model, tiny_tokenizer, tmp_path):
   (tmp_path / 'a' / checkpoint.MODEL).write_text(bad)
   with pytest.raises(ValueError, match='ff.* has shape .*its config says'):
     xlmr_jax.load(tmp_path / 'a')
+
+
+# --- Another head than the checkpoint's ---------------------------------------
+
+
+@pytest.fixture(params=['orbax', 'hf'])
+def saved(request, make_model, tiny_tokenizer, tmp_path):
+  """A checkpoint with an mlm head, in either format."""
+  model = make_model(tiny_tokenizer, head='mlm')
+  model.save(tmp_path / 'saved', format=request.param)
+  return model, tmp_path / 'saved'
+
+
+def test_the_body_alone(saved, tmp_path):
+  model, folder = saved
+  body = xlmr_jax.load(folder, head=None)
+  assert body.head is None and 'head' not in body.params
+  assert_bit_equal(body.params['encoder'], model.params['encoder'])
+  body.save(tmp_path / 'body', format='hf')
+  assert xlmr_jax.load(tmp_path / 'body').head is None
+
+
+def test_a_head_that_is_not_there_is_made_only_when_asked_for(saved, tmp_path):
+  model, folder = saved
+  with pytest.raises(ValueError, match='has no tag head: give fresh=True'):
+    xlmr_jax.load(folder, head='tag', labels=('O', 'X'))
+  with pytest.warns(UserWarning, match='new, with random weights: head/out/'):
+    tagger = xlmr_jax.load(folder, head='tag', labels=('O', 'X'), fresh=True)
+  assert (tagger.head, tagger.labels) == ('tag', ('O', 'X'))
+  assert_bit_equal(tagger.params['encoder'], model.params['encoder'])
+  logits = tagger.logits(['the red cat'])[0]
+  assert logits.shape == (len(tagger.tokens(['the red cat'])[0]), 2)
+  assert np.abs(logits).max() > 0
+  tagger.save(tmp_path / 'tagger', format='hf')
+  again = xlmr_jax.load(tmp_path / 'tagger')
+  assert_bit_equal(again.params, tagger.params)
+  assert again.labels == ('O', 'X')
+
+
+@pytest.mark.parametrize(
+  'options, message',
+  [
+    (dict(head='tag', fresh=True), 'new tag head needs labels'),
+    (dict(head='answer', labels=('a',), fresh=True), 'takes no labels'),
+    (dict(labels=('a', 'b')), 'labels are for a new head'),
+    (dict(head='tagg', fresh=True), "head 'tagg' is not one of mlm, classify"),
+    (dict(revision='main'), 'revision=.main., but .* is a directory'),
+  ],
+)
+def test_options_that_contradict_each_other(saved, options, message):
+  with pytest.raises(ValueError, match=message):
+    xlmr_jax.load(saved[1], **options)
+
+
+def test_a_tokenizer_of_another_size_is_refused(saved):
+  """Both sizes are named: ids would point at the wrong rows."""
+  model, folder = saved
+  other = tokenizers.train(['ein anderer Text'] * 9, 40, hard_vocab_limit=False)
+  for file in folder.rglob(checkpoint.SPM):
+    file.write_bytes(other)
+  size = tokenizers.Tokenizer(other).vocab_size
+  rows = model.config.vocab_size
+  if 0 <= rows - size < 1024:  # a few rows more than ids are XL's habit
+    assert xlmr_jax.load(folder).tokenizer.vocab_size == size
+  big = tokenizers.train(
+    [chr(0x4E00 + i) for i in range(400)], 420, hard_vocab_limit=False
+  )
+  for file in folder.rglob(checkpoint.SPM):
+    file.write_bytes(big)
+  size = tokenizers.Tokenizer(big).vocab_size
+  with pytest.raises(ValueError, match=rf'\b{size} ids.*\b{rows} rows'):
+    xlmr_jax.load(folder)
+
+
+def test_every_head_answers(make_model, tiny_tokenizer):
+  """What `logits` gives for an example of n tokens."""
+  texts = ['the red cat', ('a man', 'no man')]
+  for head in heads.NAMES:
+    labels = ('a', 'b', 'c') if head in heads.LABELLED else None
+    sizes = (8, 6) if head == 'estimate' else ()
+    model = make_model(
+      tiny_tokenizer, head=head, labels=labels, estimator=sizes
+    )
+    if head == 'm3':
+      with pytest.raises(ValueError, match='use m3'):
+        model.logits(texts)
+      continue
+    sizes = [len(ids) for ids in model.tokens(texts)]
+    outputs = heads.OUTPUTS.get(head, 3)
+    if head in heads.LANGUAGE:
+      outputs = model.config.vocab_size
+    for n, got in zip(sizes, model.logits(texts), strict=True):
+      each = head in heads.PER_TOKEN
+      assert got.shape == ((n, outputs) if each else (outputs,)), head

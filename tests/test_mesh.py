@@ -68,3 +68,14 @@ def test_no_table_and_no_logits_are_gathered_over_tensor(facts, mesh):
 
 def test_nothing_is_rematerialised(facts):
   assert facts['warnings'] == 0
+
+
+@pytest.mark.parametrize('head', ['crf', 'choose', 'answer', 'causal'])
+def test_other_heads_agree_on_a_mesh(facts, head):
+  """On XL's body; a question's choices lie on several devices."""
+  relative, leaf = facts['heads'][head]
+  assert relative < 1e-5, leaf
+
+
+def test_a_checkpoint_is_placed_shard_by_shard(facts):
+  assert facts['loads'] < 1e-5

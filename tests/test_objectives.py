@@ -145,3 +145,172 @@ def test_classify_and_regression_ignore_empty_slots(tiny):
   assert count == 16 and abs(total / 16 - (0.25 + 1) / 2) < 0.2
   grads = jax.grad(lambda p: loss(p)[0].sum())(params)
   assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
+
+
+# --- Packed rows are examples ------------------------------------------------
+
+LABELS = ('O', 'B-A', 'I-A', 'B-B', 'I-B')
+LENGTHS = (6, 9, 4, 11, 5, 7)
+TOGETHER = [(0, 1), (2, 3), (4, 5)]  # which examples share a row
+ALONE = [(i,) for i in range(6)]
+
+
+def labelled(name, rows_of):
+  """The same six examples, packed as told, with labels for an objective."""
+  rng = np.random.default_rng(7)
+  examples = [rng.integers(4, 99, n) for n in LENGTHS]
+  tags = [
+    np.where(np.arange(n) % 3 == 1, -1, rng.integers(0, 5, n)) for n in LENGTHS
+  ]
+  for tag in tags:  # BIO allows B after anything
+    tag[tag == 2], tag[tag == 4] = 1, 3
+    tag[0] = -1
+  ends = [np.sort(rng.integers(0, n, 2)) for n in LENGTHS]
+  # Two questions of three choices; their gold choices are 1 and 5.
+  group, gold = [0, 0, 1, 1, 0, 1], [0, 1, 0, 0, 0, 1]
+  size = (len(rows_of), 20)
+  slots = (len(rows_of), 3)
+  batch = {
+    'tokens': np.ones(size, np.int32),
+    'segments': np.zeros(size, np.int32),
+    'positions': np.zeros(size, np.int32),
+    'starts': np.zeros(slots, np.int32),
+    'group': np.full(slots, -1, np.int32),
+  }
+  shape = {'answer': (*slots, 2), 'tag': size, 'crf': size}.get(name, slots)
+  labels = np.full(shape, -1, np.int32)
+  for r, row in enumerate(rows_of):
+    at = 0
+    for e, i in enumerate(row):
+      span = np.s_[r, at : at + LENGTHS[i]]
+      batch['tokens'][span] = examples[i]
+      batch['segments'][span] = e + 1
+      batch['positions'][span] = np.arange(LENGTHS[i])
+      batch['starts'][r, e] = at
+      batch['group'][r, e] = group[i]
+      if name in ('tag', 'crf'):
+        labels[span] = tags[i]
+      elif name == 'answer':
+        labels[r, e] = ends[i]
+      else:
+        labels[r, e] = gold[i]
+      at += LENGTHS[i]
+  return batch | {'labels': labels}
+
+
+MAKE = {
+  'causal': lambda config: objectives.causal(config),
+  'tag': lambda config: objectives.tag(config, classes=5),
+  'crf': lambda config: objectives.crf(config, labels=LABELS),
+  'choose': objectives.choose,
+  'answer': objectives.answer,
+}
+
+
+def big(config, head):
+  """Random parameters, large enough that answers differ."""
+  shapes = jax.eval_shape(
+    lambda key: heads.init(config, key, head, 5), jax.random.key(0)
+  )
+  leaves, tree = jax.tree.flatten_with_path(shapes)
+  draw = [
+    (path[-1].key == 'scale')
+    + 0.3 * jax.random.normal(jax.random.fold_in(jax.random.key(4), i), x.shape)
+    for i, (path, x) in enumerate(leaves)
+  ]
+  return jax.tree.unflatten(tree, draw)
+
+
+def total_and_gradient(objective, params, batch):
+  batch = objective.prepare(batch, jax.random.key(0))
+
+  def total(params):
+    sums = objective.loss(params, batch, None)
+    return sums['loss'][0].sum(), sums
+
+  (value, sums), grads = jax.jit(jax.value_and_grad(total, has_aux=True))(
+    params
+  )
+  assert sums['loss'][0].shape == (len(batch['tokens']),)
+  return value, sums, grads
+
+
+@pytest.mark.parametrize('pre_norm', [False, True])
+@pytest.mark.parametrize('name', MAKE)
+def test_packed_is_one_at_a_time(tiny, name, pre_norm):
+  config = dataclasses.replace(
+    tiny[0], pre_norm=pre_norm, causal=name == 'causal'
+  )
+  objective, params = MAKE[name](config), big(config, name)
+  packed = total_and_gradient(objective, params, labelled(name, TOGETHER))
+  alone = total_and_gradient(objective, params, labelled(name, ALONE))
+  np.testing.assert_allclose(packed[0], alone[0], rtol=1e-5)
+  for what in packed[1]:
+    a, b = (np.sum(sums[what], axis=-1) for sums in (packed[1], alone[1]))
+    np.testing.assert_allclose(a, b, rtol=1e-5)
+  assert packed[1]['loss'][1].sum() > 0 and packed[0] > 0.5
+
+  zero = {  # softmax takes no notice of what all its scores share
+    'choose': [('head', 'out', 'bias')],
+    'answer': [('head', 'out', 'bias')]
+    + [('encoder', 'norm', 'bias')] * pre_norm,
+  }
+  for path in [
+    ('encoder', 'layers', 'attention', 'key', 'bias'),
+    *zero.get(name, ()),
+  ]:
+    for grads in (packed[2], alone[2]):
+      node = grads
+      for key in path[:-1]:
+        node = node[key]
+      assert np.abs(node.pop(path[-1])).max() < 1e-4
+  top = max(np.abs(leaf).max() for leaf in jax.tree.leaves(alone[2]))
+
+  def close(a, b):
+    atol = 2e-5 * np.abs(b).max() + 1e-6 * top
+    np.testing.assert_allclose(a, b, rtol=0, atol=atol)
+
+  jax.tree.map(close, packed[2], alone[2])
+
+
+def test_a_question_may_span_rows_and_an_empty_slot_is_none(monkeypatch):
+  """Three scores of one question in two rows; the third slot is empty."""
+  objective = objectives.choose(model.VARIANTS['tiny'])
+  scores = np.array([[1.0, 3.0, 9.0], [2.0, -1.0, 9.0]], np.float32)
+  batch = {
+    'group': np.array([[4, 4, -1], [4, 7, -1]], np.int32),
+    'labels': np.array([[0, 1, -1], [0, 1, -1]], np.int32),
+  }
+  monkeypatch.setattr(objectives, '_outputs', lambda *_: scores[..., None])
+  sums = objective.loss({}, batch, None)
+  want = np.log(np.exp([1.0, 3.0, 2.0]).sum()) - 3.0
+  np.testing.assert_allclose(sums['loss'][0], [want, 0.0], atol=1e-6)
+  np.testing.assert_array_equal(sums['loss'][1], [1, 1])
+  np.testing.assert_array_equal(sums['accuracy'][0], [1, 1])
+
+
+def test_the_crf_forbids_what_bio_does(tiny):
+  """An I without its B costs what the scheme says; a plain tag does not."""
+  config = tiny[0]
+  params = big(config, 'crf')
+  batch = labelled('crf', ALONE)
+  objective = objectives.crf(config, labels=LABELS)
+  right = objective.loss(params, batch, None)['loss'][0].sum()
+  assert 0 < right < 1e3
+  wrong = batch['labels'].copy()
+  wrong[0, np.flatnonzero(wrong[0] >= 0)[0]] = 2  # I-A at the start
+  got = objective.loss(params, batch | {'labels': wrong}, None)['loss'][0]
+  assert got.sum() > 9e3 and np.isfinite(got).all()
+
+
+def test_an_answer_outside_the_example_is_never_likely(tiny):
+  """Softmax runs inside the example: three tokens, a third each."""
+  config = tiny[0]
+  params = jax.tree.map(np.zeros_like, big(config, 'answer'))
+  batch = labelled('answer', TOGETHER)
+  sums = objectives.answer(config).loss(params, batch, None)
+  want = [sum(np.log(LENGTHS[i]) for i in row) for row in TOGETHER]
+  np.testing.assert_allclose(sums['loss'][0], want, rtol=1e-6)
+  batch['labels'][0, 0] = -1  # not in this window
+  sums = objectives.answer(config).loss(params, batch, None)
+  np.testing.assert_array_equal(sums['loss'][1], [1, 2, 2])

@@ -19,7 +19,7 @@ import shutil
 import jax
 import orbax.checkpoint as ocp
 
-from xlmr_jax import fairseq, heads, hf, hub, pooling, stored, tensors
+from xlmr_jax import comet, fairseq, heads, hf, hub, pooling, stored, tensors
 from xlmr_jax.data import vocabulary
 from xlmr_jax.data.bpe import BpeTokenizer
 from xlmr_jax.data.tokenizer import Tokenizer
@@ -103,8 +103,8 @@ def read(
 
   Args:
     path: our directory, a workdir (its best step, else its latest), a
-      Hugging Face directory, an original fairseq one, or a hub name such as
-      'FacebookAI/xlm-roberta-base'.
+      Hugging Face directory, an original one of fairseq or COMET, or a hub
+      name such as 'FacebookAI/xlm-roberta-base'.
     head: the head that is wanted, None for the body alone. One that the
       checkpoint does not hold is left out, for the caller to make.
     revision: of a hub name: a branch, tag or commit.
@@ -119,6 +119,8 @@ def read(
     ValueError: nothing there, or not a model of this family.
   """
   folder = pathlib.Path(path)
+  if revision is not None and folder.exists():
+    raise ValueError(f'revision={revision!r}, but {folder} is a directory')
   # workdir/checkpoints/500 is a step of workdir.
   if folder.parent.name == 'checkpoints' and folder.name.isdigit():
     with hf.timed(timer, 'read'):
@@ -130,8 +132,8 @@ def read(
       return _with_head(ours[0], head), ours[1]
   if not folder.exists():
     folder = hub.download(str(path), revision, hf.TOKENIZER_FILES)
-  elif revision is not None:
-    raise ValueError(f'revision={revision!r}, but {folder} is a directory')
+  if original := comet.find(folder):
+    return _with_head(comet.read(original, lazily=lazily), head), original
   if parts := fairseq.parts(folder):
     return _with_head(fairseq.read(parts, lazily=lazily), head), parts[0].parent
   weights = hf.read(folder, head=head, lazily=lazily, timer=timer)
@@ -144,8 +146,17 @@ def _with_head(weights: hf.Weights, head: str | None) -> hf.Weights:
     return weights
   params = {k: v for k, v in weights.params.items() if k != 'head'}
   source = weights.source and {**weights.source, 'left': ['head']}
+  config = dataclasses.replace(
+    weights.config, estimator=(), estimator_norm=False
+  )
   return dataclasses.replace(
-    weights, params=params, head=None, labels=None, tied=True, source=source
+    weights,
+    config=config,
+    params=params,
+    head=None,
+    labels=None,
+    tied=True,
+    source=source,
   )
 
 

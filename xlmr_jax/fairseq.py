@@ -92,7 +92,7 @@ def parts(path) -> list[pathlib.Path]:
   else:
     folder, first = path, path / MODEL
     if not first.is_file():
-      first = next(iter(sorted(folder.glob('*-model_part-0.pt'))), None)
+      first = next(iter(sorted(folder.glob('*-model_part-*.pt'))), None)
       if first is None:
         return []
   match = PART.fullmatch(first.name)
@@ -105,10 +105,7 @@ def parts(path) -> list[pathlib.Path]:
       ranks[int(other[2])] = file
   missing = set(range(max(ranks) + 1)) - ranks.keys()
   if missing:
-    raise ValueError(
-      f'{folder} holds parts of a model-parallel model, but not '
-      f'{match[1]}-model_part-{min(missing)}.pt'
-    )
+    raise ValueError(_lacks(folder, match[1], min(missing)))
   return [ranks[rank] for rank in sorted(ranks)]
 
 
@@ -129,6 +126,7 @@ def read(files: Sequence[pathlib.Path], *, lazily: bool = False) -> hf.Weights:
     if not isinstance(state, dict) or not isinstance(state.get('model'), dict):
       raise ValueError(f'{file} is no checkpoint of fairseq: it has no model')
     held.append(_split(file, state['model']))
+  _check_count(files, states[0])
   found = _glue(files, held)
   pre_norm = 'sentence_encoder.layer_norm.weight' in found
   if not pre_norm and not any('layernorm_embedding.' in k for k in found):
@@ -138,24 +136,41 @@ def read(files: Sequence[pathlib.Path], *, lazily: bool = False) -> hf.Weights:
     )
   head, found = _one_head(files[0], found)
   config = _config(files[0], states[0], found, pre_norm)
-  renamed = {_rename(key, pre_norm): key for key in found}
-  tensors_ = {name: found[key] for name, key in renamed.items()}
+  names = {key: _rename(key, pre_norm) for key in found}
+  if unknown := [key for key, name in names.items() if name is None]:
+    raise ValueError(f'{files[0]}: unknown key {some(unknown)}')
+  tensors_ = {names[key]: glued for key, glued in found.items()}
   labels = None
   if head == 'classify':
-    count = tensors_['classifier.out_proj.bias'].shape[0]
+    bias = tensors_.get('classifier.out_proj.bias')
+    count = bias.shape[0] if bias else 0  # check says that it is missing
     labels = tuple(f'LABEL_{i}' for i in range(count))
   tied = head != 'mlm' or _tied(tensors_)
   rows = hf.table(config, head, len(labels or ()), tied=tied)
   types = rows.pop(TYPES)
-  hf.check(files[0], rows, tensors_, renamed)
+  hf.check(files[0], rows, tensors_, {v: k for k, v in names.items()})
   leaves, _ = hf.gather(rows, tensors_, lambda glued: glued.pieces)
-  if lazily:
-    zeros: Any = Lazy(types.leaf, np.dtype(np.float32), ())
-  else:
-    leaves = hf.load(leaves, start, None)
-    zeros = np.zeros(types.leaf, leaves['encoder/embed/tokens'].dtype)
+  zeros: Any = Lazy(types.leaf, leaves['encoder/embed/tokens'].dtype, ())
+  if not lazily:
+    leaves, zeros = hf.load(leaves, start, None), np.asarray(zeros)
   params = hf.nest({**leaves, types.path: zeros})
   return hf.Weights(config, params, head, labels, tied)
+
+
+def _check_count(files: Sequence[pathlib.Path], state: Mapping) -> None:
+  """Raises ValueError where the last parts are missing."""
+  match = PART.fullmatch(files[0].name)
+  common = _get(state.get('cfg'), 'common')
+  size = _get(state.get('args') or common, 'model_parallel_size') or 0
+  if match is not None and size > len(files):
+    raise ValueError(_lacks(files[0].parent, match[1], len(files)))
+
+
+def _lacks(folder: pathlib.Path, stem: str, rank: int) -> str:
+  return (
+    f'{folder} holds parts of a model-parallel model, but not '
+    f'{stem}-model_part-{rank}.pt'
+  )
 
 
 def _split(file: pathlib.Path, state: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -199,10 +214,6 @@ def _glue(
   for name in states[0]:
     held = [state[name] for state in states]
     first = held[0]
-    if len(held) == 1:
-      zero = (0,) * len(first.shape)
-      out[name] = Glued(((first, zero),), first.shape)
-      continue
     axis = 0 if ROWS.search(name) else 1 if COLUMNS.search(name) else None
     if axis is None:
       for other in held[1:]:
@@ -211,9 +222,18 @@ def _glue(
             f'{other.file}: {name!r} is not that of {first.file.name}, and '
             'every part should have the same'
           )
-      held, axis = held[:1], 0
+    if axis is None or len(held) == 1:
+      zero = (0,) * len(first.shape)
+      out[name] = Glued(((first, zero),), first.shape)
+      continue
     pieces, at = [], 0
     for tensor in held:
+      if tensor.flipped or _cross(tensor, axis) != _cross(first, axis):
+        raise ValueError(
+          f'{tensor.file}: {name!r} cannot be glued to that of '
+          f'{first.file.name}: it has the shape {tensor.shape} and the dtype '
+          f'{tensor.dtype}' + ', and lies transposed' * tensor.flipped
+        )
       starts = [0] * len(tensor.shape)
       starts[axis] = at
       at += tensor.shape[axis]
@@ -222,6 +242,12 @@ def _glue(
     shape[axis] = at
     out[name] = Glued(tuple(pieces), tuple(shape))
   return out
+
+
+def _cross(tensor: Tensor, axis: int):
+  """What pieces that are glued along an axis have in common."""
+  shape = tensor.shape
+  return tensor.dtype, len(shape) > axis, shape[:axis], shape[axis + 1 :]
 
 
 def _one_head(
@@ -233,7 +259,9 @@ def _one_head(
   nobody trained along.
   """
   names = {
-    key.split('.')[1] for key in found if key.startswith('classification_heads')
+    key.split('.')[1]
+    for key in found
+    if key.startswith('classification_heads.')
   }
   if not names:
     return 'mlm', dict(found)
@@ -252,20 +280,22 @@ def _one_head(
   return 'classify', {k: v for k, v in found.items() if k not in left}
 
 
-def _rename(key: str, pre_norm: bool) -> str:
-  """Their key as Hugging Face's files spell it."""
+def _rename(key: str, pre_norm: bool) -> str | None:
+  """Their key as Hugging Face's files spell it; None for an unknown one."""
   names = PRE_NORM if pre_norm else NAMES
   stem, _, leaf = key.rpartition('.')
-  if key.startswith('lm_head.'):
-    where = {'lm_head.weight': hf.DECODER}
-    return where.get(key, key)
+  if key == 'lm_head.weight':
+    return hf.DECODER
+  if key == 'lm_head.bias' or stem in ('lm_head.dense', 'lm_head.layer_norm'):
+    return key
   if match := re.fullmatch(r'classification_heads\.[^.]+\.(\w+)', stem):
     return f'classifier.{match[1]}.{leaf}'
   if match := re.fullmatch(r'sentence_encoder\.layers\.(\d+)\.(.+)', stem):
-    if match[2] in names:
-      return f'encoder.layer.{match[1]}.{names[match[2]]}.{leaf}'
-  stem = stem.removeprefix('sentence_encoder.')
-  return f'{names[stem]}.{leaf}' if stem in names else key
+    name = names.get(match[2])
+    return name and f'encoder.layer.{match[1]}.{name}.{leaf}'
+  match = re.fullmatch(r'sentence_encoder\.(\w+)', stem)
+  name = match and names.get(match[1])
+  return name and f'{name}.{leaf}'
 
 
 def _tied(found: Mapping[str, Glued]) -> bool:

@@ -8,6 +8,7 @@
   crf       the same, and what a linear chain needs (crf.py)
   answer    scores of being the first and the last token of the answer
   m3        bge-m3: a weight per token, and a vector per token
+  estimate  <s> in a mix of all depths → tanh, tanh, a translation's quality
 
 `pool` makes one vector of an example and has no parameters. A head's
 parameters are params['head']; a pooler that came with a checkpoint is kept in
@@ -17,6 +18,7 @@ rows with the head's.
 
 from collections.abc import Mapping
 import dataclasses
+import functools
 
 from flax import linen as nn
 import jax
@@ -152,6 +154,84 @@ class M3Head(nn.Module):
     return jax.nn.relu(weights.astype(jnp.float32)), unit(vectors)
 
 
+class EstimateHead(nn.Module):
+  """COMET-Kiwi: how good a translation is (Rei et al. 2022, arXiv:2209.06243).
+
+  It reads the states of all K depths (Encoder's `every`), weighted by a
+  softmax, at the <s> of each example; with `estimator_norm` each depth's
+  states are first shifted and scaled to mean 0 and variance 1 over the tokens
+  and channels of their example. In training there is dropout behind each tanh;
+  COMET's layer dropout, which leaves out whole depths, is not implemented.
+  """
+
+  config: Config
+
+  @nn.compact
+  def __call__(
+    self,
+    states: Float[Array, 'K B L D'],
+    starts: Int[Array, 'B E'],
+    segments: Int[Array, 'B L'],
+    train: bool = False,
+  ) -> Float[Array, 'B E 1']:
+    # The scores of two translations differ in digits that bfloat16 lacks.
+    config = dataclasses.replace(self.config, dtype='float32')
+    dtype = jnp.dtype(config.param_dtype)
+    depths = (config.num_layers + 1, 1)
+    scalars = self.param('scalars', nn.initializers.zeros, depths, dtype)
+    gamma = self.param('gamma', nn.initializers.ones, (1,), dtype)
+    x = jnp.take_along_axis(states, starts[None, :, :, None], axis=2)
+    x = x.astype(jnp.float32)
+    if config.estimator_norm:
+      mean, variance = _moments(states, members(segments, starts.shape[1]))
+      x = (x - mean) / jnp.sqrt(variance + 1e-12)  # COMET's own epsilon
+    weights = jax.nn.softmax(scalars.astype(jnp.float32), axis=0)
+    x = gamma.astype(jnp.float32) * (weights[:, :, None, None] * x).sum(0)
+    drop = nn.Dropout(config.dropout, deterministic=not train)
+    first, second = hidden_sizes(config)
+    x = Dense(first, config, name='first')(x)
+    x = drop(jnp.tanh(shard(x, 'batch', None, 'ff')))
+    x = drop(jnp.tanh(Dense(second, config, name='second')(x)))
+    return Dense(1, config, name='out')(x)
+
+
+def hidden_sizes(config: Config) -> tuple[int, ...]:
+  """The two of the head 'estimate'.
+
+  Raises:
+    ValueError: the config has none.
+  """
+  if not config.estimator:
+    raise ValueError(
+      "the head 'estimate' needs config.estimator, its two hidden sizes: "
+      'COMET-Kiwi of 2022 has (3072, 1024)'
+    )
+  return config.estimator
+
+
+def _moments(
+  states: Float[Array, 'K B L D'], member: Float[Array, 'B E L']
+) -> tuple[Float[Array, 'K B E 1'], Float[Array, 'K B E 1']]:
+  """Mean and variance of each example's states, over tokens and channels."""
+  states = states.astype(jnp.float32)
+  size = jnp.maximum(member.sum(-1), 1) * states.shape[-1]
+  exact = functools.partial(jnp.einsum, precision='highest')
+
+  def average(x):
+    return exact('BEL,KBL->KBE', member, x.sum(-1)) / size
+
+  mean = average(states)
+  own = exact('BEL,KBE->KBL', member, mean)
+  variance = average((states - own[..., None]) ** 2)
+  return mean[..., None], variance[..., None]
+
+
+def members(segments: Int[Array, 'B L'], slots: int) -> Float[Array, 'B E L']:
+  """1 where a position belongs to the example in a slot, else 0."""
+  numbers = jnp.arange(1, slots + 1)
+  return (segments[:, None, :] == numbers[:, None]).astype(jnp.float32)
+
+
 def unit(x: Float[Array, '*B D']) -> Float[Array, '*B D']:
   """Vectors scaled to length 1, in f32; zeros stay zeros."""
   x = x.astype(jnp.float32)
@@ -178,8 +258,7 @@ def pool(
   hidden = hidden.astype(jnp.float32)
   if how == 'cls':
     return jnp.take_along_axis(hidden, starts[:, :, None], axis=1)
-  slots = jnp.arange(1, starts.shape[1] + 1)
-  member = (segments[:, None, :] == slots[:, None]).astype(jnp.float32)
+  member = members(segments, starts.shape[1])
   total = jnp.einsum('BEL,BLD->BED', member, hidden)
   return total / jnp.maximum(member.sum(-1, keepdims=True), 1)
 
@@ -202,6 +281,14 @@ PLANS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     **dense_rows('sparse', 'model', 'classes'),
     **dense_rows('colbert', 'model', 'width'),
   },
+  'estimate': {
+    'scalars': ('layers', 'classes'),  # K of them: one per depth
+    'gamma': ('classes',),
+    # 'ff' and 'width' are here its own two hidden sizes.
+    **dense_rows('first', 'model', 'ff'),
+    **dense_rows('second', 'ff', 'width'),
+    **dense_rows('out', 'width', 'classes'),
+  },
   'pooler': dense_rows('dense', 'model', 'width'),
 }
 PLANS = {
@@ -219,7 +306,7 @@ PLANS = {
 
 # Heads whose number of outputs the labels decide, and that of the others.
 LABELLED = ('classify', 'tag', 'crf')
-OUTPUTS = {'choose': 1, 'answer': 2, 'm3': 1}
+OUTPUTS = {'choose': 1, 'answer': 2, 'm3': 1, 'estimate': 1}
 # Heads that score the vocabulary, and those with one output per position.
 LANGUAGE = ('mlm', 'causal')
 PER_TOKEN = ('mlm', 'causal', 'tag', 'crf', 'answer')
@@ -262,6 +349,9 @@ def make(config: Config, head: str | None, classes: int = 0, tied=True):
       return TokenHead(config, classes)
     case 'm3':
       return M3Head(config)
+    case 'estimate':
+      hidden_sizes(config)  # now, and not when it first runs
+      return EstimateHead(config)
   raise ValueError(f'head {head!r} is not one of {", ".join(NAMES)}')
 
 
@@ -271,13 +361,14 @@ NAMES = tuple(name for name in PLANS if name != 'pooler')
 def apply(
   module: nn.Module | None,
   params: dict,
-  hidden: Float[Array, 'B L D'],
+  hidden: Float[Array, '*K B L D'],
   batch: Mapping[str, Array],
   key=None,
 ):
   """A head on a whole batch; dropout where a key is given.
 
   mlm and causal score every position here; objectives gather some first.
+  `estimate` takes the states of all depths, the others those of the last.
   """
   variables = {'params': params['head']}
   rngs = None if key is None else {'dropout': key}
@@ -292,6 +383,9 @@ def apply(
       return module.apply(variables, hidden, train, rngs=rngs)
     case M3Head():
       return module.apply(variables, hidden)
+    case EstimateHead():
+      places = batch['starts'], batch['segments']
+      return module.apply(variables, hidden, *places, train, rngs=rngs)
   raise TypeError(f'{module} is no head')
 
 
@@ -314,6 +408,9 @@ def init(
     more = (encoder['embed']['tokens'],)
   elif isinstance(module, ExampleHead):
     more = (row,)
+  elif isinstance(module, EstimateHead):
+    hidden = jnp.zeros((config.num_layers + 1, *hidden.shape), hidden.dtype)
+    more = (row, row)
   params['head'] = module.init(head_key, hidden, *more)['params']
   return params
 

@@ -30,8 +30,10 @@ from xlmr_jax.hf_files import WEIGHTS, Files, load_json, save_json, some
 from xlmr_jax.hf_words import (
   BIAS,
   BODY,
+  BUFFERS,
   DECODER,
   DECODER_BIAS,
+  ESTIMATOR_SIZES,
   FACTS,
   HEADS,
   NAMES,
@@ -40,6 +42,7 @@ from xlmr_jax.hf_words import (
   canonical,
   config_from_hf,
   config_to_hf,
+  estimator_keys,
   label_keys,
   label_names,
   placeholder,
@@ -124,7 +127,7 @@ def _named(
   dropped = []
   for key in found:
     name = canonical(key)
-    if name == 'embeddings.position_ids':  # 0, 1, 2, ...
+    if name in BUFFERS:
       dropped.append(key)
     elif name in names:
       raise ValueError(
@@ -141,42 +144,50 @@ def _promised(config_json: Mapping[str, Any]) -> str | None:
   return next(h for h, suffix in HEADS.items() if name.endswith(suffix))
 
 
-def _head(
-  folder: pathlib.Path,
-  config_json: Mapping[str, Any],
-  found: Mapping[str, Tensor],
-) -> str | None:
-  """The head that the files hold.
-
-  Raises:
-    ValueError: config.json promises one, and they hold none.
-  """
+def _held(
+  config_json: Mapping[str, Any], found: Mapping[str, Tensor]
+) -> list[str]:
+  """The heads that the files hold."""
   promised = _promised(config_json)
   starts = {name.partition('.')[0] for name in found}
+  held = []
   if 'lm_head' in starts:
-    return 'causal' if promised == 'causal' else 'mlm'
+    held.append('causal' if promised == 'causal' else 'mlm')
   if 'qa_outputs' in starts:
-    return 'answer'
+    held.append('answer')
   if 'sparse_linear' in starts or 'colbert_linear' in starts:
-    return 'm3'
+    held.append('m3')
+  if 'estimator' in starts:
+    held.append('estimate')
   if 'crf' in starts:
-    return 'crf'
-  if 'classifier' in starts:
+    held.append('crf')
+  elif 'classifier' in starts:
     if 'classifier.weight' not in found:
-      return 'classify'
-    one = found['classifier.weight'].shape[0] == 1 and 'pooler' in starts
-    return (
-      promised
-      if promised in ('tag', 'choose')
-      else ('choose' if one else 'tag')
-    )
-  if promised is not None:
-    raise ValueError(
-      f'{folder}: config.json promises {config_json["architectures"][0]}, but '
-      f'the files hold no weights of its head: load the body alone with '
-      f'head=None, or head={promised!r}, fresh=True for a new one'
-    )
-  return None
+      held.append('classify')
+    elif promised in ('tag', 'choose'):
+      held.append(promised)
+    else:
+      one = found['classifier.weight'].shape[0] == 1 and 'pooler' in starts
+      held.append('choose' if one else 'tag')
+  return held
+
+
+def _head(folder, config_json: Mapping[str, Any], held: list[str]):
+  """Of the heads that the files hold, the one that config.json promises.
+
+  Raises:
+    ValueError: it promises one, and they hold none.
+  """
+  promised = _promised(config_json)
+  if promised in held or not (held or promised):
+    return promised
+  if held:
+    return held[0]
+  raise ValueError(
+    f'{folder}: config.json promises {config_json["architectures"][0]}, but '
+    f'the files hold no weights of its head: load the body alone with '
+    f'head=None, or head={promised!r}, fresh=True for a new one'
+  )
 
 
 def _ties(
@@ -277,19 +288,20 @@ def read(
   there = hf_files.find(folder)
   names, dropped = _named(folder, there.tensors)
   found = {name: there.tensors[key] for name, key in names.items()}
+  held, left = _held(config_json, found), []
   if head == STORED:
-    head = stored = _head(folder, config_json, found)
+    here = _head(folder, config_json, held)
   else:
-    stored = head
-    with contextlib.suppress(ValueError):
-      stored = _head(folder, config_json, found)
-  left = []
-  if head != stored:
     # The caller's wish: what is left out is on record, and goes out no more.
-    body = table(config, pooler=True)
-    left = [names[name] for name in found if name not in body]
-    found = {name: t for name, t in found.items() if name in body}
-  here = head if head == stored else None
+    alike = heads.LANGUAGE if head in heads.LANGUAGE else (head,)
+    here = head if set(alike) & set(held) else None
+    wanted = table(config, here, pooler=True)
+    left = [names[name] for name in found if name not in wanted]
+    found = {name: t for name, t in found.items() if name in wanted}
+  if here != 'estimate':
+    config = dataclasses.replace(config, estimator=(), estimator_norm=False)
+  elif not config.estimator:
+    raise ValueError(f'{folder}/config.json: {ESTIMATOR_SIZES} is missing')
   labels = label_names(config_json) if here in heads.LABELLED else None
   tied, unused = _ties(config_json, found)
   pooler = any(name.startswith('pooler.') for name in found)
@@ -438,7 +450,7 @@ def write(
       labels,
       tied=weights.tied,
       dtype=leaves['encoder/embed/tokens'].dtype.name,
-      base=source and source['config'],
+      base=source['config'] if source else _kind_of(tokenizer_dir),
     )
     below, texts = '', None
   else:
@@ -460,7 +472,9 @@ def write(
       (made / name).parent.mkdir(exist_ok=True)
       (made / name).write_text(text, encoding='utf-8')
     if tokenizer_dir is not None:
-      for name, data in tokenizer_files(tokenizer_dir, config).items():
+      for name, data in tokenizer_files(
+        tokenizer_dir, config.max_length, config_json['model_type']
+      ).items():
         (body / name).write_bytes(data)
 
 
@@ -649,6 +663,8 @@ def _patched(
   for field, (key, _) in FACTS.items():
     if getattr(config, field) != getattr(before, field):
       out[key] = getattr(config, field)
+  if config.estimator and estimator_keys(config) != estimator_keys(before):
+    out |= estimator_keys(config)
   if tied != source['tied']:
     out['tie_word_embeddings'] = tied
   if labels is not None and labels != label_names(out):
@@ -661,12 +677,31 @@ def _patched(
 # --- Tokenizer files ---------------------------------------------------------
 
 
-def tokenizer_files(folder, config: Config) -> dict[str, bytes]:
+def _kind_of(tokenizer_dir) -> dict[str, Any]:
+  """What a tokenizer says of a model that was never Hugging Face's."""
+  if tokenizer_dir is None or (pathlib.Path(tokenizer_dir) / SPM).is_file():
+    files = {} if tokenizer_dir is None else tokenizer_files(tokenizer_dir)
+    settings = json.loads(files.get('tokenizer_config.json', b'{}'))
+    if settings.get('tokenizer_class', '').startswith('Camembert'):
+      return {
+        'model_type': 'camembert',
+        'bos_token_id': 5,
+        'eos_token_id': 6,
+      }
+    return {}
+  if (pathlib.Path(tokenizer_dir) / 'merges.txt').is_file():
+    return {'model_type': 'roberta'}
+  return {}
+
+
+def tokenizer_files(
+  folder, max_length: int = 512, kind: str = 'xlm-roberta'
+) -> dict[str, bytes]:
   """File name → content of a tokenizer, for transformers to load.
 
   The files are taken as they are. Where there is a sentencepiece model alone,
   tokenizer_config.json is added: by itself transformers would know neither
-  the class nor how long a text may be.
+  the class, which depends on the model_type, nor how long a text may be.
   """
   folder = pathlib.Path(folder)
   files = {
@@ -676,6 +711,7 @@ def tokenizer_files(folder, config: Config) -> dict[str, bytes]:
   }
   if list(files) != [SPM]:
     return files
+  name = 'Camembert' if kind == 'camembert' else 'XLMRoberta'
   # <mask> eats the space before it, as in the published models.
   mask = {'__type': 'AddedToken', 'content': '<mask>', 'lstrip': True}
   mask |= {'normalized': False, 'rstrip': False, 'single_word': False}
@@ -684,10 +720,10 @@ def tokenizer_files(folder, config: Config) -> dict[str, bytes]:
     'cls_token': '<s>',
     'eos_token': '</s>',
     'mask_token': mask,
-    'model_max_length': config.max_length,
+    'model_max_length': max_length,
     'pad_token': '<pad>',
     'sep_token': '</s>',
-    'tokenizer_class': 'XLMRobertaTokenizer',
+    'tokenizer_class': name + 'Tokenizer',
     'unk_token': '<unk>',
   }
   text = json.dumps(settings, indent=2) + '\n'

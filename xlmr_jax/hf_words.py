@@ -33,6 +33,7 @@ HEADS = {
   'crf': 'ForTokenClassification',  # and keys that transformers ignores
   'answer': 'ForQuestionAnswering',
   'm3': 'Model',  # and two files beside the model's
+  'estimate': 'ForEstimation',  # no class of transformers: COMET-Kiwi's
 }
 
 # Our module (or leaf, where theirs has another shape) → theirs.
@@ -85,6 +86,13 @@ HEAD_NAMES = {
   },
   'answer': {'head/out': 'qa_outputs'},
   'm3': {'head/sparse': 'sparse_linear', 'head/colbert': 'colbert_linear'},
+  'estimate': {
+    'head/scalars': 'layerwise_attention.scalar_parameters.{}',
+    'head/gamma': 'layerwise_attention.gamma',
+    'head/first': 'estimator.ff.0',  # between them: tanh, dropout
+    'head/second': 'estimator.ff.3',
+    'head/out': 'estimator.ff.6',
+  },
 }
 LEAVES = {'kernel': 'weight', 'scale': 'weight', 'bias': 'bias'}
 
@@ -92,6 +100,13 @@ LEAVES = {'kernel': 'weight', 'scale': 'weight', 'bias': 'bias'}
 # the two names or both.
 DECODER, DECODER_BIAS = HEAD_NAMES['mlm']['head/table'], 'lm_head.decoder.bias'
 BIAS = HEAD_NAMES['mlm']['head/bias']
+
+# Buffers of known content: 0, 1, 2, ...; zeros; -1e20.
+BUFFERS = (
+  'embeddings.position_ids',
+  'layerwise_attention.dropout_mask',
+  'layerwise_attention.dropout_fill',
+)
 
 # Their name of the base model inside a model with a head; today the first.
 PREFIXES = ('roberta.', 'xlm-roberta.', 'xlm_roberta.', 'camembert.')
@@ -117,6 +132,15 @@ FACTS = {
   'causal': ('is_decoder', False),
 }
 XL_DEFAULTS = {'type_vocab_size': 1, 'norm_eps': 1e-5}
+
+# Keys of the head 'estimate': its two hidden sizes, whether the states of each
+# depth are normalised, and how the weights of the depths are made.
+ESTIMATOR_SIZES, NORM = 'estimator_sizes', 'layer_norm'
+MIX = 'layer_transformation'
+# Both are a softmax. COMET until 2.2.3 computed one where a unified metric's
+# settings said sparsemax; later ones compute what it says, and the settings of
+# the models from before were changed to the second word.
+SOFTMAX = ('softmax', 'sparsemax_patch')
 
 # model_type → why its weights are not this body, however alike the names are.
 LOOK_ALIKES = {
@@ -199,7 +223,39 @@ def config_from_hf(config_json: Mapping[str, Any]) -> Config:
       f'config.json: hidden_act {fields["activation"]!r} is not one of '
       f'{", ".join(ACTIVATIONS)}'
     )
-  return Config(**fields, pre_norm=xl)
+  return Config(**fields, **_estimator(config_json), pre_norm=xl)
+
+
+def _estimator(config_json: Mapping[str, Any]) -> dict[str, Any]:
+  """Config's fields of the head 'estimate', where there is one."""
+  if ESTIMATOR_SIZES not in config_json:
+    return {}
+  check_mix('config.json', config_json.get(MIX))
+  sizes, norm = config_json[ESTIMATOR_SIZES], config_json.get(NORM)
+  kinds = [type(size) for size in sizes] if type(sizes) is list else None
+  if kinds != [int, int] or min(sizes) < 1:
+    raise ValueError(
+      f'config.json: {ESTIMATOR_SIZES} = {sizes!r} is not two sizes, and an '
+      'estimator has two hidden layers'
+    )
+  if type(norm) is not bool:
+    raise ValueError(f'config.json: {NORM} = {norm!r} should be true or false')
+  return {'estimator': tuple(sizes), 'estimator_norm': norm}
+
+
+def check_mix(where: str, how: Any) -> None:
+  """Raises ValueError unless depths are weighted by a softmax."""
+  if how not in SOFTMAX:
+    raise ValueError(
+      f'{where}: {MIX} = {how!r}: the weights of the layers are supported as a '
+      f'softmax only ({", ".join(SOFTMAX)})'
+    )
+
+
+def estimator_keys(config: Config) -> dict[str, Any]:
+  """config.json's keys of the head 'estimate'."""
+  sizes = list(config.estimator)
+  return {ESTIMATOR_SIZES: sizes, NORM: config.estimator_norm, MIX: SOFTMAX[0]}
 
 
 def is_xl(config_json: Mapping[str, Any]) -> bool:
@@ -236,6 +292,9 @@ def config_to_hf(
     base.pop('problem_type', None)
   for key in ('id2label', 'label2id', 'num_labels', '_num_labels'):
     base.pop(key, None)
+  if ESTIMATOR_SIZES in base:
+    for key in (ESTIMATOR_SIZES, NORM, MIX):
+      base.pop(key, None)
   facts = {key: getattr(config, name) for name, (key, _) in FACTS.items()}
   out = {
     'add_cross_attention': False,
@@ -252,6 +311,8 @@ def config_to_hf(
   }
   if head in heads.LABELLED:
     out |= label_keys(labels)
+  if head == 'estimate':
+    out |= estimator_keys(config)
   return dict(sorted(out.items()))
 
 
@@ -321,6 +382,11 @@ def table(
     'classes': heads.OUTPUTS.get(head, classes),
     **dict.fromkeys(('model', 'width', 'heads', 'norm'), config.model_dim),
   }
+  own = sizes  # the head's
+  if head == 'estimate':
+    first, second = heads.hidden_sizes(config)
+    depths = config.num_layers + 1
+    own = {**sizes, 'layers': depths, 'ff': first, 'width': second}
   names = {**NAMES, **(XL_NAMES if config.pre_norm else {})}
   names |= HEAD_NAMES[head]
   rows = {}
@@ -333,10 +399,11 @@ def table(
     key = names.get(path) or f'{names[module]}.{LEAVES[leaf]}'
     flip = leaf == 'kernel'
     stacked = dims[0] == 'layers'
-    ours = tuple(sizes[d] for d in dims)
+    known = own if path.startswith('head/') else sizes
+    ours = tuple(known[d] for d in dims)
     shape = ours[1:] if stacked else ours
     shape = shape[::-1] if flip else shape
-    for layer in range(config.num_layers) if stacked else (None,):
+    for layer in range(ours[0]) if stacked else (None,):
       rows[key.format(layer)] = Row(path, layer, shape, ours, flip)
   if head in heads.LANGUAGE:
     if tied:

@@ -3,18 +3,27 @@
 import os
 import pathlib
 
-# The format's files, and those beside a model that say how to use it.
+# Beside a model, saying how to use it. A `*` goes over folders too.
 PATTERNS = (
-  'config.json',
   'modules.json',
   '*/config.json',
-  '*sentence_bert_config.json',
   'config_sentence_transformers.json',
   'sparse_linear.pt',
   'colbert_linear.pt',
 )
-SAFE = ('*model*.safetensors', '*model.safetensors.index.json')
-PICKLED = ('*pytorch_model*.bin', '*pytorch_model.bin.index.json')
+# The model itself; older sentence-transformers put it in a folder below.
+BELOW = ('', '0_*/')
+FACTS = ('config.json', 'sentence_*_config.json')
+SAFE = (
+  'model.safetensors',
+  'model-*.safetensors',
+  'model.safetensors.index.json',
+)
+PICKLED = (
+  'pytorch_model.bin',
+  'pytorch_model-*.bin',
+  'pytorch_model.bin.index.json',
+)
 
 
 def download(
@@ -22,7 +31,8 @@ def download(
 ) -> pathlib.Path:
   """A hub name → the folder of its files in huggingface_hub's cache.
 
-  Offline (HF_HUB_OFFLINE=1, or no network) it is what the cache holds.
+  Pickled weights come only where there are no safetensors. Offline
+  (HF_HUB_OFFLINE=1, or no network) it is what the cache holds.
 
   Args:
     name: 'FacebookAI/xlm-roberta-base', or with '@revision' behind it.
@@ -39,22 +49,26 @@ def download(
     name, _, revision = name.partition('@')
   if name.count('/') > 1 or os.path.isabs(name) or name.startswith('.'):
     raise ValueError(f'{name!r} is not a directory')
-  options = dict(repo_id=name, revision=revision)
-  try:
-    weights = SAFE
-    try:
-      listed = huggingface_hub.HfApi().list_repo_files(**options)
-      if not any(file.endswith('.safetensors') for file in listed):
-        weights = PICKLED
-    except (errors.OfflineModeIsEnabled, ConnectionError, OSError):
-      weights = SAFE + PICKLED  # whatever the cache has
+
+  def bring(weights: tuple[str, ...]) -> pathlib.Path:
+    model = [b + f for b in BELOW for f in (*FACTS, *files, *weights)]
     folder = huggingface_hub.snapshot_download(
-      **options, allow_patterns=[*PATTERNS, *weights, *files]
+      name, revision=revision, allow_patterns=[*PATTERNS, *model]
     )
-  except (errors.HfHubHTTPError, errors.HFValidationError, OSError) as e:
-    reason = str(e).strip().partition('\n')[0]
+    return pathlib.Path(folder)
+
+  try:
+    try:
+      folder = bring(SAFE)
+    except errors.LocalEntryNotFoundError:  # offline, they are not in the cache
+      return bring(PICKLED)
+    if any(any(folder.glob(b + f)) for b in BELOW for f in SAFE):
+      return folder
+    return bring(PICKLED)
+  # The first of them is the base of whatever goes wrong on the way.
+  except (*errors.HfHubHTTPError.__bases__, errors.HFValidationError) as e:
+    reason = ' '.join(str(e).split())
     raise ValueError(
       f'{name!r} is not a directory, and the Hugging Face hub gave no model of '
       f'that name{f" at revision {revision}" if revision else ""}: {reason}'
     ) from e
-  return pathlib.Path(folder)

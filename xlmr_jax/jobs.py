@@ -3,7 +3,8 @@
 `build` turns a config into a Job; train.py runs any Job and knows none. The
 two kinds of job differ in where their rows come from and how they are judged:
 
-  pretraining   a corpus folder, MLM; judged by held-out loss per language
+  pretraining   a corpus folder, MLM or causal LM; judged by held-out loss per
+                language
   fine-tuning   labelled examples; judged by score on development languages
 """
 
@@ -70,7 +71,7 @@ class Job:
     """Forward FLOPs of one real token, the head's share included."""
     length = self.loader.row_length
     body = self.model.flops(length)
-    if self.head != 'mlm':
+    if self.head not in heads.LANGUAGE:
       return body
     d = self.model.model_dim
     rate = self.objective.rate
@@ -108,6 +109,8 @@ class Job:
 
   def _same_head(self) -> bool:
     origin = self.origin
+    if self.head in heads.LANGUAGE:  # they share their parameters
+      return origin.head in heads.LANGUAGE
     return origin.head == self.head and origin.labels == self.labels
 
   @property
@@ -216,6 +219,8 @@ def _check_length(name: str, length: int, model: Config) -> None:
 
 def pretraining(config, workdir: pathlib.Path, mesh) -> Job:
   origin, model, tokenizer, folder = _begin(config)
+  head = config.objective
+  model = dataclasses.replace(model, causal=head == 'causal')
   length = config.example_length or config.row_length
   if length > config.row_length:
     raise ValueError(
@@ -224,7 +229,7 @@ def pretraining(config, workdir: pathlib.Path, mesh) -> Job:
     )
   name = 'example_length' if config.example_length else 'row_length'
   _check_length(name, length, model)
-  if tokenizer.mask_id is None:
+  if head == 'mlm' and tokenizer.mask_id is None:
     raise ValueError(f'the tokenizer in {folder} has no <mask>')
   if not config.corpus:
     raise ValueError('config.corpus is empty: set it to a folder of text')
@@ -249,19 +254,23 @@ def pretraining(config, workdir: pathlib.Path, mesh) -> Job:
     row_multiple=config.accumulate * sharding.row_parts(mesh),
     hosts=(jax.process_index(), jax.process_count()),
   )
-  draw = dict(
-    mask_id=tokenizer.mask_id,
-    special_ids=tokenizer.special_ids,
-    pieces=tokenizer.pieces,
-    rate=config.mask_rate,
-  )
-  if origin is not None and origin.head != 'mlm':
+  if origin is not None and origin.head not in heads.LANGUAGE:
     origin = dataclasses.replace(origin, tied=True)
-  tied = origin is None or origin.tied
-  objective = objectives.mlm(model, **draw, chunk=config.loss_chunk, tied=tied)
+  shared = dict(chunk=config.loss_chunk, tied=origin is None or origin.tied)
+  if head == 'causal':
+    objective = objectives.causal(model, **shared)
+  else:
+    objective = objectives.mlm(
+      model,
+      mask_id=tokenizer.mask_id,
+      special_ids=tokenizer.special_ids,
+      pieces=tokenizer.pieces,
+      rate=config.mask_rate,
+      **shared,
+    )
   return Job(
     model=model,
-    head='mlm',
+    head=head,
     classes=0,
     labels=None,
     loader=loader,
@@ -278,7 +287,7 @@ def pretraining(config, workdir: pathlib.Path, mesh) -> Job:
 
 
 class HeldOut:
-  """Masked-token loss on text never trained on, per language.
+  """Loss on text never trained on, per language.
 
   Masks are drawn once, from key 0, so that two evaluations differ by the
   parameters alone. `heldout_loss` is the unweighted mean over languages, in
@@ -494,6 +503,7 @@ class Development:
 
 BUILD = {
   'mlm': pretraining,
+  'causal': pretraining,
   'classify': fine_tuning,
   'regression': fine_tuning,
 }

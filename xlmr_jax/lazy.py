@@ -78,14 +78,14 @@ class Lazy:
     return dataclasses.replace(self, shape=shape)
 
   def __getitem__(self, index) -> np.ndarray:
-    wanted, squeezed = _region(index, self.shape)
+    wanted, squeezed = region(index, self.shape)
     out = np.zeros([w.stop - w.start for w in wanted], self.dtype)
     for part in self.parts:
       _copy(part, wanted, out)
     return out.squeeze(squeezed)
 
 
-def _region(index, shape) -> tuple[Region, tuple[int, ...]]:
+def region(index, shape) -> tuple[Region, tuple[int, ...]]:
   """Any plain index as slices with both ends, and the dimensions it drops."""
   index = index if isinstance(index, tuple) else (index,)
   if Ellipsis in index:
@@ -93,18 +93,20 @@ def _region(index, shape) -> tuple[Region, tuple[int, ...]]:
     whole = (slice(None),) * (len(shape) - len(index) + 1)
     index = index[:at] + whole + index[at + 1 :]
   index += (slice(None),) * (len(shape) - len(index))
-  region, squeezed = [], []
+  if len(index) > len(shape):
+    raise IndexError(f'{len(index)} indices for {len(shape)} dimensions')
+  out, squeezed = [], []
   for axis, (i, size) in enumerate(zip(index, shape, strict=True)):
     if isinstance(i, slice):
       start, stop, step = i.indices(size)
       if step != 1:
         raise IndexError(f'a part of a file is read in steps of 1, not {step}')
-      region.append(slice(start, max(start, stop)))
+      out.append(slice(start, max(start, stop)))
     else:
       i = range(size)[i]
-      region.append(slice(i, i + 1))
+      out.append(slice(i, i + 1))
       squeezed.append(axis)
-  return tuple(region), tuple(squeezed)
+  return tuple(out), tuple(squeezed)
 
 
 def _copy(part: Part, wanted: Region, out: np.ndarray) -> None:

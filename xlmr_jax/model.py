@@ -10,7 +10,7 @@ legend:
   S  the same, as keys        F  feed-forward width
   M  masked positions of a row V  vocabulary
   D  model width              E  examples packed into a row
-                              C  classes
+  K  depths: layers + 1       C  classes
 
 Rows are packed: several examples share a row, `segments` says which position
 belongs to which example, and `positions` restart with each. Parameters are a
@@ -60,7 +60,8 @@ class Config:
   """Everything that shapes the encoder. Defaults: XLM-R base.
 
   The first block is the model; the second is how to run it, and changes no
-  parameter but for the padded rows of the table (`vocab_multiple`).
+  parameter but for the padded rows of the table (`vocab_multiple`); the third
+  is of the head 'estimate' alone.
   """
 
   vocab_size: int = 250_002
@@ -86,7 +87,13 @@ class Config:
   remat: str = 'none'
   scan: bool = True
 
+  estimator: tuple[int, ...] = ()  # its two hidden sizes; () without that head
+  estimator_norm: bool = False  # whether each layer's states are normalised
+
   def __post_init__(self):
+    object.__setattr__(self, 'estimator', tuple(self.estimator))  # JSON: a list
+    if len(self.estimator) not in (0, 2) or min(self.estimator, default=1) < 1:
+      raise ValueError(f'estimator={self.estimator} is not two positive sizes')
     for name in (
       'vocab_size',
       'num_layers',
@@ -352,7 +359,10 @@ class Layer(nn.Module):
 
 
 class Encoder(nn.Module):
-  """Packed tokens → hidden states.
+  """Packed tokens → hidden states, or with `every` those of all K depths.
+
+  These are what each layer reads, the embeddings' output first, and then what
+  comes out without `every`.
 
   >>> encoder = Encoder(VARIANTS['tiny'])
   >>> tokens    = [[0, 87, 2, 0, 45, 99, 2, 1]]   # <s> a </s> <s> b c </s>
@@ -372,7 +382,8 @@ class Encoder(nn.Module):
     segments: Int[Array, 'B L'],
     positions: Int[Array, 'B L'],
     train: bool = False,
-  ) -> Float[Array, 'B L D']:
+    every: bool = False,
+  ) -> Float[Array, '*K B L D']:
     config = self.config
     x = Embed(config, name='embed')(tokens, positions, train)
     layer = Layer
@@ -385,16 +396,16 @@ class Encoder(nn.Module):
         policy=REMAT[config.remat],
       )
     run = nn.scan(
-      lambda layer, x, _: (layer(x, segments, train), None),
+      lambda layer, x, _: (layer(x, segments, train), x if every else None),
       variable_axes={'params': 0},
       split_rngs={'params': True, 'dropout': True},
       length=config.num_layers,
       unroll=1 if config.scan else config.num_layers,
     )
-    x, _ = run(layer(config, name='layers'), x, None)
+    x, read = run(layer(config, name='layers'), x, None)
     if config.pre_norm:
       x = layer_norm(config, 'norm')(x)
-    return x
+    return jnp.concatenate([read, x[None]]) if every else x
 
 
 # Parameter path → names of its dimensions, in order. `sharding.AXES` says

@@ -51,7 +51,7 @@ class Objective:
   rate: float = 0.0
 
 
-def encode(config: Config, params: dict, batch: Batch, key):
+def encode(config: Config, params: dict, batch: Batch, key, every=False):
   """The encoder on a batch; dropout where a key is given."""
   return Encoder(config).apply(
     {'params': params['encoder']},
@@ -59,6 +59,7 @@ def encode(config: Config, params: dict, batch: Batch, key):
     batch['segments'],
     batch['positions'],
     train=key is not None,
+    every=every,
     rngs=None if key is None else {'dropout': key},
   )
 
@@ -258,7 +259,8 @@ def _language(config, name, prepare, rate, chunk, tied) -> Objective:
 def _outputs(config: Config, head, params: dict, batch: Batch, key):
   """What a head says of a batch."""
   encoder_key, head_key = (None, None) if key is None else jax.random.split(key)
-  hidden = encode(config, params, batch, encoder_key)
+  every = isinstance(head, heads.EstimateHead)
+  hidden = encode(config, params, batch, encoder_key, every)
   return heads.apply(head, params, hidden, batch, head_key)
 
 
@@ -380,16 +382,21 @@ def answer(config: Config) -> Objective:
   return Objective('answer', loss)
 
 
-def regression(config: Config) -> Objective:
-  """Squared error of one score per example; label NaN is ignored."""
-  head = heads.make(config, 'classify', 1)
+def regression(config: Config, head: str = 'classify') -> Objective:
+  """Squared error of one score per example; label NaN is ignored.
+
+  Args:
+    config: of the model.
+    head: 'classify' or 'estimate'.
+  """
+  module = heads.make(config, head, 1)
 
   def loss(params: dict, batch: Batch, key) -> Sums:
-    scores = _outputs(config, head, params, batch, key)[..., 0]
+    scores = _outputs(config, module, params, batch, key)[..., 0]
     labels = batch['labels']
     real = ~jnp.isnan(labels)
     error = jnp.where(real, scores - jnp.where(real, labels, 0.0), 0.0)
     count = real.sum(-1).astype(jnp.float32)
     return {'loss': ((error**2).sum(-1), count)}
 
-  return Objective('classify', loss)
+  return Objective(head, loss)

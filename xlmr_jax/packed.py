@@ -94,8 +94,13 @@ class Program:
     length = row_length(self.config, lengths)
     plan = pack.plan(lengths, length, shuffle=False)
     positions = POSITIONS.get(jax.default_backend(), MOST_POSITIONS)
-    if self.what in heads.LANGUAGE:  # keep a step's logits under half a GB
+    # A step's logits stay under half a GB, and the states of all depths under
+    # one, or two while they are stacked.
+    if self.what in heads.LANGUAGE:
       positions = min(positions, 2**27 // self.config.rows)
+    elif self.what == 'estimate':
+      depths = self.config.num_layers + 1
+      positions = min(positions, 2**28 // (depths * self.config.model_dim))
     rows = rows_of_a_step(len(plan), max(1, positions // length))
     parts = 1 if self.mesh is None else sharding.row_parts(self.mesh)
     rows = -(-rows // parts) * parts
@@ -131,6 +136,7 @@ def _jitted(program: Program):
       batch['tokens'],
       batch['segments'],
       batch['positions'],
+      every=what == 'estimate',
     )
     if what is None:
       return hidden.astype(jnp.float32)

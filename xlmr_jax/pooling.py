@@ -17,6 +17,9 @@ from xlmr_jax.hf_files import load_json
 MODULES = 'modules.json'
 LENGTH = 'sentence_bert_config.json'
 SETTINGS = 'config_sentence_transformers.json'
+# What the first versions called LENGTH, in the order they are looked for.
+_BODIES = 'bert roberta distilbert camembert albert xlm-roberta xlnet'.split()
+LENGTHS = tuple(f'sentence_{body}_config.json' for body in _BODIES)
 
 # Their switch → our name.
 SWITCHES = {
@@ -52,9 +55,9 @@ def body(folder: pathlib.Path) -> pathlib.Path:
   """The folder of the body itself; older models have it in a folder below."""
   if not (folder / MODULES).is_file():
     return folder
-  for module in load_json(folder / MODULES, list):
-    if _kind(module) == 'Transformer':
-      return folder / module.get('path', '')
+  for kind, path in _modules(folder):
+    if kind == 'Transformer':
+      return folder / path
   raise ValueError(f'{folder / MODULES} names no Transformer')
 
 
@@ -70,15 +73,17 @@ def read(folder: pathlib.Path) -> tuple[Pooling | None, dict[str, str]]:
 
   def take(name, kind: type = dict):
     value = load_json(folder / name, kind)
-    texts[name] = (folder / name).read_text(encoding='utf-8')
+    texts[str(name)] = (folder / name).read_bytes().decode()
     return value
 
   how, normalize = None, False
   inner = body(folder).relative_to(folder)
-  for module in take(MODULES, list):
-    kind, path = _kind(module), module.get('path', '')
+  take(MODULES, list)
+  for kind, path in _modules(folder):
     if kind == 'Pooling':
-      how = _how(folder / path, take(f'{path}/config.json'))
+      if how is not None:
+        raise ValueError(f'{folder / MODULES} names more than one Pooling')
+      how = _how(folder / path, take(path / 'config.json'))
     elif kind == 'Normalize':
       normalize = True
     elif kind != 'Transformer':
@@ -88,10 +93,9 @@ def read(folder: pathlib.Path) -> tuple[Pooling | None, dict[str, str]]:
       )
   if how is None:
     raise ValueError(f'{folder / MODULES} names no Pooling')
-  length = {}
-  name = str(inner / LENGTH) if inner.parts else LENGTH
-  if (folder / name).is_file():
-    length = take(name)
+  names = (inner / name for name in LENGTHS)
+  name = next((name for name in names if (folder / name).is_file()), None)
+  length = take(name) if name else {}
   settings = take(SETTINGS) if (folder / SETTINGS).is_file() else {}
   return Pooling(
     how=how,
@@ -134,9 +138,25 @@ def texts(pooling: Pooling, width: int) -> dict[str, str]:
   return {k: json.dumps(v, indent=2) + '\n' for k, v in values.items()}
 
 
-def _kind(module: dict) -> str:
-  """The last word of a module's class: its package's path has changed."""
-  return module.get('type', '').rpartition('.')[2]
+def _modules(folder: pathlib.Path) -> list[tuple[str, pathlib.PurePath]]:
+  """The kind of each module, and its path below the folder.
+
+  Raises:
+    ValueError: an entry is no module, or its path leads out of the folder,
+      where the way back would write.
+  """
+  out = []
+  for module in load_json(folder / MODULES, list):
+    try:
+      # The last word of its class: the path of the package has changed.
+      kind = module['type'].rpartition('.')[2]
+      path = pathlib.PurePath(module.get('path', ''))
+    except (AttributeError, KeyError, TypeError) as e:
+      raise ValueError(f'{folder / MODULES}: {module!r} is no module') from e
+    if path.is_absolute() or '..' in path.parts:
+      raise ValueError(f'{folder / MODULES}: {str(path)!r} is no path below it')
+    out.append((kind, path))
+  return out
 
 
 def _how(folder: pathlib.Path, config: dict) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import tensorstore
 
-from xlmr_jax.lazy import Lazy
+from xlmr_jax.lazy import Lazy, region
 
 CHUNK = 64 << 20  # bytes of one piece of an array on the disk
 
@@ -130,7 +130,9 @@ class Stored:
     return self.shape[0]
 
   def __getitem__(self, index) -> np.ndarray:
-    return self.store[index].read().result()
+    # tensorstore's own indices do not count from the end, nor are they cut.
+    wanted, squeezed = region(index, self.shape)
+    return self.store[wanted].read().result().squeeze(squeezed)
 
   def __array__(self, dtype=None, copy=None) -> np.ndarray:
     del copy

@@ -229,7 +229,7 @@ def _numpy_scalar(dtype, data) -> np.generic:
 
 
 def _globals() -> dict[str, Global]:
-  """Every name a pickle may use, beside those of fairseq and omegaconf."""
+  """Every name a pickle may use, beside those of PROGRAMS."""
   makers: dict[str, Callable | None] = {
     'torch._utils._rebuild_tensor': _tensor,
     'torch._utils._rebuild_tensor_v2': _tensor,
@@ -268,6 +268,10 @@ def _globals() -> dict[str, Global]:
 
 
 GLOBALS = _globals()
+# Programs whose every class is Settings: what trained XLM-R and COMET.
+PROGRAMS = frozenset(
+  'fairseq omegaconf pytorch_lightning lightning lightning_fabric'.split()
+)
 
 
 def _find(file: pathlib.Path, module, name) -> Global:
@@ -278,7 +282,7 @@ def _find(file: pathlib.Path, module, name) -> Global:
   full = f'{module}.{name}'
   if full in GLOBALS:
     return GLOBALS[full]
-  if module.split('.')[0] in ('fairseq', 'omegaconf'):
+  if module.split('.')[0] in PROGRAMS:
     return Global(full, functools.partial(Settings, full))
   shown = full if full.isprintable() else ascii(full)
   raise Refused(
