@@ -12,7 +12,7 @@ quickstart: .venv/core
 test: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -m 'not slow' -n auto --maxprocesses=8 --dist loadfile
 
 lint: .venv/test
 	$(BIN)/ruff check --fix .

@@ -36,6 +36,7 @@ TEST = [
   'nbformat>=5.10',
   'protobuf>=5',  # transformers reads sentencepiece files with it
   'pytest>=8',
+  'pytest-xdist>=3.6',
   'ruff>=0.8',
   'torch>=2.6',
 ]

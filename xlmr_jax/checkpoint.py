@@ -144,6 +144,9 @@ def _with_head(weights: hf.Weights, head: str | None) -> hf.Weights:
   """The weights with the head that is wanted, or with none."""
   if head in (hf.STORED, weights.head):
     return weights
+  if head in heads.LANGUAGE and weights.head in heads.LANGUAGE:
+    config = dataclasses.replace(weights.config, causal=head == 'causal')
+    return dataclasses.replace(weights, config=config, head=head)
   params = {k: v for k, v in weights.params.items() if k != 'head'}
   source = weights.source and {**weights.source, 'left': ['head']}
   config = dataclasses.replace(

@@ -13,10 +13,10 @@ An example is the pair (translation, source), the translation first:
 >>> m = xlmr_jax.load('wmt22-cometkiwi-da')
 >>> m.logits([('Das Haus ist rot.', 'The house is red.')])  # [[0.86]], say
 
-COMET cuts a pair at 512 tokens, the end of the source and its last </s>; here
-too long a pair is an error, and the caller cuts it. The directory has no
-tokenizer: put that of hparams.yaml's `pretrained_model`
-into it, XLM-R's in all of them.
+COMET cuts a pair at 512 tokens, and with the end of the source its last </s>;
+here a pair that is too long is an error, and the caller cuts it. The directory
+has no tokenizer: put that of hparams.yaml's `pretrained_model` into it, which
+is XLM-R's in all of them.
 """
 
 from collections.abc import Mapping

@@ -36,13 +36,16 @@ from xlmr_jax.hf_words import (
   ESTIMATOR_SIZES,
   FACTS,
   HEADS,
+  MODEL_TYPES,
   NAMES,
   PREFIXES,
+  XL,
   Row,
   canonical,
   config_from_hf,
   config_to_hf,
   estimator_keys,
+  is_xl,
   label_keys,
   label_names,
   placeholder,
@@ -290,11 +293,14 @@ def read(
   found = {name: there.tensors[key] for name, key in names.items()}
   held, left = _held(config_json, found), []
   if head == STORED:
-    here = _head(folder, config_json, held)
+    here = stored = _head(folder, config_json, held)
   else:
     # The caller's wish: what is left out is on record, and goes out no more.
     alike = heads.LANGUAGE if head in heads.LANGUAGE else (head,)
-    here = head if set(alike) & set(held) else None
+    stored = next((name for name in held if name in alike), None)
+    here = head if stored else None
+    if here in heads.LANGUAGE:  # a causal head wants a causal body
+      config = dataclasses.replace(config, causal=here == 'causal')
     wanted = table(config, here, pooler=True)
     left = [names[name] for name in found if name not in wanted]
     found = {name: t for name, t in found.items() if name in wanted}
@@ -319,7 +325,9 @@ def read(
     'dropped': dropped,
     'unused': {names[name]: data for name, data in unused.items()},
     'left': left,
+    'head': stored,
     'texts': texts,
+    'text': (folder / 'config.json').read_bytes().decode(),
     'body': str(folder.relative_to(outer)),
   }
   params = nest(leaves if lazily else load(leaves, start, timer))
@@ -456,6 +464,9 @@ def write(
   else:
     files, index, finer = _source_files(source, rows, leaves)
     config_json = _patched(source, config, labels, weights.tied)
+    if head != source.get('head', head):  # mlm and causal share their keys
+      kind = XL if is_xl(config_json) else config_json['model_type']
+      config_json['architectures'] = [MODEL_TYPES[kind] + HEADS[head]]
     if finer:
       key = 'torch_dtype' if 'torch_dtype' in config_json else 'dtype'
       config_json[key] = leaves['encoder/embed/tokens'].dtype.name
@@ -467,7 +478,10 @@ def write(
     body = made / below
     body.mkdir(exist_ok=True)
     hf_files.save(body, files, index)
-    save_json(body / 'config.json', config_json)
+    if source and config_json == source['config'] and 'text' in source:
+      (body / 'config.json').write_bytes(source['text'].encode())
+    else:
+      save_json(body / 'config.json', config_json)
     for name, text in (texts or {}).items():
       (made / name).parent.mkdir(exist_ok=True)
       (made / name).write_text(text, encoding='utf-8')

@@ -85,6 +85,8 @@ def find(folder: pathlib.Path) -> Found:
       where = index.pop('weight_map', None)
       if not isinstance(where, dict):
         raise ValueError(f'{folder / many} has no weight_map')
+      if not isinstance(index.get('metadata', {}), dict):
+        raise ValueError(f'{folder / many}: metadata is no JSON object')
       names = sorted(set(where.values()))
       break
   else:

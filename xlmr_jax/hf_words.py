@@ -104,6 +104,7 @@ BIAS = HEAD_NAMES['mlm']['head/bias']
 # Buffers of known content: 0, 1, 2, ...; zeros; -1e20.
 BUFFERS = (
   'embeddings.position_ids',
+  'embeddings.token_type_ids',
   'layerwise_attention.dropout_mask',
   'layerwise_attention.dropout_fill',
 )

@@ -13,7 +13,7 @@ PATTERNS = (
 )
 # The model itself; older sentence-transformers put it in a folder below.
 BELOW = ('', '0_*/')
-FACTS = ('config.json', 'sentence_*_config.json')
+FACTS = ('config.json', 'sentence_*_config.json', 'hparams.yaml')
 SAFE = (
   'model.safetensors',
   'model-*.safetensors',
@@ -23,6 +23,7 @@ PICKLED = (
   'pytorch_model.bin',
   'pytorch_model-*.bin',
   'pytorch_model.bin.index.json',
+  'checkpoints/model.ckpt',  # COMET's
 )
 
 

@@ -126,7 +126,8 @@ class Loaded:
         and the computed tokens of it, where given.
 
     Returns:
-      Per example [C] (classify), [1] (choose: an example is a choice),
+      Per example [C] (classify), [1] (choose: an example is a choice;
+      estimate: an example is the pair of translation and source),
       [length, V] (mlm, causal), [length, C] (tag, crf) or [length, 2]
       (answer: first and last token).
     """
@@ -137,8 +138,11 @@ class Loaded:
     features = self.tokens(examples)
     out = [None] * len(features)
     whole = self.head in heads.PER_TOKEN
+    real = slice(None)
+    if self.head in heads.LANGUAGE:  # without the rows that pad the table
+      real = slice(self.config.vocab_size)
     for feature, row, span, slot in self._run(self.head, features, progress):
-      out[feature] = row[span] if whole else row[slot]
+      out[feature] = row[span, real] if whole else row[slot]
     return out
 
   def embed(
@@ -324,8 +328,8 @@ def load(
   """Loads a checkpoint directory, a workdir, or a Hugging Face model.
 
   Args:
-    path: our directory, a workdir, a Hugging Face directory, an original
-      fairseq one, or a hub name ('FacebookAI/xlm-roberta-base').
+    path: our directory, a workdir, a Hugging Face directory, an original one
+      of fairseq or COMET, or a hub name ('FacebookAI/xlm-roberta-base').
     head: the head that is wanted; None for the body alone.
     labels: names of a new head's classes.
     fresh: whether a head that the checkpoint does not hold is made, with
@@ -341,6 +345,12 @@ def load(
     ValueError: nothing there, not of this family, not whole, or without the
       head that is wanted.
   """
+  if not isinstance(head, str | None) or head not in (
+    None,
+    hf.STORED,
+    *heads.NAMES,
+  ):
+    raise ValueError(f'head {head!r} is not one of {", ".join(heads.NAMES)}')
   if mesh is None and jax.device_count() > 1:
     mesh = sharding.make_mesh()
   weights, folder = checkpoint.read(
@@ -352,8 +362,7 @@ def load(
       f'load has no option {unknown[0]!r}: options are '
       f'{", ".join(checkpoint.RUN_FIELDS)}'
     )
-  config = dataclasses.replace(weights.config, **run)
-  tokenizer = checkpoint.load_tokenizer(folder, config.vocab_size)
+  tokenizer = checkpoint.load_tokenizer(folder, weights.config.vocab_size)
   if head not in (hf.STORED, weights.head):
     if not fresh:
       raise ValueError(
@@ -363,6 +372,7 @@ def load(
     weights = _with_fresh(weights, head, labels, seed, str(path))
   elif labels is not None:
     raise ValueError('labels are for a new head: give head and fresh=True')
+  config = dataclasses.replace(weights.config, **run)
   start = time.perf_counter()
   params = heads.with_rows(weights.params, weights.head, config.rows)
   if mesh is None:
@@ -390,14 +400,28 @@ def _with_fresh(
   weights: hf.Weights, head: str, labels, seed: int, where: str
 ) -> hf.Weights:
   """The weights with a new head; warns which parameters are new."""
-  if (head in heads.LABELLED) != bool(labels):
+  if isinstance(labels, str):
+    raise ValueError(f'labels must be a list: write [...], not {labels!r}')
+  if (head in heads.LABELLED) != (labels is not None and len(labels) > 0):
     need = 'needs labels' if head in heads.LABELLED else 'takes no labels'
     raise ValueError(f'a new {head} head {need}: the names of its classes')
-  labels = tuple(labels) if labels else None
+  labels = tuple(labels) if labels is not None else None
+  if labels is not None and (
+    len(set(labels)) < len(labels)
+    or not all(isinstance(x, str) for x in labels)
+  ):
+    raise ValueError(f'labels {labels!r} should be different names')
   make = lambda key: heads.init(
     weights.config, key, head, len(labels or ()), tied=True
   )['head']
   new = jax.device_get(jax.jit(make)(jax.random.key(seed)))
+  params = dict(weights.params)
+  if head == 'choose' and 'pooler' in params:
+    # Its dense layer is the pooler, as in Hugging Face's class.
+    pooler = params.pop('pooler')
+    kept, new = pooler, {'out': new['out']}
+  else:
+    kept = {}
   names = [
     'head/' + jax.tree_util.keystr(path, simple=True, separator='/')
     for path, _ in jax.tree_util.tree_leaves_with_path(new)
@@ -405,5 +429,11 @@ def _with_fresh(
   warnings.warn(
     f'{where}: new, with random weights: {", ".join(names)}', stacklevel=3
   )
-  params = {**weights.params, 'head': new}
-  return dataclasses.replace(weights, params=params, head=head, labels=labels)
+  params['head'] = {**kept, **new}
+  # A causal head wants a causal body, or the answer is in sight.
+  config = dataclasses.replace(
+    weights.config, causal=weights.config.causal or head == 'causal'
+  )
+  return dataclasses.replace(
+    weights, config=config, params=params, head=head, labels=labels
+  )

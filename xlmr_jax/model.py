@@ -94,6 +94,15 @@ class Config:
     object.__setattr__(self, 'estimator', tuple(self.estimator))  # JSON: a list
     if len(self.estimator) not in (0, 2) or min(self.estimator, default=1) < 1:
       raise ValueError(f'estimator={self.estimator} is not two positive sizes')
+    for name, value in dataclasses.asdict(self).items():
+      kind = type(getattr(type(self), name))
+      good = (int, float) if kind is float else kind
+      if name == 'estimator':
+        good = (tuple, list)
+      if not isinstance(value, good) or isinstance(value, bool) != (
+        kind is bool
+      ):
+        raise ValueError(f'{name}={value!r} should be of type {kind.__name__}')
     for name in (
       'vocab_size',
       'num_layers',
@@ -126,6 +135,8 @@ class Config:
         raise ValueError(
           f'{name}={getattr(self, name)!r} is not one of {", ".join(known)}'
         )
+    if not self.norm_eps >= 0:
+      raise ValueError(f'norm_eps={self.norm_eps} is negative')
     for name in ('dropout', 'attention_dropout'):
       if not 0 <= getattr(self, name) < 1:
         raise ValueError(f'{name}={getattr(self, name)} is not in [0, 1)')
@@ -159,43 +170,21 @@ class Config:
 # xxl; 878 rows of the table have no token). Liu et al. 2019 (roberta), Sanh et
 # al. 2019 (distilroberta), Martin et al. 2020 (camembert). tiny and small are
 # ours: for tests and the quickstart, and for a laptop's first pretraining run.
+_LARGE = dict(num_layers=24, model_dim=1024, num_heads=16, ff_dim=4096)
+_XL = dict(vocab_size=250_880, num_heads=32, pre_norm=True)
 VARIANTS: dict[str, Config] = {
   'tiny': Config(
-    num_layers=3,
-    model_dim=64,
-    num_heads=2,
-    ff_dim=256,
-    max_positions=130,
+    num_layers=3, model_dim=64, num_heads=2, ff_dim=256, max_positions=130
   ),
   'small': Config(
     num_layers=6, model_dim=256, num_heads=4, ff_dim=1024, max_positions=258
   ),
   'base': Config(),
-  'large': Config(num_layers=24, model_dim=1024, num_heads=16, ff_dim=4096),
-  'xl': Config(
-    vocab_size=250_880,
-    num_layers=36,
-    model_dim=2560,
-    num_heads=32,
-    ff_dim=10_240,
-    pre_norm=True,
-  ),
-  'xxl': Config(
-    vocab_size=250_880,
-    num_layers=48,
-    model_dim=4096,
-    num_heads=32,
-    ff_dim=16_384,
-    pre_norm=True,
-  ),
+  'large': Config(**_LARGE),
+  'xl': Config(num_layers=36, model_dim=2560, ff_dim=10_240, **_XL),
+  'xxl': Config(num_layers=48, model_dim=4096, ff_dim=16_384, **_XL),
   'roberta': Config(vocab_size=50_265),
-  'roberta-large': Config(
-    vocab_size=50_265,
-    num_layers=24,
-    model_dim=1024,
-    num_heads=16,
-    ff_dim=4096,
-  ),
+  'roberta-large': Config(vocab_size=50_265, **_LARGE),
   'distilroberta': Config(vocab_size=50_265, num_layers=6),
   'camembert': Config(vocab_size=32_005),
 }
