@@ -82,6 +82,15 @@ def mixed(arrays):
       arrays[key] = arrays[key].astype(np.float16)
 
 
+def halves(arrays):
+  """Layers in f16 and in bf16: neither dtype holds the other."""
+  for key in arrays:
+    if 'layer.1.' in key:
+      arrays[key] = arrays[key].astype(ml_dtypes.bfloat16)
+    if 'layer.2.' in key or 'layer.0.' in key:
+      arrays[key] = arrays[key].astype(np.float16)
+
+
 def only_decoder(arrays):
   """Of two tied names the other one is stored."""
   arrays[DECODER] = arrays.pop(TOKENS)
@@ -97,6 +106,7 @@ SOURCES = {
   'gamma': (lambda: tiny('mlm'), {}, gamma),
   'old_prefix': (lambda: tiny('mlm'), {}, rename('roberta.', 'xlm-roberta.')),
   'mixed': (lambda: tiny('mlm'), {}, mixed),
+  'halves': (lambda: tiny('mlm'), {}, halves),
   'labels': (
     lambda: tiny('classify', id2label=LABELS, label2id=IDS_OF),
     {},
@@ -297,7 +307,7 @@ def test_roberta_and_camembert_share_the_body(tmp_path):
 
 
 @pytest.mark.parametrize(
-  'name', [n for n in SOURCES if n not in ('mixed', 'bf16')]
+  'name', [n for n in SOURCES if n not in ('mixed', 'halves', 'bf16')]
 )
 def test_fresh_files_load_in_transformers(sources, tmp_path, name):
   """No missing, no unexpected key; the same outputs as the source's."""
@@ -794,3 +804,14 @@ def test_a_promised_head_that_is_missing(source):
     hf.read(folder)
   for head in (None, 'mlm', 'tag'):
     assert hf.read(folder, head=head).head is None
+
+
+def test_a_source_cannot_write_outside_its_folder(sources, tmp_path):
+  """model.json of an untrusted directory names the files to write."""
+  weights = hf.read(sources('mlm'))
+  for name in ('../escaped.json', str(tmp_path / 'escaped.json')):
+    source = {**weights.source, 'texts': {name: '{}'}}
+    with pytest.raises(ValueError, match='would lie outside'):
+      hf.write(tmp_path / 'out', dataclasses.replace(weights, source=source))
+  assert not (tmp_path / 'escaped.json').exists()
+  assert not (tmp_path / 'out').exists()

@@ -825,3 +825,15 @@ def test_what_is_not_written(tmp_path):
     with pytest.raises(ValueError, match=f'x: {message} is not written'):
       pickles.write(tmp_path / 'x', arrays)
     assert not (tmp_path / 'x').exists()
+
+
+def test_a_copy_into_every_other_column(tmp_path):
+  """An array with gaps is filled where it stands, not in a copy of it."""
+  want = torch.arange(12, dtype=torch.float32).reshape(3, 4)
+  torch.save({'a': want}, tmp_path / 'x.bin')
+  out = np.zeros((3, 8), np.float32)
+  reader = tensors.Reader()
+  reader.add(pickles.read(tmp_path / 'x.bin')['a'], out[:, ::2])
+  reader.run()
+  np.testing.assert_array_equal(out[:, ::2], want.numpy())
+  assert not out[:, 1::2].any()

@@ -367,13 +367,21 @@ def gather(
       part = Part(tensor, (*layer, *at), row.flip)
       parts.setdefault(row.path, []).append(part)
       dtype = DTYPES[tensor.dtype]
-      dtypes[row.path] = np.promote_types(dtypes.get(row.path, dtype), dtype)
+      dtypes[row.path] = _promote(dtypes.get(row.path, dtype), dtype)
   shapes = {row.path: row.leaf for row in rows.values()}
   leaves = {
     path: Lazy(shapes[path], dtypes[path], tuple(held))
     for path, held in parts.items()
   }
   return leaves, twice
+
+
+def _promote(a: np.dtype, b: np.dtype) -> np.dtype:
+  """The dtype that holds both exactly."""
+  try:
+    return np.promote_types(a, b)
+  except TypeError:  # f16 and bf16: neither holds the other
+    return np.dtype(np.float32)
 
 
 def load(
@@ -483,7 +491,9 @@ def write(
     else:
       save_json(body / 'config.json', config_json)
     for name, text in (texts or {}).items():
-      (made / name).parent.mkdir(exist_ok=True)
+      if not (made / name).resolve().is_relative_to(made.resolve()):
+        raise ValueError(f'{name} of the source would lie outside {folder}')
+      (made / name).parent.mkdir(parents=True, exist_ok=True)
       (made / name).write_text(text, encoding='utf-8')
     if tokenizer_dir is not None:
       for name, data in tokenizer_files(

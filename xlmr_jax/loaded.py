@@ -248,11 +248,25 @@ class Loaded:
     facts = self.pooling
     limit = min(facts and facts.max_length or self.max_length, self.max_length)
 
+    def plain(text):  # as sentence-transformers does it
+      text = text.strip()
+      return text.lower() if facts and facts.lowercase else text
+
     def cut(text):
-      if not isinstance(text, str) or self.tokenizer is None:
+      texts = (text,) if isinstance(text, str) else text
+      if self.tokenizer is None or not (
+        isinstance(texts, tuple)
+        and len(texts) <= 2
+        and all(isinstance(t, str) for t in texts)
+      ):
         return text
-      text = prompt + (text.lower() if facts and facts.lowercase else text)
-      return self.tokenizer.encode(text, max_length=limit, truncate='first')
+      first, *second = texts
+      return self.tokenizer.encode(
+        plain(prompt + first),
+        *map(plain, second),
+        max_length=limit,
+        truncate='longest_first',
+      )
 
     return self.tokens([cut(text) for text in texts])
 

@@ -206,7 +206,7 @@ class Reader:
       tensor = dataclasses.replace(tensor, shape=shape, flipped=False)
       transpose = not transpose
     dtype = DTYPES[tensor.dtype]
-    if not transpose and out.dtype == dtype:
+    if not transpose and out.dtype == dtype and out.flags.c_contiguous:
       flat = out.reshape(-1)
       step = CHUNK // dtype.itemsize
       for i in range(0, flat.size, step):
