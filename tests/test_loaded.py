@@ -470,3 +470,21 @@ def test_a_head_of_no_kind(saved, head):
 def test_an_option_of_another_type(saved, options):
   with pytest.raises(ValueError, match='should be of type'):
     xlmr_jax.load(saved[1], **options)
+
+
+def test_rows_without_a_token_fill_no_mask(make_model, tiny_tokenizer):
+  """XL's table has 878 of them, and here they score best."""
+  model = make_model(tiny_tokenizer, head='mlm')
+  size = model.tokenizer.vocab_size
+  wide = dataclasses.replace(
+    model,
+    config=dataclasses.replace(model.config, vocab_size=size + 5),
+    params=heads.with_rows(model.params, 'mlm', size + 5),
+  )
+  wide.params['head']['bias'] = wide.params['head']['bias'].at[size:].set(99.0)
+  assert wide.logits(['the <mask> cat'])[0].argmax(-1).min() >= size
+  got, want = (m.fill_mask('the <mask> cat', top=3) for m in (wide, model))
+  assert [piece for piece, _ in got] == [piece for piece, _ in want]
+  np.testing.assert_allclose(
+    [p for _, p in got], [p for _, p in want], rtol=1e-4
+  )

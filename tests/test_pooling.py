@@ -585,3 +585,23 @@ def test_half_of_m3_is_refused(m3):
   (folder / 'colbert_linear.pt').unlink()
   with pytest.raises(ValueError, match="missing key 'colbert_linear"):
     xlmr_jax.load(folder)
+
+
+@pytest.mark.parametrize(
+  'name, change, message',
+  [
+    (pooling.LENGTHS[0], {'max_seq_length': 'x'}, "max_seq_length = 'x'"),
+    (pooling.LENGTHS[0], {'max_seq_length': 1.5}, 'max_seq_length = 1.5'),
+    (pooling.LENGTHS[0], {'max_seq_length': 0}, 'max_seq_length = 0'),
+    (pooling.SETTINGS, {'prompts': ['a']}, 'prompts should be texts by name'),
+    (pooling.SETTINGS, {'prompts': {'a': 3}}, 'prompts should be texts by'),
+  ],
+)
+def test_settings_of_another_kind(tmp_path, name, change, message):
+  for file, text in pooling.texts(pooling.Pooling('cls'), 8).items():
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text(text)
+  assert pooling.read(tmp_path)[0].how == 'cls'
+  (tmp_path / name).write_text(json.dumps(change))
+  with pytest.raises(ValueError, match=message):
+    pooling.read(tmp_path)

@@ -281,10 +281,11 @@ class Loaded:
     if not places.size:
       raise ValueError(f'no <mask> in {text!r}')
     scores = self.logits([ids])[0][places[0]].astype(np.float64)
+    scores = scores[: self.tokenizer.vocab_size]  # XL's table has spare rows
     probs = np.exp(scores - scores.max())
     probs /= probs.sum()
     best = np.argsort(-probs, kind='stable')[:top]
-    return [(self.tokenizer.id_to_piece(int(i)), probs[i]) for i in best]
+    return [(self.tokenizer.id_to_piece(int(i)), float(probs[i])) for i in best]
 
   def program(self, what: str | None) -> packed.Program:
     """The forward pass to a head, a pooling or (None) the hidden states."""

@@ -97,12 +97,25 @@ def read(folder: pathlib.Path) -> tuple[Pooling | None, dict[str, str]]:
   name = next((name for name in names if (folder / name).is_file()), None)
   length = take(name) if name else {}
   settings = take(SETTINGS) if (folder / SETTINGS).is_file() else {}
+  longest = length.get('max_seq_length')
+  if longest is not None and (type(longest) is not int or longest < 3):
+    raise ValueError(
+      f'{folder / name}: max_seq_length = {longest!r} should be a number of '
+      'tokens, <s> and </s> included, or null'
+    )
+  prompts = settings.get('prompts') or {}
+  if not isinstance(prompts, dict) or not all(
+    isinstance(text, str) for text in prompts.values()
+  ):
+    raise ValueError(
+      f'{folder / SETTINGS}: prompts should be texts by name, not {prompts!r}'
+    )
   return Pooling(
     how=how,
     normalize=normalize,
-    max_length=length.get('max_seq_length'),
+    max_length=longest,
     lowercase=bool(length.get('do_lower_case')),
-    prompts=dict(settings.get('prompts') or {}),
+    prompts=prompts,
     default_prompt=settings.get('default_prompt_name'),
   ), texts
 
