@@ -488,3 +488,15 @@ def test_rows_without_a_token_fill_no_mask(make_model, tiny_tokenizer):
   np.testing.assert_allclose(
     [p for _, p in got], [p for _, p in want], rtol=1e-4
   )
+
+
+@pytest.mark.parametrize('mesh', ['x', 4, jax.make_mesh((1,), ('foreign',))])
+def test_a_mesh_of_another_kind(saved, mesh):
+  with pytest.raises(ValueError, match=r'three sizes, \(data, fsdp, tensor\)'):
+    xlmr_jax.load(saved[1], mesh=mesh)
+  with pytest.raises(ValueError, match=r'= \(1, 4, 1\) does not fit 1 devices'):
+    xlmr_jax.load(saved[1], mesh=(1, 4, 1))
+  model = xlmr_jax.load(saved[1], mesh=(1, 1, 1))
+  np.testing.assert_allclose(
+    model.encode(['cat'])[0], saved[0].encode(['cat'])[0], atol=1e-6
+  )

@@ -351,8 +351,8 @@ def load(
       random weights; otherwise that is an error.
     seed: of these weights.
     revision: of a hub name: a branch, tag or commit.
-    mesh: to spread rows over devices; default: all of them, as data. Each
-      device reads its own part of the files.
+    mesh: from sharding.make_mesh, or its three sizes, e.g. (1, 8, 4); default:
+      all devices, as data. Each device reads its own part of the files.
     timer: filled with seconds by phase (read, transform, place).
     **run: how to run: dtype='bfloat16', attention='xla', scan=False, ...
 
@@ -367,7 +367,14 @@ def load(
   ):
     raise ValueError(f'head {head!r} is not one of {", ".join(heads.NAMES)}')
   if mesh is None and jax.device_count() > 1:
-    mesh = sharding.make_mesh()
+    mesh = (-1, 1, 1)
+  if isinstance(mesh, tuple):
+    mesh = sharding.make_mesh(mesh)
+  elif mesh is not None and getattr(mesh, 'axis_names', 0) != sharding.MESH:
+    raise ValueError(
+      f'mesh={mesh!r} should be three sizes, (data, fsdp, tensor), or a mesh '
+      'from xlmr_jax.sharding.make_mesh'
+    )
   weights, folder = checkpoint.read(
     path, head=head, revision=revision, lazily=mesh is not None, timer=timer
   )
@@ -387,6 +394,8 @@ def load(
     weights = _with_fresh(weights, head, labels, seed, str(path))
   elif labels is not None:
     raise ValueError('labels are for a new head: give head and fresh=True')
+  if mesh is not None and sharding.parts('vocab', mesh) > 1:
+    run.setdefault('vocab_multiple', 1024)  # 250,002 rows cannot be cut
   config = dataclasses.replace(weights.config, **run)
   start = time.perf_counter()
   params = heads.with_rows(weights.params, weights.head, config.rows)

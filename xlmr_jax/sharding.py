@@ -94,11 +94,11 @@ def shardings(tree, dims: Mapping[str, tuple[str, ...]], mesh: Mesh):
       raise ValueError(f'parameter {name!r} has no row in PLAN')
     names = dims[name]
     for dim, size in zip(names, leaf.shape, strict=True):
-      parts = _size(mesh, AXES[dim])
-      if size % parts:
+      count = parts(dim, mesh)
+      if size % count:
         raise ValueError(
           f'{name}: dimension {dim!r} of {size} is not divisible by its '
-          f'{parts} mesh parts ({AXES[dim]}); change config.mesh'
+          f'{count} mesh parts ({AXES[dim]}); change the mesh'
         )
     return NamedSharding(mesh, spec(*names))
 
@@ -137,7 +137,12 @@ def check_rows(rows: int, mesh: Mesh) -> None:
 
 def row_parts(mesh: Mesh) -> int:
   """Into how many parts the mesh cuts a batch of rows."""
-  return _size(mesh, AXES['batch'])
+  return parts('batch', mesh)
+
+
+def parts(dim: str, mesh: Mesh) -> int:
+  """Into how many parts the mesh cuts a dimension."""
+  return _size(mesh, AXES[dim])
 
 
 def place_batch(batch: Mapping[str, np.ndarray], mesh: Mesh):
