@@ -15,6 +15,7 @@ import dataclasses
 import json
 import pathlib
 import shutil
+import warnings
 
 import jax
 import orbax.checkpoint as ocp
@@ -160,6 +161,53 @@ def _with_head(weights: hf.Weights, head: str | None) -> hf.Weights:
     labels=None,
     tied=True,
     source=source,
+  )
+
+
+def with_fresh(
+  weights: hf.Weights, head: str, labels, seed: int, where: str
+) -> hf.Weights:
+  """The weights with a new head; warns which parameters are new.
+
+  Raises:
+    ValueError: labels that the head does not take, or that are no names.
+  """
+  if isinstance(labels, str):
+    raise ValueError(f'labels must be a list: write [...], not {labels!r}')
+  if (head in heads.LABELLED) != (labels is not None and len(labels) > 0):
+    need = 'needs labels' if head in heads.LABELLED else 'takes no labels'
+    raise ValueError(f'a new {head} head {need}: the names of its classes')
+  labels = tuple(labels) if labels is not None else None
+  if labels is not None and (
+    len(set(labels)) < len(labels)
+    or not all(isinstance(x, str) for x in labels)
+  ):
+    raise ValueError(f'labels {labels!r} should be different names')
+  make = lambda key: heads.init(
+    weights.config, key, head, len(labels or ()), tied=True
+  )['head']
+  new = jax.device_get(jax.jit(make)(jax.random.key(seed)))
+  params = dict(weights.params)
+  if head == 'choose' and 'pooler' in params:
+    # Its dense layer is the pooler, as in Hugging Face's class.
+    pooler = params.pop('pooler')
+    kept, new = pooler, {'out': new['out']}
+  else:
+    kept = {}
+  names = [
+    'head/' + jax.tree_util.keystr(path, simple=True, separator='/')
+    for path, _ in jax.tree_util.tree_leaves_with_path(new)
+  ]
+  warnings.warn(
+    f'{where}: new, with random weights: {", ".join(names)}', stacklevel=3
+  )
+  params['head'] = {**kept, **new}
+  # A causal head wants a causal body, or the answer is in sight.
+  config = dataclasses.replace(
+    weights.config, causal=weights.config.causal or head == 'causal'
+  )
+  return dataclasses.replace(
+    weights, config=config, params=params, head=head, labels=labels
   )
 
 

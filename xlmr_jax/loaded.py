@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import dataclasses
 import pathlib
 import time
-import warnings
 
 import jax
 import numpy as np
@@ -391,7 +390,7 @@ def load(
         f'{path} has no {head} head: give fresh=True for a new one, with '
         'random weights'
       )
-    weights = _with_fresh(weights, head, labels, seed, str(path))
+    weights = checkpoint.with_fresh(weights, head, labels, seed, str(path))
   elif labels is not None:
     raise ValueError('labels are for a new head: give head and fresh=True')
   if mesh is not None and sharding.parts('vocab', mesh) > 1:
@@ -417,47 +416,4 @@ def load(
     pooling=weights.pooling,
     tokenizer_dir=folder,
     mesh=mesh,
-  )
-
-
-def _with_fresh(
-  weights: hf.Weights, head: str, labels, seed: int, where: str
-) -> hf.Weights:
-  """The weights with a new head; warns which parameters are new."""
-  if isinstance(labels, str):
-    raise ValueError(f'labels must be a list: write [...], not {labels!r}')
-  if (head in heads.LABELLED) != (labels is not None and len(labels) > 0):
-    need = 'needs labels' if head in heads.LABELLED else 'takes no labels'
-    raise ValueError(f'a new {head} head {need}: the names of its classes')
-  labels = tuple(labels) if labels is not None else None
-  if labels is not None and (
-    len(set(labels)) < len(labels)
-    or not all(isinstance(x, str) for x in labels)
-  ):
-    raise ValueError(f'labels {labels!r} should be different names')
-  make = lambda key: heads.init(
-    weights.config, key, head, len(labels or ()), tied=True
-  )['head']
-  new = jax.device_get(jax.jit(make)(jax.random.key(seed)))
-  params = dict(weights.params)
-  if head == 'choose' and 'pooler' in params:
-    # Its dense layer is the pooler, as in Hugging Face's class.
-    pooler = params.pop('pooler')
-    kept, new = pooler, {'out': new['out']}
-  else:
-    kept = {}
-  names = [
-    'head/' + jax.tree_util.keystr(path, simple=True, separator='/')
-    for path, _ in jax.tree_util.tree_leaves_with_path(new)
-  ]
-  warnings.warn(
-    f'{where}: new, with random weights: {", ".join(names)}', stacklevel=3
-  )
-  params['head'] = {**kept, **new}
-  # A causal head wants a causal body, or the answer is in sight.
-  config = dataclasses.replace(
-    weights.config, causal=weights.config.causal or head == 'causal'
-  )
-  return dataclasses.replace(
-    weights, config=config, params=params, head=head, labels=labels
   )
