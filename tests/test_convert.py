@@ -21,7 +21,7 @@ def hf_config(**changes):
   return {
     'architectures': ['XLMRobertaForSequenceClassification'],
     'model_type': 'xlm-roberta',
-    'vocab_size': 50,
+    'vocab_size': 64,
     'hidden_size': 16,
     'num_hidden_layers': 2,
     'num_attention_heads': 4,
@@ -42,7 +42,7 @@ def hf_tensors(dtype):
   random = np.random.default_rng(0)
   d, f = 16, 32
   shapes = {
-    'embeddings.word_embeddings.weight': (50, d),
+    'embeddings.word_embeddings.weight': (64, d),
     'embeddings.position_embeddings.weight': (34, d),
     'embeddings.token_type_embeddings.weight': (1, d),
     'embeddings.LayerNorm.weight': (d,),

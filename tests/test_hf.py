@@ -472,7 +472,10 @@ def replace(key, value):
     (add('roberta.encoder.layer.0.extra.weight'), 'unknown key .*extra'),
     (add('classifier.weight'), 'unknown key .*ForSequenceClassification'),
     (add('roberta.embeddings.token_ids'), 'unknown key .*token_ids'),
-    (add('encoder.layer.7.output.dense.bias'), 'unknown key .*layer.7'),
+    (
+      add('encoder.layer.7.output.dense.bias'),
+      'num_hidden_layers = 3, and the files hold 8',
+    ),
     (drop(KEY), "missing key 'encoder.layer.1.output.dense.weight'"),
     (drop('lm_head.bias'), "missing key 'lm_head.bias'"),
     (drop(TOKENS), 'missing key .*word_embeddings'),
@@ -517,8 +520,8 @@ def test_a_wrong_key_is_named(source, change, message):
     ({'hidden_act': 'silu'}, "hidden_act 'silu' is not one of gelu"),
     ({'hidden_size': ...}, 'hidden_size is missing'),
     ({'hidden_size': '32'}, "hidden_size = '32' should be of type int"),
-    ({'num_hidden_layers': 2}, r'unknown key .*layer\.2'),
-    ({'num_hidden_layers': 4}, r'missing key .*layer\.3'),
+    ({'num_hidden_layers': 2}, 'num_hidden_layers = 2, and the files hold 3'),
+    ({'num_hidden_layers': 4}, 'num_hidden_layers = 4, and the files hold 3'),
     ({'vocab_size': 60}, r'lm_head.bias.* \(61,\).*should have \(60,\)'),
   ],
 )
@@ -815,3 +818,76 @@ def test_a_source_cannot_write_outside_its_folder(sources, tmp_path):
       hf.write(tmp_path / 'out', dataclasses.replace(weights, source=source))
   assert not (tmp_path / 'escaped.json').exists()
   assert not (tmp_path / 'out').exists()
+
+
+# --- What naming a head must not hide -----------------------------------------
+
+
+@pytest.mark.parametrize('head', [None, 'mlm', 'classify'])
+def test_naming_a_head_leaves_nothing_of_the_body_out(source, head):
+  folder = source('mlm')
+  key = 'roberta.encoder.layer.0.attention.self.query.lora_A.weight'
+  rewrite(folder, lambda arrays: arrays.update({key: np.ones((2, 2), 'f4')}))
+  with pytest.raises(ValueError, match=r'unknown key .*lora_A'):
+    hf.read(folder, head=head)
+
+
+@pytest.mark.parametrize('layers', [2, 4, 3_000_000])
+def test_layers_are_counted_before_anything_else(source, layers):
+  folder = source('mlm')
+  edit_config(folder, num_hidden_layers=layers)
+  message = f'num_hidden_layers = {layers}, and the files hold 3 layers'
+  for head in (hf.STORED, None):
+    with pytest.raises(ValueError, match=message):
+      hf.read(folder, head=head)
+
+
+def test_naming_the_stored_head_changes_nothing(source):
+  folder = source('mlm')
+  edit_config(folder, is_decoder=True)
+  stored, named = hf.read(folder), hf.read(folder, head='mlm')
+  assert stored.config == named.config and stored.config.causal
+  other = hf.read(folder, head='causal')
+  assert other.config.causal and other.head == 'causal'
+
+
+def test_a_head_that_config_json_does_not_promise_is_said(source):
+  folder = source('mlm')
+  edit_config(folder, architectures=['XLMRobertaForQuestionAnswering'])
+  with pytest.warns(UserWarning, match="but the files hold the head 'mlm'"):
+    assert hf.read(folder).head == 'mlm'
+
+
+def test_an_adapter_beside_the_model_is_not_left_out(source):
+  folder = source('mlm')
+  (folder / 'adapter_config.json').write_text('{}')
+  with pytest.raises(ValueError, match='holds an adapter beside the model'):
+    hf.read(folder)
+
+
+def test_generation_config_goes_along(source, tmp_path):
+  folder = source('mlm')
+  (folder / 'generation_config.json').write_text('{"pad_token_id": 1}')
+  hf.write(tmp_path / 'out', hf.read(folder))
+  text = (tmp_path / 'out' / 'generation_config.json').read_text()
+  assert text == '{"pad_token_id": 1}'
+
+
+@pytest.mark.parametrize(
+  'changes, message',
+  [
+    ({'num_labels': 2}, 'num_labels = 2, and id2label names 3'),
+    ({'id2label': 3}, 'id2label = 3 should be an object'),
+    ({'id2label': ..., 'num_labels': '3'}, "num_labels = '3' is no number"),
+    ({'architectures': {'a': 1}}, 'architectures a list of words'),
+    ({'model_type': ['a']}, 'model_type should be a word'),
+    ({'layer_norm_eps': float('inf')}, 'norm_eps=inf is not in'),
+    ({'initializer_range': -1.0}, 'init_std=-1.0 is not in'),
+    ({'tie_word_embeddings': 'no'}, "tie_word_embeddings = 'no' should be"),
+  ],
+)
+def test_odd_values_of_config_json(source, changes, message):
+  folder = source('labels')
+  edit_config(folder, **changes)
+  with pytest.raises(ValueError, match=message):
+    hf.read(folder)

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import json
 import pathlib
 import resource
 
@@ -500,3 +501,38 @@ def test_a_mesh_of_another_kind(saved, mesh):
   np.testing.assert_allclose(
     model.encode(['cat'])[0], saved[0].encode(['cat'])[0], atol=1e-6
   )
+
+
+@pytest.mark.parametrize('example', [[2**32 + 5], np.array([2**40])])
+def test_an_id_does_not_wrap_around(model, example):
+  with pytest.raises(ValueError, match='has an id outside'):
+    model.logits([example])
+
+
+@pytest.mark.parametrize(
+  'spoil, message',
+  [
+    (lambda facts: facts['config'].update(vocab_size=9), 'token table has'),
+    (lambda facts: facts.pop('head'), 'does not describe a model of ours'),
+    (lambda facts: facts.update(head='banana'), "head 'banana' is not one"),
+    (lambda facts: facts['config'].update(new=1), 'does not describe'),
+  ],
+)
+def test_a_description_that_was_spoilt(
+  make_model, tiny_tokenizer, tmp_path, spoil, message
+):
+  make_model(tiny_tokenizer, head='mlm').save(tmp_path / 'a')
+  file = tmp_path / 'a' / 'model.json'
+  facts = json.loads(file.read_text())
+  spoil(facts)
+  file.write_text(json.dumps(facts))
+  with pytest.raises(ValueError, match=message):
+    xlmr_jax.load(tmp_path / 'a')
+
+
+def test_param_dtype_is_that_of_the_parameters(saved):
+  model = xlmr_jax.load(saved[1], param_dtype='bfloat16')
+  assert {leaf.dtype.name for leaf in jax.tree.leaves(model.params)} == {
+    'bfloat16'
+  }
+  assert np.isfinite(model.logits(['the cat'])[0]).all()

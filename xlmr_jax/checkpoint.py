@@ -123,7 +123,8 @@ def read(
   if revision is not None and folder.exists():
     raise ValueError(f'revision={revision!r}, but {folder} is a directory')
   # workdir/checkpoints/500 is a step of workdir.
-  if folder.parent.name == 'checkpoints' and folder.name.isdigit():
+  step = folder.parent.name == 'checkpoints' and folder.name.isdigit()
+  if step and is_ours(folder.parent.parent):
     with hf.timed(timer, 'read'):
       ours = _read_ours(folder.parent.parent, lazily, int(folder.name))
       return _with_head(ours[0], head), ours[1]
@@ -202,18 +203,32 @@ def with_fresh(
     f'{where}: new, with random weights: {", ".join(names)}', stacklevel=3
   )
   params['head'] = {**kept, **new}
-  # A causal head wants a causal body, or the answer is in sight.
-  config = dataclasses.replace(
-    weights.config, causal=weights.config.causal or head == 'causal'
-  )
+  config = weights.config
+  if head in heads.LANGUAGE:  # a causal one wants a causal body
+    config = dataclasses.replace(config, causal=head == 'causal')
   return dataclasses.replace(
     weights, config=config, params=params, head=head, labels=labels
   )
 
 
 def _read_ours(folder: pathlib.Path, lazily: bool, step: int | None = None):
-  facts = json.loads((folder / MODEL).read_text())
-  config = Config(**facts['config'])
+  try:
+    facts = hf.load_json(folder / MODEL)
+    config, how = Config(**facts['config']), facts.get('pooling')
+    heads.make(config, facts['head'], len(facts['labels'] or ()) or 1)
+    weights = hf.Weights(
+      config=config,
+      params={},
+      head=facts['head'],
+      labels=tuple(facts['labels']) if facts['labels'] else None,
+      tied=facts['tied'],
+      source=facts['source'],
+      pooling=how and pooling.Pooling(**how),
+    )
+  except (KeyError, TypeError, AttributeError, ValueError) as e:
+    raise ValueError(
+      f'{folder / MODEL} does not describe a model of ours: {e!r}'
+    ) from e
   saved = folder / 'params'
   if step is not None or not saved.exists():
     with Manager(folder, read_only=True) as manager:
@@ -223,17 +238,14 @@ def _read_ours(folder: pathlib.Path, lazily: bool, step: int | None = None):
         raise ValueError(f'{folder} holds no finished checkpoint yet')
     saved = folder / 'checkpoints' / str(step) / 'params'
   params = stored.find(saved) if lazily else stored.read(saved)
-  head, how = facts['head'], facts.get('pooling')
-  params = heads.with_rows(params, head, config.vocab_size)
-  weights = hf.Weights(
-    config=config,
-    params=params,
-    head=head,
-    labels=tuple(facts['labels']) if facts['labels'] else None,
-    tied=facts['tied'],
-    source=facts['source'],
-    pooling=how and pooling.Pooling(**how),
-  )
+  rows = params['encoder']['embed']['tokens'].shape[0]
+  if rows not in (config.vocab_size, -(-config.vocab_size // 1024) * 1024):
+    raise ValueError(
+      f'{folder}: the token table has {rows} rows, and {MODEL} says vocab_size '
+      f'= {config.vocab_size} (training fills it up to a multiple of 1,024)'
+    )
+  params = heads.with_rows(params, weights.head, config.vocab_size)
+  weights = dataclasses.replace(weights, params=params)
   check_shapes(weights, str(folder))
   return weights, folder / TOKENIZER
 

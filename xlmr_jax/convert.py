@@ -54,6 +54,7 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
   # Part by part: a model may be larger than the memory.
   weights, tokenizer_dir = checkpoint.read(source, lazily=True, timer=timer)
   print(f'{source}: {describe(weights)}', flush=True)
+  checkpoint.load_tokenizer(tokenizer_dir, weights.config.vocab_size)
   start = time.perf_counter()
   # On no device: the arrays go from file to file.
   loaded.Loaded(

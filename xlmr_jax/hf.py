@@ -18,6 +18,7 @@ import dataclasses
 import json
 import math
 import pathlib
+import re
 import time
 from typing import Any
 import warnings
@@ -76,6 +77,14 @@ __all__ = [
 ]
 
 STORED = 'stored'  # the head that the files hold
+
+GENERATION = 'generation_config.json'  # carried as it is
+
+# How the keys of heads start.
+HEAD_STARTS = (
+  'lm_head classifier qa_outputs crf estimator layerwise_attention '
+  'sparse_linear colbert_linear pooler'
+).split()
 
 # What belongs to a tokenizer and is carried as it is.
 SPM = 'sentencepiece.bpe.model'
@@ -185,12 +194,29 @@ def _head(folder, config_json: Mapping[str, Any], held: list[str]):
   if promised in held or not (held or promised):
     return promised
   if held:
+    if promised is not None:
+      warnings.warn(
+        f'{folder}: config.json promises {config_json["architectures"][0]}, '
+        f'but the files hold the head {held[0]!r}: read as that',
+        stacklevel=4,
+      )
     return held[0]
   raise ValueError(
     f'{folder}: config.json promises {config_json["architectures"][0]}, but '
     f'the files hold no weights of its head: load the body alone with '
     f'head=None, or head={promised!r}, fresh=True for a new one'
   )
+
+
+def _check_layers(folder, config: Config, names) -> None:
+  """Raises ValueError where config.json counts other layers than the files."""
+  numbers = [re.match(r'encoder\.layer\.(\d+)\.', name) for name in names]
+  count = 1 + max((int(m[1]) for m in numbers if m), default=-1)
+  if count != config.num_layers:
+    raise ValueError(
+      f'{folder}: config.json says num_hidden_layers = {config.num_layers}, '
+      f'and the files hold {count} layers'
+    )
 
 
 def _ties(
@@ -203,7 +229,11 @@ def _ties(
   other one is kept for the way back, base64.
   """
   words = NAMES['encoder/embed/tokens']
-  tied = bool(config_json.get('tie_word_embeddings', True))
+  tied = config_json.get('tie_word_embeddings', True)
+  if not isinstance(tied, bool):
+    raise ValueError(
+      f'config.json: tie_word_embeddings = {tied!r} should be true or false'
+    )
   if tied and DECODER in found and words in found:
     tied = tensors.same(found[DECODER], found[words])
     if not tied:
@@ -286,10 +316,22 @@ def read(
     raise ValueError(f'{folder} is not a directory')
   how, texts = pooled.read(folder)
   outer, folder = folder, pooled.body(folder)
+  if folder == outer and (folder / GENERATION).is_file():
+    texts[GENERATION] = (folder / GENERATION).read_bytes().decode()
   config_json = load_json(folder / 'config.json')
-  config = config_from_hf(config_json)
+  try:
+    config = config_from_hf(config_json)
+  except ValueError as e:
+    reason = str(e).removeprefix('config.json: ')
+    raise ValueError(f'{folder}/config.json: {reason}') from e
+  if (folder / 'adapter_config.json').is_file():
+    raise ValueError(
+      f'{folder} holds an adapter beside the model (adapter_config.json), '
+      'which would be left out: merge it into the weights, or move it away'
+    )
   there = hf_files.find(folder)
   names, dropped = _named(folder, there.tensors)
+  _check_layers(folder, config, names)
   found = {name: there.tensors[key] for name, key in names.items()}
   held, left = _held(config_json, found), []
   if head == STORED:
@@ -299,11 +341,17 @@ def read(
     alike = heads.LANGUAGE if head in heads.LANGUAGE else (head,)
     stored = next((name for name in held if name in alike), None)
     here = head if stored else None
-    if here in heads.LANGUAGE:  # a causal head wants a causal body
+    if here != stored:  # masked as causal, or the other way round
       config = dataclasses.replace(config, causal=here == 'causal')
     wanted = table(config, here, pooler=True)
-    left = [names[name] for name in found if name not in wanted]
-    found = {name: t for name, t in found.items() if name in wanted}
+    # Another head's weights; of the body nothing is ever left out.
+    other = {
+      name
+      for name in found
+      if name not in wanted and name.partition('.')[0] in HEAD_STARTS
+    }
+    left = [names[name] for name in found if name in other]
+    found = {name: t for name, t in found.items() if name not in other}
   if here != 'estimate':
     config = dataclasses.replace(config, estimator=(), estimator_norm=False)
   elif not config.estimator:

@@ -83,7 +83,9 @@ def find(folder: pathlib.Path) -> Found:
     if (folder / many).exists():
       index = load_json(folder / many)
       where = index.pop('weight_map', None)
-      if not isinstance(where, dict):
+      if not isinstance(where, dict) or not all(
+        isinstance(name, str) for name in where.values()
+      ):
         raise ValueError(f'{folder / many} has no weight_map')
       if not isinstance(index.get('metadata', {}), dict):
         raise ValueError(f'{folder / many}: metadata is no JSON object')

@@ -185,6 +185,13 @@ def config_from_hf(config_json: Mapping[str, Any]) -> Config:
   """
   kind = config_json.get('model_type')
   names = config_json.get('architectures') or []
+  if not isinstance(kind, str | None) or not (
+    isinstance(names, list) and all(isinstance(name, str) for name in names)
+  ):
+    raise ValueError(
+      'config.json: model_type should be a word and architectures a list of '
+      f'words, not {kind!r} and {names!r}'
+    )
   for key, (harmless, why) in REFUSED.items():
     value = config_json.get(key, harmless)
     if value and value != harmless:
@@ -329,7 +336,16 @@ def label_names(config_json: Mapping[str, Any]) -> tuple[str, ...]:
   names = config_json.get('id2label')
   if not names:
     count = config_json.get('num_labels', config_json.get('_num_labels', 2))
+    if type(count) is not int or count < 1:
+      raise ValueError(f'config.json: num_labels = {count!r} is no number')
     return tuple(f'LABEL_{i}' for i in range(count))
+  if not isinstance(names, dict):
+    raise ValueError(f'config.json: id2label = {names!r} should be an object')
+  count = config_json.get('num_labels', len(names))
+  if count != len(names):
+    raise ValueError(
+      f'config.json: num_labels = {count!r}, and id2label names {len(names)}'
+    )
   if set(names) != {str(i) for i in range(len(names))}:
     raise ValueError(
       f'config.json: the ids of id2label are not 0 to {len(names) - 1}: '

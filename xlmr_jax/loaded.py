@@ -10,8 +10,10 @@ from collections.abc import Sequence
 import dataclasses
 import pathlib
 import time
+import warnings
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from xlmr_jax import checkpoint, heads, hf, packed, sharding
@@ -92,11 +94,11 @@ class Loaded:
             f'example {index} is neither a text, a pair of texts nor a list '
             'of ids'
           )
-        ids = ids.astype(np.int32)
         if ids.min() < 0 or ids.max() >= self.config.vocab_size:
           raise ValueError(
             f'example {index} has an id outside 0..{self.config.vocab_size - 1}'
           )
+        ids = ids.astype(np.int32)
       if len(ids) > self.max_length:
         raise ValueError(
           f'example {index} has {len(ids)} tokens, the model holds '
@@ -397,12 +399,22 @@ def load(
     run.setdefault('vocab_multiple', 1024)  # 250,002 rows cannot be cut
   config = dataclasses.replace(weights.config, **run)
   start = time.perf_counter()
+  leaves = jax.tree.leaves(weights.params)
+  if any(leaf.dtype == np.float64 for leaf in leaves):
+    warnings.warn(
+      f'{path}: float64 parameters are loaded as float32, and saved so',
+      stacklevel=2,
+    )
+  dtype = run.get('param_dtype')  # None: that of the files
   params = heads.with_rows(weights.params, weights.head, config.rows)
-  if mesh is None:
-    params = jax.device_put(params)  # on a CPU without a copy
-  else:
+  if mesh is not None:
     dims = heads.plan(config, weights.head)
-    params = sharding.place(params, sharding.shardings(params, dims, mesh))
+    layout = sharding.shardings(params, dims, mesh)
+    params = sharding.place(params, layout, dtype)
+  else:
+    if dtype is not None:
+      params = jax.tree.map(lambda x: np.asarray(x, jnp.dtype(dtype)), params)
+    params = jax.device_put(params)  # on a CPU without a copy
   if timer is not None:
     timer['place'] = time.perf_counter() - start
   return Loaded(

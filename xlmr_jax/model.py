@@ -135,8 +135,9 @@ class Config:
         raise ValueError(
           f'{name}={getattr(self, name)!r} is not one of {", ".join(known)}'
         )
-    if not self.norm_eps >= 0:
-      raise ValueError(f'norm_eps={self.norm_eps} is negative')
+    for name in ('norm_eps', 'init_std'):
+      if not 0 <= getattr(self, name) < 1:
+        raise ValueError(f'{name}={getattr(self, name)} is not in [0, 1)')
     for name in ('dropout', 'attention_dropout'):
       if not 0 <= getattr(self, name) < 1:
         raise ValueError(f'{name}={getattr(self, name)} is not in [0, 1)')

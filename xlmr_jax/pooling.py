@@ -83,6 +83,8 @@ def read(folder: pathlib.Path) -> tuple[Pooling | None, dict[str, str]]:
     if kind == 'Pooling':
       if how is not None:
         raise ValueError(f'{folder / MODULES} names more than one Pooling')
+      if normalize:
+        raise ValueError(f'{folder / MODULES}: Normalize stands before Pooling')
       how = _how(folder / path, take(path / 'config.json'))
     elif kind == 'Normalize':
       normalize = True

@@ -118,7 +118,9 @@ def place(tree, layout, dtype=None):
     if not hasattr(array, 'resized'):
       array = np.asarray(array)
     return jax.make_array_from_callback(
-      array.shape, sharding, lambda index: np.asarray(array[index], dtype)
+      array.shape,
+      sharding,
+      lambda index: np.asarray(array[index], dtype and jax.numpy.dtype(dtype)),
     )
 
   return jax.tree.map(one, tree, layout)
