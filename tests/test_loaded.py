@@ -536,3 +536,13 @@ def test_param_dtype_is_that_of_the_parameters(saved):
     'bfloat16'
   }
   assert np.isfinite(model.logits(['the cat'])[0]).all()
+
+
+def test_a_chain_on_a_tagger_is_no_surprise(
+  make_model, tiny_tokenizer, tmp_path, recwarn
+):
+  """Its class is token classification's: nothing to warn of."""
+  model = make_model(tiny_tokenizer, head='crf', labels=('O', 'B-X'))
+  model.save(tmp_path / 'a', format='hf')
+  assert xlmr_jax.load(tmp_path / 'a').head == 'crf'
+  assert not [w for w in recwarn if 'promises' in str(w.message)]

@@ -605,3 +605,12 @@ def test_settings_of_another_kind(tmp_path, name, change, message):
   (tmp_path / name).write_text(json.dumps(change))
   with pytest.raises(ValueError, match=message):
     pooling.read(tmp_path)
+
+
+def test_fresh_side_files_beside_a_generation_config(directory, tmp_path):
+  """What else the source carried does not stand in for them."""
+  m = xlmr_jax.load(directory('newer'))
+  m.source = {**m.source, 'texts': {'generation_config.json': '{}'}}
+  m.save(tmp_path / 'out', format='hf')
+  assert (tmp_path / 'out' / 'generation_config.json').read_text() == '{}'
+  assert pooling.read(tmp_path / 'out')[0] == m.pooling

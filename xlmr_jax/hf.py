@@ -83,7 +83,7 @@ GENERATION = 'generation_config.json'  # carried as it is
 # How the keys of heads start.
 HEAD_STARTS = (
   'lm_head classifier qa_outputs crf estimator layerwise_attention '
-  'sparse_linear colbert_linear pooler'
+  'sparse_linear colbert_linear'
 ).split()
 
 # What belongs to a tokenizer and is carried as it is.
@@ -194,7 +194,7 @@ def _head(folder, config_json: Mapping[str, Any], held: list[str]):
   if promised in held or not (held or promised):
     return promised
   if held:
-    if promised is not None:
+    if promised is not None and HEADS[promised] != HEADS[held[0]]:
       warnings.warn(
         f'{folder}: config.json promises {config_json["architectures"][0]}, '
         f'but the files hold the head {held[0]!r}: read as that',
@@ -527,8 +527,9 @@ def write(
       key = 'torch_dtype' if 'torch_dtype' in config_json else 'dtype'
       config_json[key] = leaves['encoder/embed/tokens'].dtype.name
     below, texts = source.get('body', ''), source.get('texts')
-  if weights.pooling is not None and not texts:
-    texts = pooled.texts(weights.pooling, config.model_dim)
+  if weights.pooling is not None and pooled.MODULES not in (texts or {}):
+    made_up = pooled.texts(weights.pooling, config.model_dim)
+    texts = {**(texts or {}), **made_up}
 
   with tensors.whole(folder, overwrite=overwrite) as made:
     body = made / below
