@@ -31,7 +31,7 @@ TEXTS = flags.DEFINE_integer('texts', 256, 'Texts in a round.')
 def inputs(data: pathlib.Path, count: int) -> dict[str, list[list[int]]]:
   """Ids of short and long real texts."""
   from xlmr_jax.data import sources
-  from xlmr_jax.data.corpus import _paragraphs
+  from xlmr_jax.data import files
   from xlmr_jax.data.tokenizer import Tokenizer
 
   tokenizer = Tokenizer(data / 'tokenizers' / 'xlm-roberta')
@@ -43,7 +43,8 @@ def inputs(data: pathlib.Path, count: int) -> dict[str, list[list[int]]]:
   short = [tokenizer.encode(*pairs[i].texts) for i in chosen]
   long = []
   for path in sorted((data / 'corpus').glob('*.txt.xz')):
-    for number, text in enumerate(_paragraphs(path)):
+    texts = (line for line in files.lines(path) if line.strip())
+    for number, text in enumerate(texts):
       ids = tokenizer.encode(text, max_length=512, truncate='first')
       if 120 <= len(ids) <= 400:
         long.append(ids)

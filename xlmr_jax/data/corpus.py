@@ -1,428 +1,460 @@
-"""Running text in many languages, for pretraining.
+"""Text becomes a corpus for pretraining: tokenised, shuffled, memory-mapped.
 
 ```
-corpus/<lang>.txt[.gz|.xz]          a paragraph a line; more than one file a
-corpus/<lang>.<any>.txt[.gz|.xz]      language if need be
-parallel/<a>-<b>.tsv[.gz|.xz]       a sentence, a TAB, its translation
+DIR/en.txt.xz  DIR/sw.jsonl  DIR/ru/*.txt.gz  …      inputs.py: what is read
+   │ blocks of whole lines, to all cores             documents.py: documents
+   ▼
+DIR/.unfinished/<name>/7.tokens                      buckets.py: the shuffle
+   │ each bucket in an order of its own
+   ▼
+DIR/<name>/00007.array_record, manifest.json         shards.py: the result
 ```
 
-Every file is tokenised once (data/token_cache.py). From there on all is
-arithmetic:
+The same files, vocabulary and settings make the same bytes, however many
+processes work and however often they are killed: the next call goes on where
+the last one was. A finished folder is opened at once, and one made of other
+things is refused, with what differs.
 
-* Examples are streams of text (XLM-R, section 3.1) as RoBERTa's
-  full-sentences format joins them (section 4.2): paragraph after paragraph,
-  cut into pieces of equal length, at most max_length tokens with <s> and
-  </s>. A pair of the parallel files is one example, `<s> A </s></s> B </s>`
-  with either side first (TLM, Lample & Conneau 2019, section 3.3).
-* Blocks of paragraphs, spread over each file, are held out for evaluation.
-* An epoch has as many tokens as the corpus. Language i of n_i tokens gets a
-  share in proportion to n_i ** alpha (XLM-R, section 3.1: alpha 0.3) and goes
-  through its examples in an order of its own, epoch after epoch: a small one
-  repeats within an epoch, a large one goes on where it was.
+Every <lang>.txt, .jsonl (plain, .gz, .xz, .zst) and <lang>/ of a folder:
+
+    python -m xlmr_jax.data.corpus --corpus=cc100 --tokenizer=xlmr-base \\
+        --output=cc100-shards
+
+Three languages and their translations; paragraphs seen before are dropped:
+
+    python -m xlmr_jax.data.corpus --corpus=text --languages=en,sw,ru \\
+        --parallel=opus --drop_duplicates --tokenizer=DIR --output=DIR
+
+Data sets that tensorflow_datasets has prepared, each with its language:
+
+    python -m xlmr_jax.data.corpus --tfds=en=wiki40b/en --tfds=sw=wiki40b/sw \\
+        --tfds_data_dir=DIR --tokenizer=DIR --output=DIR
+
+What a prepared folder has, and whether it is what it was:
+
+    python -m xlmr_jax.data.corpus --report=DIR
+    python -m xlmr_jax.data.corpus --verify=DIR
 """
 
-from collections.abc import Iterator, Sequence
-import hashlib
-import itertools
+from collections.abc import Sequence
+from concurrent import futures
+import contextlib
+import dataclasses
+import errno
+import fcntl
 import os
+import shutil
+import threading
+from typing import Any
 
-from jaxtyping import Int
-import numpy as np
+from absl import app, flags
+import tqdm
 
-from xlmr_jax.data import files, pack, sources, token_cache
-from xlmr_jax.data import tokenizer as tokenizer_lib
+from xlmr_jax.data import inputs, preparation, shards, vocabulary
+from xlmr_jax.data.preparation import Settings
+from xlmr_jax.data.workers import Workers
 
-_BLOCK = 32  # paragraphs held out together, at most
+_PLAN = 'plan.json'
+_WORTH = 1 << 22  # bytes of text that a process is started for
+_READERS = 4  # processes that one reader keeps busy; archives unpack slowly
 
 
-class Corpus:
-  """Features that change with the epoch, for data/loader.py.
+def prepare(
+  corpus: str | os.PathLike | None,
+  output: str | os.PathLike,
+  tokenizer: Any,
+  *,
+  parallel: str | os.PathLike | None = None,
+  tfds: Sequence[tuple[str, str]] = (),
+  tfds_dir: str | os.PathLike = '~/tensorflow_datasets',
+  tfds_split: str = 'train',
+  languages: Sequence[str] | None = None,
+  pairs: Sequence[str] | None = None,
+  seed: int = 0,
+  drop_duplicates: bool = False,
+  shard_tokens: int = Settings.shard_tokens,
+  text_key: str = Settings.text_key,
+  workers: int | None = None,
+  journal_seconds: float = 10.0,
+) -> shards.Shards:
+  """Makes a prepared corpus, goes on making it, or opens it.
 
-  Attributes:
-    languages: of the monolingual text, sorted.
-    pairs: of the parallel text, such as 'en-sw', sorted.
-    tokens: training tokens of each language and pair, specials included.
-    shares: share of an epoch's tokens that each gets.
-    max_length: the most tokens of an example.
-    fingerprint: hexadecimal digest of the training text and what is made of
-      it; runs on the same data have the same.
+  A script that calls this needs the `if __name__ == '__main__':` that
+  multiprocessing asks for.
+
+  Args:
+    corpus: the folder of text, as in inputs.py; None for none.
+    output: the folder to make.
+    tokenizer: of the model.
+    parallel: the folder of translations; None for none.
+    tfds: languages, each with a data set 'name/config' that is prepared.
+    tfds_dir: the data_dir of these.
+    tfds_split: which split of these.
+    languages: which to take of `corpus`; None for all there are.
+    pairs: which to take of `parallel`; None for all there are.
+    seed: of the order of documents.
+    drop_duplicates: whether a paragraph (or a pair) that occurred before in
+      its language is dropped.
+    shard_tokens: about how many tokens a shard has.
+    text_key: of the text in JSON objects and data sets.
+    workers: how many processes tokenise; None for one a core, or fewer where
+      there is little text. 0 uses this process.
+    journal_seconds: how much work a kill may cost.
+
+  Raises:
+    ValueError: an input is not what it should be (with its file and line); the
+      output was made of something else (with what differs).
+    OSError: the disk is full, or another fault of it.
   """
-
-  def __init__(
-    self,
-    directory: str | os.PathLike,
-    tokenizer: tokenizer_lib.Tokenizer,
-    *,
-    cache_dir: str | os.PathLike,
-    max_length: int,
-    languages: Sequence[str] | None = None,
-    alpha: float = 0.3,
-    parallel_dir: str | os.PathLike | None = None,
-    parallel_weight: float = 0.5,
-    held_out: float = 0.01,
-    seed: int = 0,
-  ):
-    """Tokenises what is not in the cache yet, and counts.
-
-    Args:
-      directory: the monolingual files.
-      tokenizer: of the model.
-      cache_dir: where token arrays are kept, two or four bytes a token.
-        Interrupted, the next call goes on with the file it was at.
-      max_length: the most tokens of an example, specials included.
-      languages: which to take; None for all there are.
-      alpha: exponent of the sampling; 1 takes every example once an epoch.
-      parallel_dir: the parallel files; None for none.
-      parallel_weight: share of tokens that comes from parallel text. Lample &
-        Conneau alternate between the two, which is one half.
-      held_out: share of the paragraphs held out of each file.
-      seed: of the order and of the side that comes first.
-
-    Raises:
-      ValueError: no files, a language that has none, a file without text, a
-        file that is not what it should be (with its line).
-    """
-    if max_length < 5:
-      raise ValueError(f'max_length={max_length}; a pair has four specials')
-    if not 0 <= alpha <= 1:
-      raise ValueError(f'alpha={alpha}; it is between 0 and 1')
-    if not 0 <= parallel_weight <= 1:
+  output = os.path.abspath(output)
+  settings = Settings(seed, drop_duplicates, shard_tokens, text_key)
+  if shard_tokens < 1:
+    raise ValueError(f'shard_tokens={shard_tokens}; it is at least 1')
+  if workers is not None and workers < 0:
+    raise ValueError(f'workers={workers}; it is at least 0')
+  for folder in (corpus, parallel):
+    if folder is not None and _is_inside(output, folder):
       raise ValueError(
-        f'parallel_weight={parallel_weight}; it is between 0 and 1'
+        f'the output {output} is inside the input {folder}; name another folder'
       )
-    if not 0 <= held_out < 1:
-      raise ValueError(f'held_out={held_out}; it is at least 0 and below 1')
-    self.max_length = max_length
-    self._seed = seed
-    self._tokenizer = tokenizer
-    cache = token_cache.TokenCache(cache_dir, tokenizer)
-    found = _list(directory, '.txt', languages)
-    pairs = _list(parallel_dir, '.tsv') if parallel_dir is not None else {}
-    self.languages = tuple(found)
-    self.pairs = tuple(pairs)
-    self._texts = {
-      name: [cache.get(path, _paragraphs(path)) for path in paths]
-      for name, paths in found.items()
-    }
-    ends = tokenizer.bos_id, tokenizer.eos_id
-    parts: list[_Stream | _Pairs] = []
-    for name, texts in self._texts.items():
-      ranges = [_held_out_blocks(len(t.ends) - 1, held_out) for t in texts]
-      parts.append(_Stream(name, texts, ranges, max_length, ends, train=True))
-    for name, paths in pairs.items():
-      parts.append(
-        _Pairs(name, [cache.get(p, _sides(p)) for p in paths], max_length, ends)
-      )
-    self._held_out = [
-      _Stream(
-        name,
-        texts,
-        [_held_out_blocks(len(t.ends) - 1, held_out) for t in texts],
-        max_length,
-        ends,
-        train=False,
-      )
-      for name, texts in self._texts.items()
-    ]
-    self._parts = parts
-    self.tokens = {p.name: int(p.lengths.sum()) for p in parts}
-    for name, tokens in self.tokens.items():
-      if not tokens:
-        raise ValueError(f'nothing of {name} is left to train on')
-    self.shares = {}
-    for names, weight in (
-      (self.languages, 1 - parallel_weight if pairs else 1.0),
-      (self.pairs, parallel_weight),
-    ):
-      powers = {n: self.tokens[n] ** alpha for n in names}
-      for name in names:
-        self.shares[name] = weight * powers[name] / sum(powers.values())
-    total = sum(self.tokens.values())
-    # Examples of each part in an epoch.
-    self._counts = [
-      max(1, round(share * total / float(part.lengths.mean())))
-      if (share := self.shares[part.name])
-      else 0
-      for part in parts
-    ]
-    digest = hashlib.sha256(tokenizer.fingerprint.encode())
-    for part in parts:
-      digest.update(part.fingerprint.encode())
-    settings = (max_length, alpha, parallel_weight, held_out, seed)
-    digest.update(repr(settings).encode())
-    self.fingerprint = digest.hexdigest()
-
-  def epoch(self, epoch: int) -> 'View':
-    """The features of an epoch; the same ones whoever asks."""
-    offsets, flips, index = [], [], []
-    for number, (part, count) in enumerate(
-      zip(self._parts, self._counts, strict=True)
-    ):
-      start = epoch * count
-      index.append(
-        _stream_order(len(part.lengths), start, count, self._seed, number)
-      )
-      offsets.append(count)
-      if isinstance(part, _Pairs):
-        stream = np.random.SeedSequence([self._seed, number, epoch, 1])
-        flips.append(np.random.Philox(stream).random_raw(count) % 2 == 1)
-      else:
-        flips.append(np.zeros(count, bool))
-    return View(self._parts, offsets, index, flips)
-
-  def max_examples(self, row_length: int) -> int:
-    """The most examples a row could hold, in any epoch."""
-    return max(1, row_length // min(int(p.lengths.min()) for p in self._parts))
-
-  def held_out(self, limit: int | None = None) -> 'View':
-    """Held-out examples, language after language.
-
-    Args:
-      limit: the most examples of a language, spread over its text.
-    """
-    index = []
-    for part in self._held_out:
-      count = len(part.lengths)
-      chosen = np.arange(count)
-      if limit is not None and count > limit:
-        chosen = np.arange(limit) * count // limit
-      index.append(chosen)
-    return View(
-      self._held_out,
-      [len(i) for i in index],
-      index,
-      [np.zeros(len(i), bool) for i in index],
-    )
-
-  def unigram_entropy(self) -> dict[str, float]:
-    """Nats per token of each language's held-out text, word by word.
-
-    The held-out masked-token loss of a model that knows nothing but how
-    frequent each piece is in the language. Ordinary pieces only. Languages
-    without held-out text are left out.
-    """
-    first, last = self._tokenizer.pieces
-    out = {}
-    for train, held in zip(self._parts, self._held_out, strict=False):
-      seen = train.count(self._tokenizer.vocab_size)[first:last]
-      asked = held.count(self._tokenizer.vocab_size)[first:last]
-      if asked.sum():
-        out[train.name] = cross_entropy(seen, asked)
-    return out
-
-
-def cross_entropy(
-  seen: Int[np.ndarray, 'V'], asked: Int[np.ndarray, 'V']
-) -> float:
-  """Nats per token of text with the counts `asked` under those `seen`.
-
-  Every count seen is one higher, so that none is impossible.
-  """
-  log_p = np.log(seen + 1.0) - np.log(seen.sum() + len(seen))
-  return float(-(asked * log_p).sum() / asked.sum())
-
-
-class View:
-  """Features of one epoch, or held-out ones.
-
-  Attributes:
-    lengths: tokens of each feature.
-    names: the language or pair of each.
-  """
-
-  def __init__(
-    self,
-    parts: Sequence['_Stream | _Pairs'],
-    counts: Sequence[int],
-    index: Sequence[Int[np.ndarray, 'n']],
-    flips: Sequence[np.ndarray],
-  ):
-    self._parts = parts
-    self._part = np.repeat(np.arange(len(parts)), counts)
-    self._index = np.concatenate([np.zeros(0, np.int64), *index])
-    self._flip = np.concatenate([np.zeros(0, bool), *flips])
-    self.lengths = np.concatenate(
-      [np.zeros(0, np.int64)]
-      + [p.lengths[i] for p, i in zip(parts, index, strict=True)]
-    )
-
-  def __len__(self) -> int:
-    return len(self._index)
-
-  @property
-  def names(self) -> list[str]:
-    return [self._parts[p].name for p in self._part]
-
-  def __getitem__(self, index: int) -> pack.Feature:
-    part = self._parts[self._part[index]]
-    return {'tokens': part.tokens(self._index[index], self._flip[index])}
-
-
-def _stream_order(
-  size: int, start: int, count: int, *key: int
-) -> Int[np.ndarray, 'count']:
-  """Elements start … start + count of an endless stream of permutations."""
-  out = []
-  position = start
-  while position < start + count:
-    number, offset = divmod(position, size)
-    order = pack.permutation(size, *key, number, 0)
-    out.append(order[offset : offset + start + count - position])
-    position += len(out[-1])
-  return np.concatenate([np.zeros(0, np.int64), *out])
-
-
-def _held_out_blocks(paragraphs: int, share: float) -> list[tuple[int, int]]:
-  """Paragraph ranges held out of a file: blocks at equal distances."""
-  if not share or paragraphs < 2:
-    return []
-  block = min(_BLOCK, max(1, int(share * paragraphs)))
-  period = min(paragraphs, max(block + 1, round(block / share)))
-  return [
-    (start, min(start + block, paragraphs))
-    for start in range(period // 2, paragraphs, period)
-  ]
-
-
-class _Stream:
-  """A language's text, cut into examples."""
-
-  def __init__(
-    self,
-    name: str,
-    texts: Sequence[token_cache.Tokens],
-    blocks: Sequence[list[tuple[int, int]]],
-    max_length: int,
-    ends: tuple[int, int],
-    *,
-    train: bool,
-  ):
-    self.name = name
-    self._ends = ends  # ids of <s> and </s>
-    self._texts = texts
-    room = max_length - 2
-    ranges, starts, lengths, owners = [], [], [], []
-    for number, (text, held) in enumerate(zip(texts, blocks, strict=True)):
-      if train:
-        edges = [0, *itertools.chain(*held), len(text.ends) - 1]
-        held = list(zip(edges[::2], edges[1::2], strict=True))
-      for first, last in held:
-        begin, end = int(text.ends[first]), int(text.ends[last])
-        ranges.append((number, begin, end))
-        pieces = -(-(end - begin) // room)
-        cuts = begin + np.arange(pieces + 1) * (end - begin) // max(1, pieces)
-        starts.append(cuts[:-1])
-        lengths.append(np.diff(cuts))
-        owners.append(np.full(pieces, number))
-    self._ranges = ranges
-    empty = np.zeros(0, np.int64)
-    self._starts = np.concatenate([empty, *starts])
-    self._owners = np.concatenate([empty, *owners])
-    self.lengths = np.concatenate([empty, *lengths]) + 2
-    self.fingerprint = ' '.join([name, *(t.digest for t in texts)])
-
-  def tokens(self, index: int, flip: bool = False) -> Int[np.ndarray, 'n']:
-    """`<s> … </s>`."""
-    del flip
-    text = self._texts[self._owners[index]]
-    start, length = self._starts[index], self.lengths[index]
-    out = np.empty(length, np.int32)
-    out[0], out[-1] = self._ends
-    out[1:-1] = text.tokens[start : start + length - 2]
-    return out
-
-  def count(self, vocab_size: int) -> Int[np.ndarray, 'V']:
-    """How often each id occurs."""
-    total = np.zeros(vocab_size, np.int64)
-    for number, begin, end in self._ranges:
-      for at in range(begin, end, 1 << 24):
-        part = self._texts[number].tokens[at : min(end, at + (1 << 24))]
-        total += np.bincount(part, minlength=vocab_size)
-    return total
-
-
-class _Pairs:
-  """Pairs of sentences in two languages, each an example."""
-
-  def __init__(
-    self,
-    name: str,
-    texts: Sequence[token_cache.Tokens],
-    max_length: int,
-    ends: tuple[int, int],
-  ):
-    self.name = name
-    self._ends = ends  # ids of <s> and </s>
-    self._texts = texts
-    self._room = max_length - 4
-    self._firsts = np.cumsum([0, *(len(t.ends) // 2 for t in texts)])
-    sums = [t.ends[2::2] - t.ends[:-2:2] for t in texts]
-    self.lengths = np.minimum(np.concatenate(sums), self._room) + 4
-    self.fingerprint = ' '.join([name, *(t.digest for t in texts)])
-
-  def tokens(self, index: int, flip: bool) -> Int[np.ndarray, 'n']:
-    """`<s> A </s></s> B </s>`, or B first; the longer side cut if need be."""
-    number = int(np.searchsorted(self._firsts, index, side='right')) - 1
-    text = self._texts[number]
-    at = 2 * (index - self._firsts[number])
-    begin, middle, end = text.ends[at : at + 3].tolist()
-    sides = [text.tokens[begin:middle], text.tokens[middle:end]]
-    if end - begin > self._room:
-      keep = tokenizer_lib.longest_first([len(s) for s in sides], self._room)
-      sides = [s[:k] for s, k in zip(sides, keep, strict=True)]
-    a, b = reversed(sides) if flip else sides
-    bos, eos = self._ends
-    joined = np.concatenate([[bos], a, [eos, eos], b, [eos]])
-    return joined.astype(np.int32)
-
-
-# Files.
-
-
-def _list(
-  directory: str | os.PathLike,
-  suffix: str,
-  names: Sequence[str] | None = None,
-) -> dict[str, list[str]]:
-  """The files of each language (or pair) in a folder."""
-  if not os.path.isdir(directory):
-    raise ValueError(f'{directory} is no folder')
-  found: dict[str, list[str]] = {}
-  stems: dict[str, str] = {}
-  for entry in sorted(os.listdir(directory)):
-    for end in files.SUFFIXES:
-      stem = entry.removesuffix(suffix + end)
-      if stem == entry or not stem:
-        continue
-      if stem in stems:
+  sources: dict[str, list[inputs.Source]] = {}
+  found = [inputs.find_text(corpus, languages)] if corpus is not None else []
+  if parallel is not None:
+    found.append(inputs.find_pairs(parallel, pairs))
+  for language, name in tfds:
+    found.append({language: [inputs.find_tfds(name, tfds_dir, tfds_split)]})
+  for some in found:
+    for name, files in some.items():
+      if name in sources:
         raise ValueError(
-          f'{directory} has {stems[stem]} and {entry}; keep one of them'
+          f'{name!r} comes from {sources[name][0].path} and from'
+          f' {files[0].path}; keep one of them'
         )
-      stems[stem] = entry
-      path = os.path.join(directory, entry)
-      found.setdefault(files.language(entry), []).append(path)
-  if not found:
-    raise ValueError(
-      f'{directory} has no files <name>{suffix}, {suffix}.gz or {suffix}.xz'
-    )
-  if names is None:
-    return found
-  for name in names:
-    if name not in found:
+      sources[name] = files
+  if not sources:
+    raise ValueError('there is nothing to prepare: name a folder of text')
+  plan = {
+    'format': shards.FORMAT,
+    'tokenizer': tokenizer.fingerprint,
+    'vocab_size': tokenizer.vocab_size,
+    'dtype': shards.dtype_for(tokenizer.vocab_size).str,
+    'settings': dataclasses.asdict(settings),
+    'sources': {n: [s.identity for s in f] for n, f in sorted(sources.items())},
+  }
+  if not shards.is_shards(output) and os.path.isdir(output):
+    if os.listdir(output):
       raise ValueError(
-        f'{directory} has no text in {name!r}; it has {" ".join(found)}'
+        f'{output} has files already, and they are no prepared corpus; name a'
+        ' new folder'
       )
-  return {name: found[name] for name in sorted(names)}
+  os.makedirs(output, exist_ok=True)
+  with _alone(output):
+    if os.path.exists(os.path.join(output, shards.MANIFEST)):
+      _compare(output, _plan_of(shards.read_manifest(output)), plan)
+      shutil.rmtree(os.path.join(output, shards.UNFINISHED), ignore_errors=True)
+      return shards.open_shards(output, tokenizer)
+    size = sum(inputs.unpacked_bytes(s) for f in sources.values() for s in f)
+    if workers is None:
+      workers = min(_cores(), size // _WORTH)
+      workers = workers if workers > 1 else 0
+    try:
+      _prepare(
+        sources, output, tokenizer, plan, settings, workers, journal_seconds
+      )
+    except OSError as error:
+      if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        raise
+      raise OSError(
+        error.errno,
+        f'{os.strerror(error.errno)}; make room and run again: it goes on'
+        ' where it was',
+        output,
+      ) from error
+  return shards.open_shards(output, tokenizer)
 
 
-def _paragraphs(path: str) -> Iterator[str]:
-  return (line for line in files.lines(path) if line.strip())
+def _prepare(
+  sources: dict[str, list[inputs.Source]],
+  output: str,
+  tokenizer: Any,
+  plan: dict[str, Any],
+  settings: Settings,
+  workers: int,
+  journal_seconds: float,
+) -> None:
+  work = os.path.join(output, shards.UNFINISHED)
+  os.makedirs(work, exist_ok=True)
+  path = os.path.join(work, _PLAN)
+  if os.path.exists(path):
+    _compare(output, shards.read_json(path), plan)
+  else:
+    shards.write_json(path, plan)
+  dtype = shards.dtype_for(tokenizer.vocab_size)
+  sizes = {n: sum(s.bytes for s in files) for n, files in sources.items()}
+  readers = max(1, min(len(sources), workers // _READERS))
+  with _Progress(sizes) as progress, Workers(tokenizer, workers, work) as pool:
+
+    def make(name: str) -> dict[str, Any]:
+      return preparation.Name(
+        name,
+        sources[name],
+        output,
+        settings,
+        dtype,
+        journal_seconds=journal_seconds,
+        read=lambda done: progress.read(name, done),
+      ).prepare(pool)
+
+    if readers == 1:
+      entries = {name: make(name) for name in sorted(sources)}
+    else:
+      # The largest first, so that it is not what all wait for at the end.
+      names = sorted(sources, key=lambda name: (-sizes[name], name))
+      with futures.ThreadPoolExecutor(readers) as threads:
+        made = {name: threads.submit(make, name) for name in names}
+        try:
+          for done in futures.as_completed(made.values()):
+            done.result()
+        except BaseException:
+          progress.stop = True
+          threads.shutdown(cancel_futures=True)
+          raise
+        entries = {name: done.result() for name, done in made.items()}
+  manifest = {k: v for k, v in plan.items() if k != 'sources'}
+  path = os.path.join(work, shards.MANIFEST)
+  shards.write_json(path, {**manifest, 'parts': entries})
+  os.replace(path, os.path.join(output, shards.MANIFEST))
+  shutil.rmtree(work, ignore_errors=True)
 
 
-def _sides(path: str) -> Iterator[str]:
-  """First and second text of each pair in turn; quotes are text."""
-  for where, row in sources.read_rows(path, '\t', quoted=False):
-    if len(row) != 2:
-      raise ValueError(f'{where}: {len(row)} columns, expected 2')
-    if row[0].strip() and row[1].strip():
-      yield from row
+class _Stopped(Exception):
+  """Another name failed."""
+
+
+class _Progress:
+  """A bar over the bytes of all files.
+
+  Attributes:
+    stop: ends the threads that report to it.
+  """
+
+  def __init__(self, sizes: dict[str, int]):
+    self._bar = tqdm.tqdm(
+      desc='preparing',
+      total=sum(sizes.values()),
+      unit='B',
+      unit_scale=True,
+      unit_divisor=1024,
+      disable=None,
+    )
+    self._done = dict.fromkeys(sizes, 0)
+    self._lock = threading.Lock()
+    self.stop = False
+
+  def __enter__(self) -> '_Progress':
+    return self
+
+  def __exit__(self, *exception) -> None:
+    self._bar.close()
+
+  def read(self, name: str, done: int) -> None:
+    if self.stop:
+      raise _Stopped
+    with self._lock:
+      self._bar.set_postfix_str(name, refresh=False)
+      self._bar.update(done - self._done[name])
+      self._done[name] = done
+
+
+def _cores() -> int:
+  """Cores that this process may use."""
+  return len(os.sched_getaffinity(0))
+
+
+def _is_inside(path: str, folder: str | os.PathLike) -> bool:
+  path, folder = os.path.realpath(path), os.path.realpath(folder)
+  return os.path.commonpath([path, folder]) == folder
+
+
+@contextlib.contextmanager
+def _alone(folder: str):
+  """One process prepares a folder; others wait until it has."""
+  file = os.open(folder, os.O_RDONLY)
+  try:
+    try:
+      try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      except BlockingIOError:
+        print(f'another process prepares {folder}: waiting', flush=True)
+        fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError as error:
+      if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL):
+        raise  # the others: this file system has no locks
+    yield
+  finally:
+    os.close(file)
+
+
+def _plan_of(manifest: dict[str, Any]) -> dict[str, Any]:
+  """What a finished folder was made of."""
+  plan = {k: v for k, v in manifest.items() if k != 'parts'}
+  parts = manifest['parts'].items()
+  return {**plan, 'sources': {n: entry.get('sources') for n, entry in parts}}
+
+
+def _compare(output: str, old: dict[str, Any], new: dict[str, Any]) -> None:
+  """Refuses to go on with what was made of something else."""
+  differences = []
+  if old['tokenizer'] != new['tokenizer']:
+    differences.append(
+      f'the vocabulary ({old["vocab_size"]:,} rows,'
+      f' {old["tokenizer"][:12]}; now {new["vocab_size"]:,},'
+      f' {new["tokenizer"][:12]})'
+    )
+  for key, value in new['settings'].items():
+    before = old['settings'].get(key)
+    if before != value:
+      differences.append(f'{key} ({before}; now {value})')
+  for name in sorted(old['sources'].keys() | new['sources'].keys()):
+    before, now = (plan['sources'].get(name) for plan in (old, new))
+    if before is None or now is None:
+      differences.append(
+        f'{name} ({"not " if now is None else ""}asked for now)'
+      )
+    elif before != now:
+      files = [
+        {source['file']: source for source in some} for some in (before, now)
+      ]
+      changed = [
+        file
+        for file in sorted(files[0].keys() | files[1].keys())
+        if files[0].get(file) != files[1].get(file)
+      ]
+      differences.append(
+        f'{name} ({", ".join(changed)}: new, gone or changed since)'
+      )
+  if differences:
+    raise ValueError(
+      f'{output} was prepared from something else; what differs:'
+      f' {"; ".join(differences)}. Name another output, or delete this folder'
+    )
+
+
+def table(manifest: dict[str, Any]) -> str:
+  """What a prepared corpus has, a line for each language and pair."""
+  rows = [
+    ['', 'files', 'documents', 'paragraphs', 'characters', 'tokens']
+    + ['tokens/character', 'dropped']
+  ]
+  keys = ('documents', 'paragraphs', 'characters', 'tokens', 'dropped')
+  parts = sorted(manifest['parts'].items())
+  for name, entry in parts:
+    rows.append([name, *_cells(len(entry.get('sources', ())), entry)])
+  if len(parts) > 1:
+    total = {k: sum(entry.get(k, 0) for _, entry in parts) for k in keys}
+    files = sum(len(entry.get('sources', ())) for _, entry in parts)
+    rows.append(['all', *_cells(files, total)])
+  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+  return '\n'.join(
+    row[0].ljust(widths[0])
+    + ''.join(
+      f'  {cell:>{width}}'
+      for cell, width in zip(row[1:], widths[1:], strict=True)
+    )
+    for row in rows
+  )
+
+
+def _cells(files: int, entry: dict[str, Any]) -> list[str]:
+  # What shards.write made knows of documents and tokens only.
+  keys = ('documents', 'paragraphs', 'characters', 'tokens')
+  counts = [files, *(entry.get(key, 0) for key in keys)]
+  ratio = (
+    entry['tokens'] / entry['characters'] if entry.get('characters') else 0
+  )
+  dropped = entry.get('dropped', 0)
+  return [*(f'{n:,}' for n in counts), f'{ratio:.3f}', f'{dropped:,}']
+
+
+# The command.
+
+
+def _define_flags() -> None:
+  flags.DEFINE_string('corpus', None, 'Folder of text, <lang>.txt and such.')
+  flags.DEFINE_string('parallel', None, 'Folder of translations, <a>-<b>.tsv.')
+  flags.DEFINE_multi_string(
+    'tfds', [], 'LANGUAGE=name/config: a data set of tensorflow_datasets.'
+  )
+  flags.DEFINE_string(
+    'tfds_data_dir', '~/tensorflow_datasets', 'Where those are prepared.'
+  )
+  flags.DEFINE_string('tfds_split', 'train', 'Which split of those.')
+  flags.DEFINE_string('tokenizer', None, 'Folder of the vocabulary.')
+  flags.DEFINE_string('output', None, 'Folder to make.')
+  flags.DEFINE_list('languages', None, 'Of --corpus; all if left out.')
+  flags.DEFINE_list('pairs', None, 'Of --parallel; all if left out.')
+  flags.DEFINE_string('text_key', 'text', 'Of the text in .jsonl and --tfds.')
+  flags.DEFINE_integer('seed', 0, 'Of the order of documents.')
+  flags.DEFINE_bool(
+    'drop_duplicates',
+    False,
+    'Whether a paragraph that occurred before in its language is dropped.',
+  )
+  flags.DEFINE_integer(
+    'shard_tokens', Settings.shard_tokens, 'About how many tokens a shard has.'
+  )
+  flags.DEFINE_integer('workers', None, 'Processes; one a core if left out.')
+  flags.DEFINE_float(
+    'journal_seconds', 10.0, 'How much work a kill may cost, in seconds.'
+  )
+  flags.DEFINE_string('report', None, 'Only shows what a prepared folder has.')
+  flags.DEFINE_string('verify', None, 'Only checks its checksums.')
+
+
+def main(argv: list[str]) -> None:
+  args = flags.FLAGS
+  if len(argv) > 1:
+    raise app.UsageError(f'not a flag: {argv[1]}')
+  if args.verify or args.report:
+    folder = args.verify or args.report
+    data = shards.open_shards(folder, verify=bool(args.verify))
+    if args.verify:
+      count = sum(len(e['shards']) + 1 for e in data.manifest['parts'].values())
+      print(f'{folder}: the checksums of all {count} files are right')
+    print(table(data.manifest))
+    return
+  for name in ('tokenizer', 'output'):
+    if not args[name].value:
+      raise ValueError(f'--{name} is missing; --help has examples')
+  tfds = [tuple(item.partition('=')[::2]) for item in args.tfds]
+  for language, name in tfds:
+    if not language or not name or '/' in language:
+      raise ValueError(f'--tfds={language}: write it as --tfds=en=wiki40b/en')
+  tokenizer = vocabulary.load(args.tokenizer)
+  if tokenizer is None:
+    raise ValueError(f'{args.tokenizer} has no vocabulary that is read here')
+  data = prepare(
+    args.corpus,
+    args.output,
+    tokenizer,
+    parallel=args.parallel,
+    tfds=tfds,
+    tfds_dir=args.tfds_data_dir,
+    tfds_split=args.tfds_split,
+    languages=args.languages,
+    pairs=args.pairs,
+    seed=args.seed,
+    drop_duplicates=args.drop_duplicates,
+    shard_tokens=args.shard_tokens,
+    text_key=args.text_key,
+    workers=args.workers,
+    journal_seconds=args.journal_seconds,
+  )
+  print(table(data.manifest))
+
+
+if __name__ == '__main__':
+  from xlmr_jax import doors
+
+  _define_flags()
+  doors.run(main)

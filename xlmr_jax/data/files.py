@@ -1,4 +1,4 @@
-"""Text files as people have them: plain, .gz or .xz, read line by line.
+"""Text files as people have them: plain, .gz, .xz or .zst, line by line.
 
 Whatever is wrong with a file is said with its name and line; nothing is
 replaced or skipped silently. Lines end at a line feed only (Unicode's other
@@ -9,21 +9,76 @@ a byte order mark at the start.
 from collections.abc import Iterable, Iterator
 import glob
 import gzip
+import io
 import lzma
 import os
+from typing import BinaryIO
 import zlib
 
-SUFFIXES = ('', '.gz', '.xz')
+SUFFIXES = ('', '.gz', '.xz', '.zst')
+# What reading a damaged archive raises.
+DAMAGED = (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error)
 
 
 def open_bytes(path: str | os.PathLike):
-  """Opens a file for reading bytes, unpacking .gz and .xz as it goes."""
+  """Opens a file for reading bytes, unpacking it as it goes."""
+  return unpack(open(path, 'rb'), path)
+
+
+def unpack(raw: BinaryIO, path: str | os.PathLike):
+  """What an open file holds; `path` says by its end how it is packed."""
   path = os.fspath(path)
   if path.endswith('.gz'):
-    return gzip.open(path, 'rb')
+    return gzip.GzipFile(fileobj=raw, mode='rb')
   if path.endswith('.xz'):
-    return lzma.open(path, 'rb')
-  return open(path, 'rb')
+    return lzma.LZMAFile(raw)
+  if path.endswith('.zst'):
+    return io.BufferedReader(_Zstandard(raw), 1 << 17)
+  return raw
+
+
+class _Zstandard(io.RawIOBase):
+  """The frames of a .zst file, one after the other.
+
+  zstandard's own reader takes a file that is cut short for its end.
+  """
+
+  def __init__(self, raw: BinaryIO):
+    import zstandard  # an archive that most runs do not have
+
+    self._raw = raw
+    self._error = zstandard.ZstdError
+    # Archives of --ultra and --long have windows of up to 2 GiB.
+    self._zstd = zstandard.ZstdDecompressor(max_window_size=1 << 31)
+    self._frame = None
+    self._packed = b''  # read from the file, not yet given to a frame
+    self._ready = memoryview(b'')
+
+  def readable(self) -> bool:
+    return True
+
+  def readinto(self, buffer) -> int:
+    while not self._ready:
+      # A few bytes at a time: they may stand for very many.
+      self._packed = self._packed or self._raw.read(1 << 13)
+      if not self._packed:
+        if self._frame is not None:
+          raise EOFError('the last frame has no end')
+        return 0
+      if self._frame is None:
+        self._frame = self._zstd.decompressobj()
+      try:
+        self._ready = memoryview(self._frame.decompress(self._packed))
+      except self._error as error:
+        raise EOFError(str(error)) from error
+      self._packed = b''
+      if self._frame.eof:
+        self._packed = self._frame.unused_data
+        self._frame = None
+    count = min(len(buffer), len(self._ready))
+    buffer[:count] = self._ready[:count]
+    self._ready = self._ready[count:]
+    return count
 
 
 def lines(path: str | os.PathLike) -> Iterator[str]:
@@ -53,7 +108,7 @@ def lines(path: str | os.PathLike) -> Iterator[str]:
             ' UTF-8'
           ) from error
         yield text.removesuffix('\n').removesuffix('\r')
-    except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error) as error:
+    except DAMAGED as error:
       raise ValueError(
         f'{path}:{number + 1}: the archive is damaged or cut short ({error})'
       ) from error

@@ -2,7 +2,7 @@
 
 They know formats, not models: labels stay names (or numbers), texts stay
 text. Every example carries where it came from, so that whoever finds fault
-with it can say so. `.gz` and `.xz` files are read as they are.
+with it can say so. `.gz`, `.xz` and `.zst` files are read as they are.
 """
 
 from collections.abc import Iterator, Sequence
@@ -78,7 +78,7 @@ def xnli(
   looked = ', '.join(str(p) for p in processed + official)
   raise ValueError(
     f'no XNLI {split} file for {language!r}; looked for {looked}'
-    ' (each also as .gz and .xz)'
+    ' (each also as .gz, .xz and .zst)'
   )
 
 
@@ -169,7 +169,7 @@ def tsv(
   """Reads a table of one or two texts and a label or a number.
 
   Args:
-    path: the file, plain, .gz or .xz.
+    path: the file, plain, .gz, .xz or .zst.
     text_columns: one or two columns, by index from 0 or by name.
     label_column: the label's column; None for a file without labels. An empty
       cell is an example without a label.

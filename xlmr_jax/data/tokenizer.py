@@ -347,6 +347,11 @@ class Tokenizer(Base):
   def __reduce__(self):
     return Tokenizer, (self._bytes, self.layout)
 
+  @property
+  def model(self) -> bytes:
+    """The bytes of the SentencePiece model."""
+    return self._bytes
+
   def id_to_piece(self, token: int) -> str:
     """The piece of an id, e.g. 6 → '▁'."""
     self._check(token)
@@ -386,10 +391,12 @@ class Tokenizer(Base):
     encoded = self._spm.encode(
       texts, return_type='numpy', num_threads=num_threads
     )
-    return [
-      np.where(ids == 0, self.unk_id, ids + self.layout.shift)
-      for ids in encoded
-    ]
+    if not encoded:
+      return []
+    # All at once: an array operation a paragraph costs a fifth of the time.
+    ids = np.concatenate(encoded)
+    ids = np.where(ids == 0, self.unk_id, ids + self.layout.shift)
+    return np.split(ids, np.cumsum([len(part) for part in encoded[:-1]]))
 
   def _ids_of(self, texts: list[str], num_threads: int) -> list[list[int]]:
     chunks = texts
