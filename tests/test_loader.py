@@ -97,18 +97,40 @@ def test_other_ways_to_size_a_batch():
   assert make(batch_size=None, batch_tokens=64 * 8).rows == 8
   assert make(batch_size=None, rows=6).rows == 6
   assert make(batch_size=None, batch_tokens=64 * 9, row_multiple=4).rows == 8
-  assert make(batch_size=1, row_multiple=4, hosts=(0, 2)).rows == 4
-  assert make(batch_size=1, row_multiple=4, hosts=(0, 3)).rows == 12
-  assert len(make(batch_size=1, hosts=(0, 2)).batch(0)['tokens']) == 1
+  assert make(batch_size=1, row_multiple=4).rows == 4
 
 
-def test_hosts_together_are_one_host():
-  one = make(batch_size=None, rows=6)
-  many = [make(batch_size=None, rows=6, hosts=(h, 3)) for h in range(3)]
+SPLITS = (
+  [range(0, 2), range(2, 4), range(4, 6)],
+  [range(0, 3), range(3, 6)],
+  [range(0, 6), range(0, 0)],
+  [[0, 1, 4, 5], [2, 3]],  # a host's devices need not lie side by side
+)
+
+
+@pytest.mark.parametrize('split', SPLITS)
+@pytest.mark.parametrize('flows', [False, True])
+def test_hosts_together_are_one_host(split, flows):
+  def build(local=None):
+    if flows:
+      return loader.Loader(
+        Stream(), row_length=64, rows=6, steps=40, local=local
+      )
+    return make(batch_size=None, rows=6, local=local)
+
+  def local(part):
+    def rows_of(rows):
+      assert rows == 6
+      return np.array(part, np.int64)
+
+    return rows_of
+
+  one, many = build(), [build(local(part)) for part in split]
   for step in range(one.total_steps):
-    parts = [m.batch(step) for m in many]
-    union = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
-    assert same(union, one.batch(step))
+    whole = one.batch(step)
+    for host, part in zip(many, split, strict=True):
+      want = {k: v[list(part)] for k, v in whole.items()}
+      assert same(host.batch(step), want)
   assert {m.total_steps for m in many} == {one.total_steps}
 
 
@@ -130,9 +152,14 @@ def test_steps_go_through_epochs_until_they_are_done():
   assert seen(data.batch(s) for s in range(last)) == sorted(
     list(range(200)) * (last // data.steps_per_epoch)
   )
-  for step in (-1, 40):
-    with pytest.raises(IndexError, match='outside 0…39'):
-      data.batch(step)
+  assert data.epochs == 40 / data.steps_per_epoch
+  # Past the last step too, for a run that passes over some.
+  longer = make(epochs=None, steps=60)
+  assert same(data.batch(59), longer.batch(59))
+  assert data.locate(59) == divmod(59, data.steps_per_epoch)
+  with pytest.raises(IndexError, match='no step -1'):
+    data.batch(-1)
+  assert [s for s, _ in data.iterate(38, 43)] == list(range(38, 43))
 
 
 def test_unshuffled_order_for_evaluation():
@@ -154,55 +181,184 @@ def test_drop_last():
     make(features(3), drop_last=True, batch_size=None, rows=64)
 
 
-class Changing:
-  """Three epochs of other features, and other numbers of them."""
+class Stream:
+  """Windows of features without end, of other sizes each."""
 
-  def __init__(self):
-    self.planned = 0
+  epoch_windows = 2.5
+  max_length = 40
+  fingerprint = 'a stream'
+
+  def __init__(self, single=False, known=False):
+    self.single, self.known = single, known
+    self.made = []
+
+  def count(self, number):
+    return (0, 7, 60, 33)[(number + 2) % 4]
 
   def max_examples(self, row_length):
-    return row_length // 3
+    return 1 if self.single else row_length // 3
 
-  def epoch(self, epoch):
-    self.planned += 1
-    return loader._View(features(150 + 40 * (epoch % 3), seed=epoch))
+  def window(self, number):
+    self.made.append(number)
+    view = loader._View(features(self.count(number), seed=number))
+    view.identity = lambda index: f'window {number} feature {index}'
+    return view
 
-
-def test_a_source_that_changes_with_the_epoch():
-  data = loader.Loader(Changing(), row_length=64, rows=4, epochs=4)
-  start = 0
-  for epoch in range(4):
-    count = 150 + 40 * (epoch % 3)
-    plan = pack.plan(Changing().epoch(epoch).lengths, 64, epoch=epoch)
-    steps = range(start, start + -(-len(plan) // 4))
-    assert seen(data.batch(s) for s in steps) == list(range(count))
-    assert [data.locate(s) for s in steps] == [
-      (epoch, i) for i in range(len(steps))
-    ]
-    start += len(steps)
-  assert start == data.total_steps
-  again = loader.Loader(Changing(), row_length=64, rows=4, steps=start)
-  for step in (start - 1, 0, start // 2):
-    assert same(again.batch(step), data.batch(step))
-  assert data.batch(0)['example'].shape == (4, 21)
+  def rows_before(self, number, row_length):
+    if self.known:
+      return sum(map(self.count, range(number)))
+    return None
 
 
-def test_epochs_are_planned_once_whatever_the_threads():
-  source = Changing()
-  data = loader.Loader(source, row_length=64, rows=4, epochs=2)
-  source.planned = 0
-  data._planned.clear()
+def flowing(rows, windows, source):
+  """(window, features) of all rows of some windows, one after the other."""
+  out = []
+  for number in range(windows):
+    lengths = source.window(number).lengths
+    if source.single:
+      lengths = np.full(len(lengths), 64)
+    plan = pack.plan(lengths, 64, epoch=number, window=max(1, len(lengths)))
+    out += [(number, plan.row(r).tolist()) for r in range(len(plan))]
+  return [out[at : at + rows] for at in range(0, len(out) - rows + 1, rows)]
+
+
+@pytest.mark.parametrize('rows', [1, 4, 30])
+@pytest.mark.parametrize('kind', ['packed', 'single', 'known'])
+def test_rows_of_a_stream_flow_over_its_windows(rows, kind):
+  """No row of padding, no feature lost, at any step and in any order."""
+  source = Stream(single=kind != 'packed', known=kind == 'known')
+  want = flowing(rows, 24, source)
+  data = loader.Loader(source, row_length=64, rows=rows, steps=len(want))
+  steps = list(range(len(want)))
+  for step in (*steps, *steps[::-7], *steps[5::11]):
+    batch = data.batch(step)
+    assert batch['example'].shape == (rows, source.max_examples(64))
+    for row, (number, inside) in enumerate(want[step]):
+      index = batch['example'][row]
+      assert index[index >= 0].tolist() == inside
+      view = Stream().window(number)
+      for slot, i in enumerate(inside):
+        got = batch['tokens'][row][batch['segments'][row] == slot + 1]
+        assert got.tolist() == view[i]['tokens'].tolist()
+      assert data.identity(step, row) == '; '.join(
+        f'window {number} feature {i}' for i in inside
+      )
+  again = loader.Loader(source, row_length=64, rows=rows, steps=len(want))
+  last = len(want) - 1
+  batch = data.batch(last)
+  source.made.clear()
+  assert same(again.batch(last), batch)
+  if kind == 'known':  # nothing is made of the windows before
+    assert set(source.made) <= {number for number, _ in want[last]}
+  assert sorted(set(source.made)) == sorted(source.made)  # nothing twice
+
+
+def test_epochs_of_a_stream():
+  source = Stream()
+  data = loader.Loader(source, row_length=64, rows=4, epochs=3)
+  plan = pack.plan(source.window(0).lengths, 64, window=60)
+  assert data.steps_per_epoch == int(np.ceil(2.5 * len(plan) / 4))
+  assert data.total_steps == 3 * data.steps_per_epoch
+  assert data.epochs == pytest.approx(data.total_steps * 4 / len(plan) / 2.5)
+  assert data.efficiency == pytest.approx(plan.efficiency)
+  assert data.examples_per_step == pytest.approx(4 * 60 / len(plan))
+  assert data.locate(data.total_steps) == (3, 0)
+  for wrong in ({'shuffle': False}, {'drop_last': True}):
+    with pytest.raises(ValueError, match='fixed set of features'):
+      loader.Loader(source, row_length=64, rows=4, epochs=3, **wrong)
+  with pytest.raises(ValueError, match='up to 40 tokens do not fit'):
+    loader.Loader(source, row_length=39, rows=4, epochs=3)
+
+
+def test_rows_are_counted_as_they_are_planned():
+  draw = np.random.default_rng(0)
+  for _ in range(300):
+    length = int(draw.integers(1, 70))
+    shape = draw.choice([0.5, 2, 20])
+    lengths = draw.gamma(shape, length / 4 / shape, draw.integers(1, 300))
+    lengths = np.clip(lengths.astype(int), 1, length)
+    plan = pack.plan(lengths, length, window=len(lengths))
+    assert pack.count_rows(np.bincount(lengths), length) == len(plan)
+  assert pack.count_rows(np.zeros(5, int), 8) == 0
+
+
+def test_counted_rows_are_kept(tmp_path, monkeypatch):
+  monkeypatch.setattr(loader, '_KEPT', 8)
+
+  def late(cache, **options):
+    source = Stream(**options)
+    data = loader.Loader(source, row_length=64, rows=4, steps=99, cache=cache)
+    source.made.clear()
+    return data.batch(80), source.made
+
+  want, made = late(None)
+  assert min(made) < 3 and len(made) > 16
+  batch, made = late(tmp_path)
+  assert same(batch, want) and min(made) < 3
+  [path] = tmp_path.iterdir()
+  batch, made = late(tmp_path)
+  assert same(batch, want) and min(made) > 10  # the first ones are known
+  late(tmp_path, single=False)
+  for content in (b'', path.read_bytes()[:-3], b'nonsense'):
+    path.write_bytes(content)
+    assert same(late(tmp_path)[0], want)
+  for content in (np.zeros((2, 2), np.int64), np.zeros(4), np.zeros(0, int)):
+    np.save(path, content)
+    assert same(late(tmp_path)[0], want)
+  # A count that is wrong is found where it matters.
+  late(tmp_path)
+  starts = np.load(path)
+  np.save(path, starts + (np.arange(len(starts)) > 12))
+  data = loader.Loader(
+    Stream(), row_length=64, rows=4, steps=99, cache=tmp_path
+  )
+  with pytest.raises(ValueError, match=r'counted: .*rows-.*delete it'):
+    for step in range(99):
+      data.batch(step)
+  path.unlink()
+  file = tmp_path / 'file'
+  file.write_text('no folder can be made here')
+  assert same(late(file / 'cache')[0], want)
+  # Another stream, or rows of another length, has a file of its own.
+  other = Stream()
+  other.fingerprint = 'another'
+  for source, length in ((other, 64), (Stream(), 48)):
+    data = loader.Loader(
+      source, row_length=length, rows=4, steps=99, cache=tmp_path
+    )
+    data.batch(80)
+  assert len([p for p in tmp_path.iterdir() if p.suffix == '.npy']) == 2
+
+
+def test_windows_are_planned_once_whatever_the_threads():
+  source = Stream()
+  data = loader.Loader(source, row_length=64, rows=4, steps=20)
+  want = {s: data.batch(s) for s in range(20)}
+  source.made.clear()
+  data = loader.Loader(source, row_length=64, rows=4, steps=20)
   got = {}
   threads = [
     threading.Thread(target=lambda s=s: got.update({s: data.batch(s)}))
-    for s in range(data.total_steps)
+    for s in range(4)
   ]
   for thread in threads:
     thread.start()
   for thread in threads:
     thread.join()
-  assert source.planned == 2
-  assert all(same(got[s], data.batch(s)) for s in got)
+  assert len(source.made) == len(set(source.made))
+  assert all(same(got[s], want[s]) for s in got) and len(got) == 4
+
+
+def test_the_examples_of_a_row_have_names():
+  data = make(shuffle=False, epochs=1)
+  row = data.batch(0)['example'][2]
+  names = ', '.join(map(str, row[row >= 0]))
+  assert data.identity(0, 2) == f'examples {names}'
+  last = data.batch(data.total_steps - 1)['example']
+  if last[-1, 0] < 0:
+    assert data.identity(data.total_steps - 1, data.rows - 1) == 'no example'
+  padded = make(batch_size=None, rows=7, epochs=1)
+  assert padded.identity(padded.total_steps - 1, 6) == 'no example'
 
 
 def test_closing_stops_the_threads_and_errors_come_through():
@@ -231,9 +387,8 @@ def test_closing_stops_the_threads_and_errors_come_through():
     ({'epochs': None}, 'either epochs or steps'),
     ({'steps': 3}, 'either epochs or steps'),
     ({'rows': 3}, 'one of batch_size'),
-    ({'batch_size': None, 'rows': 3, 'hosts': (0, 2)}, 'multiple of 2'),
+    ({'batch_size': None, 'rows': 3, 'row_multiple': 2}, 'multiple of 2'),
     ({'batch_size': 0}, 'batch_size=0'),
-    ({'hosts': (2, 2)}, 'host 2 of 2'),
     ({'seed': -1}, 'seed=-1'),
   ],
 )
