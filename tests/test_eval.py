@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 
-from xlmr_jax.data import sources
+from xlmr_jax.data import files, sources, tagged
 from xlmr_jax.eval import __main__ as command
 from xlmr_jax.eval import evaluate, metrics, xtreme
 from xlmr_jax.tasks import classify
@@ -272,7 +272,9 @@ def test_models_that_do_not_fit(make_model, tiny_tokenizer, folder):
   task = xtreme.TASKS['xnli']
   examples = evaluate.read(task, folder, languages=['en'])
   mlm = make_model(tiny_tokenizer, head='mlm')
-  with pytest.raises(ValueError, match='classify head, this one has an mlm'):
+  with pytest.raises(
+    ValueError, match='classify head, the head of this one is mlm'
+  ):
     evaluate.evaluate(mlm, task, examples, show=False)
   short = make_model(tiny_tokenizer, labels=LABELS, max_positions=18)
   with pytest.raises(ValueError, match='the model holds 16'):
@@ -439,3 +441,278 @@ def test_xnli_packs_to_95_per_cent(make_model, data_dir):
   assert real == sum(len(f['tokens']) for f in features)
   assert len(shapes) == 1
   assert real / computed >= 0.95
+
+
+# ── Tags ──────────────────────────────────────────────────────────────────
+
+NOUN_VERB = ('NOUN', 'PUNCT', 'VERB')
+
+
+def words(language):
+  """Sentences of words, some of them of nothing, one a long one."""
+  rng = np.random.default_rng(ord(language[0]))
+  known = ' '.join(t for pair in PAIRS[language] for t in pair).split()
+  out = [rng.choice([*known, '.', '\u200b'], n) for n in rng.integers(1, 9, 15)]
+  return [*map(list, out), list(rng.choice(known, 60))]
+
+
+def tagger(make_model, tokenizer, head, labels=NOUN_VERB, **sizes):
+  """Scores are centred, so that it uses all tags."""
+  model = make_model(tokenizer, head=head, labels=labels, **sizes)
+  flat = dataclasses.replace(model, head='tag')
+  mean = np.mean(np.concatenate(flat.logits(pairs('en'))), axis=0)
+  out = {**model.params['head']['out']}
+  out['bias'] = out['bias'] - mean
+  head = {**model.params['head'], 'out': out}
+  return dataclasses.replace(model, params={**model.params, 'head': head})
+
+
+def write_words(folder, split, language, tags=None):
+  lines = []
+  for k, sentence in enumerate(words(language)):
+    own = [''] * len(sentence) if tags is None else [f'\t{t}' for t in tags[k]]
+    lines.append(
+      ''.join(f'{w}{t}\n' for w, t in zip(sentence, own, strict=True))
+    )
+  path = folder / f'{split}-{language}.tsv'
+  path.write_text('\n'.join(lines), encoding='utf-8')
+  return path
+
+
+def slow_tags(model, sentences, max_length):
+  """One window at a time, through `logits` and, for crf, all paths."""
+  out = []
+  for sentence in sentences:
+    answers, window = [], []
+
+    def run(window, answers):
+      ids, firsts = [0], []
+      for pieces in window:
+        firsts.append(len(ids))
+        ids += pieces
+      flat = dataclasses.replace(model, head='tag')
+      scores = flat.logits([[*ids, 2]])[0][firsts].astype(np.float64)
+      if model.head == 'crf':
+        best = slow_path(scores, model.params['head'], model.labels)
+      else:
+        best = scores.argmax(-1)
+      answers += [model.labels[i] for i in best]
+
+    for word in sentence:
+      pieces = model.tokenizer.encode(word)[1:-1] or [3]
+      if sum(map(len, window)) + len(pieces) > max_length - 3:
+        run(window, answers)
+        window = []
+      window.append(pieces)
+    run(window, answers)
+    out.append(answers)
+  return out
+
+
+def slow_path(scores, head, labels):
+  """Viterbi with the scheme's rules written out."""
+  chain = {k: np.asarray(head[k], np.float64) for k in head if k != 'out'}
+
+  def allowed(before, name):
+    if not name.startswith('I-'):
+      return True
+    return before is not None and before[2:] == name[2:] and before[0] in 'BI'
+
+  best = [
+    (chain['start'][j] + scores[0, j], [j])
+    for j in range(len(labels))
+    if allowed(None, labels[j])
+  ]
+  for row in scores[1:]:
+    best = [
+      max(
+        (value + chain['transitions'][path[-1], j] + row[j], [*path, j])
+        for value, path in best
+        if allowed(labels[path[-1]], labels[j])
+      )
+      for j in range(len(labels))
+      if any(allowed(labels[path[-1]], labels[j]) for _, path in best)
+    ]
+  return max((v + chain['end'][p[-1]], p) for v, p in best)[1]
+
+
+@pytest.mark.parametrize(
+  'head, labels',
+  [
+    ('tag', NOUN_VERB),
+    ('crf', NOUN_VERB),
+    ('crf', ('O', 'I-P', 'B-P', 'B-Q', 'I-Q')),
+  ],
+)
+def test_every_word_gets_the_tag_of_its_window(
+  make_model, tiny_tokenizer, tmp_path, head, labels
+):
+  model = tagger(make_model, tiny_tokenizer, head, labels)
+  task = evaluate.user_task(
+    'tags',
+    {'test': str(tmp_path / 'test-{language}.tsv')},
+    tuple(PAIRS),
+    metric='span_f1',
+    max_length=24,
+  )
+  want = {}
+  for language in PAIRS:
+    want[language] = slow_tags(model, words(language), 24)
+    # One word in ten is not what the model says.
+    rng = np.random.default_rng(3)
+    gold = [
+      [t if rng.random() < 0.9 else rng.choice(labels) for t in tags]
+      for tags in want[language]
+    ]
+    write_words(tmp_path, 'test', language, gold)
+  examples = evaluate.read(task, '')
+  result = evaluate.evaluate(model, task, examples, show=False)
+  for language, answers in want.items():
+    assert result.predictions[language] == answers
+    gold = [example.label for example in examples[language]]
+    score = metrics.span_f1(answers, gold)
+    assert result.scores[language] == score and 20 < score < 100
+  given = {t for tags in result.predictions['en'] for t in tags}
+  assert len(given) > 2
+  assert result.average == metrics.mean(list(result.scores.values()))
+  assert 'windows of at most max_length=24: no word' in result.notes[0]
+  # Names that the user gives are the names that the chain's rules read.
+  nameless = dataclasses.replace(
+    model, labels=tuple(f'LABEL_{i}' for i in range(len(labels)))
+  )
+  again = evaluate.evaluate(nameless, task, examples, labels=labels, show=False)
+  assert again.predictions == result.predictions
+
+
+def test_one_program_tags_all_languages(
+  make_model, tiny_tokenizer, tmp_path, monkeypatch
+):
+  from xlmr_jax import packed
+
+  model = tagger(make_model, tiny_tokenizer, 'crf')
+  runs = []
+  whole = packed.Program.__call__
+
+  def count(self, *args, **kwargs):
+    runs.append(packed._jitted(self))
+    return whole(self, *args, **kwargs)
+
+  monkeypatch.setattr(packed.Program, '__call__', count)
+  packed._jitted.cache_clear()
+  for language in PAIRS:
+    write_words(tmp_path, 'test', language)
+  task = dataclasses.replace(
+    xtreme.TASKS['udpos'], languages=tuple(PAIRS), labels=NOUN_VERB
+  )
+  examples = evaluate.read(task, tmp_path)
+  result = evaluate.evaluate(model, task, examples, show=False)
+  assert set(result.predictions) == set(PAIRS)
+  assert len(runs) == 1 and runs[0]._cache_size() == 1
+
+
+def test_the_command_tags(make_model, tiny_tokenizer, tmp_path, capsys):
+  """Files as XTREME takes them: a line a word, as long as the input."""
+  labels = xtreme.TASKS['udpos'].labels
+  model = tagger(make_model, tiny_tokenizer, 'tag', labels)
+  model.save(tmp_path / 'model')
+  data = tmp_path / 'udpos'
+  data.mkdir()
+  write_words(data, 'test', 'de')
+  answers = slow_tags(model, words('en'), 128)
+  write_words(data, 'test', 'en', answers)
+  common = (
+    '--benchmark=udpos',
+    f'--checkpoint={tmp_path / "model"}',
+    f'--data_dir={data}',
+    f'--output_dir={tmp_path / "out"}',
+  )
+  run(*common, '--languages=en,de')
+  results = json.loads((tmp_path / 'out/results.json').read_text())
+  part = results['tasks']['udpos']
+  assert part == {
+    'metric': 'span_f1',
+    'languages': {'en': 100.0, 'de': None},
+    'average': None,
+  }
+  folder = tmp_path / 'out/predictions/udpos'
+  written = (folder / 'test-en.tsv').read_text()
+  assert written == '\n'.join(''.join(f'{t}\n' for t in s) for s in answers)
+  given = (data / 'test-de.tsv').read_text().split('\n')
+  made = (folder / 'test-de.tsv').read_text().split('\n')
+  assert [bool(line) for line in made] == [bool(line) for line in given]
+  assert set(made) - {''} <= set(labels)
+  out = capsys.readouterr().out
+  assert 'de: 16 of 16 examples have no label' in out
+  row = next(x for x in out.splitlines() if x.startswith('en '))
+  assert row.split()[1:4] == ['16', '100.00', '-']
+  with pytest.raises(ValueError, match="no test file .*'af'; looked for"):
+    run(*common)
+  with pytest.raises(ValueError, match="no language 'lt'"):
+    run(*common, '--languages=lt')
+  write_words(data, 'dev', 'en', [['X'] * len(s) for s in words('en')])
+  (data / 'dev-en.tsv').write_text('a\tX\nb\tNUON\n')
+  with pytest.raises(ValueError, match=r"dev-en.tsv:2: unknown tag 'NUON'"):
+    run(*common, '--languages=en', '--split=dev')
+
+
+def test_taggers_that_do_not_fit(model, make_model, tiny_tokenizer, tmp_path):
+  write_words(tmp_path, 'test', 'en')
+  task = xtreme.TASKS['udpos']
+  examples = evaluate.read(task, tmp_path, languages=['en'])
+  with pytest.raises(
+    ValueError, match='a tag or crf head, the head of this one is cl'
+  ):
+    evaluate.evaluate(model, task, examples, show=False)
+  other = tagger(make_model, tiny_tokenizer, 'tag')
+  with pytest.raises(ValueError, match='missing ADJ, .*--labels='):
+    evaluate.evaluate(other, task, examples, show=False)
+  for head in task.heads:
+    good = tagger(make_model, tiny_tokenizer, head, task.labels)
+    bad = jax.tree.map(lambda x: x * np.nan, good.params['head'])
+    broken = dataclasses.replace(good, params={**good.params, 'head': bad})
+    with pytest.raises(
+      ValueError, match=r'test-en.tsv:1: the model gives .*nan'
+    ):
+      evaluate.evaluate(broken, task, examples, show=False)
+  with pytest.raises(ValueError, match='need a crf head'):
+    good = tagger(make_model, tiny_tokenizer, 'tag', task.labels)
+    good.paths([[0, 5, 2]], [np.array([False, True, False])])
+
+
+def test_one_tag_on_every_word_is_a_placeholder(make_model, tiny_tokenizer):
+  """XTREME's scripts write X, or O, where a file has no tags."""
+  task = xtreme.TASKS['udpos']
+  model = tagger(make_model, tiny_tokenizer, 'tag', task.labels)
+  sentence = lambda *tags: tagged.Sentence(('cat',) * len(tags), tags, 'f:1')
+  examples = {
+    'en': [sentence('X', 'X'), sentence('X')] * 50,
+    'de': [sentence('X', 'NOUN'), sentence('X')] * 50,
+  }
+  result = evaluate.evaluate(model, task, examples, show=False)
+  assert result.scores['en'] is None and result.scores['de'] is not None
+  assert "en: every label is 'X'" in result.notes[-1]
+
+
+def test_real_tagalog_and_yoruba(make_model, data_dir, tmp_path):
+  """A random tagger with the real vocabulary; files as long as XTREME's."""
+  task = xtreme.TASKS['udpos']
+  model = tagger(
+    make_model,
+    data_dir / 'tokenizers/xlm-roberta',
+    'tag',
+    task.labels,
+    num_layers=1,
+  )
+  examples = {
+    'tl': task.read(data_dir / 'udpos/xtreme_tsv_labelled_test', 'test', 'tl'),
+    'yo': task.read(data_dir / 'udpos/xtreme_tsv', 'test', 'yo'),
+  }
+  result = evaluate.evaluate(model, task, examples, show=False)
+  assert result.predictions['tl'] == slow_tags(
+    model, [e.words for e in examples['tl']], 128
+  )
+  assert 0 < result.scores['tl'] < 60 and result.scores['yo'] is None
+  folder = xtreme.write_predictions(tmp_path, result)
+  lines = (folder / 'test-yo.tsv').read_text().splitlines()
+  bare = files.lines(data_dir / 'udpos/xtreme_tsv/test-yo.tsv.gz')
+  assert [bool(x) for x in lines] == [bool(x) for x in bare]

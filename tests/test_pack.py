@@ -146,6 +146,43 @@ def test_labels():
   assert 'labels' not in pack.fill(features, rows, **size)
 
 
+def test_tags_stand_where_their_tokens_do():
+  features = make([3, 2, 2])
+  features[0]['label'] = np.array([-1, 4, -1], np.int32)
+  features[1]['label'] = None
+  features[2]['label'] = np.array([0, 7], np.int32)
+  rows = [np.array([0, 2]), np.array([1]), np.array([], np.int64)]
+  size = {'row_length': 6, 'max_examples': 2}
+  batch = pack.fill(features, rows, label='tags', **size)
+  assert batch['labels'].dtype == np.int32
+  assert batch['labels'].tolist() == [[-1, 4, -1, 0, 7, -1], [-1] * 6, [-1] * 6]
+  # The same places as the tokens', whatever the rows.
+  sizes = lengths(200)
+  features = make(sizes)
+  for feature in features:
+    feature['label'] = feature['tokens'] + 100
+  plan = pack.plan(sizes, 128)
+  batch = pack.fill(
+    features,
+    [plan.row(r) for r in range(len(plan))],
+    row_length=128,
+    max_examples=plan.max_examples,
+    label='tags',
+  )
+  inside = batch['segments'] > 0
+  want = np.where(inside, batch['tokens'] + 100, -1)
+  np.testing.assert_array_equal(batch['labels'], want)
+  features[3]['label'] = features[3]['label'][:-1]
+  with pytest.raises(ValueError, match=r'feature 3 has \d+ tokens and tags of'):
+    pack.fill(
+      features,
+      [np.array([3])],
+      row_length=128,
+      max_examples=1,
+      label='tags',
+    )
+
+
 def test_fill_refuses_what_its_arrays_cannot_hold():
   features = make([5, 5])
   row = [np.array([0, 1])]

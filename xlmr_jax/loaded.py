@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xlmr_jax import checkpoint, heads, hf, packed, sharding
+from xlmr_jax import checkpoint, crf, heads, hf, packed, sharding
 from xlmr_jax.data.bpe import BpeTokenizer
 from xlmr_jax.data.tokenizer import Tokenizer
 from xlmr_jax.model import Config, Encoder
@@ -144,6 +144,25 @@ class Loaded:
       real = slice(self.config.vocab_size)
     for feature, row, span, slot in self._run(self.head, features, progress):
       out[feature] = row[span, real] if whole else row[slot]
+    return out
+
+  def paths(
+    self, examples: Sequence[Example], active, progress=None
+  ) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Scores, as `logits`, and each example's best labels under its chain.
+
+    The ids are int32 [length], -1 but at the `active` tokens, bool [length] per
+    example, which the chain links (crf.py), e.g. the first piece of each word.
+    """
+    if self.head != 'crf' or not self.labels:
+      raise ValueError('paths need a crf head whose labels have names')
+    head = self.params['head']
+    head = {**head, **crf.constrain(head, crf.bio(self.labels))}
+    features = self.tokens(examples)
+    out = [None] * len(features)
+    given = {**self.params, 'head': head}, features, progress, active
+    for feature, row, span, _ in self.program('crf')(*given):
+      out[feature] = tuple(part[span] for part in row)
     return out
 
   def embed(

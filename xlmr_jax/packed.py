@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xlmr_jax import heads, sharding
+from xlmr_jax import crf, heads, sharding
 from xlmr_jax.data import pack
 from xlmr_jax.model import Config, Encoder
 
@@ -48,6 +48,7 @@ class Program:
     params: dict,
     features: Sequence[np.ndarray],
     progress: Callable[[int, int, int], None] | None = None,
+    active: Sequence[np.ndarray] | None = None,
   ) -> Iterator[tuple[int, object, slice, int]]:
     """Yields (feature, outputs of its row, its span in the row, its slot).
 
@@ -56,6 +57,8 @@ class Program:
       features: ids of each example.
       progress: called after each batch with the examples, the real tokens
         and the computed tokens of it.
+      active: crf only: which tokens of each example are in its chain. The
+        outputs are then the emissions and the labels of the best path.
     """
     if not features:
       return
@@ -69,12 +72,10 @@ class Program:
       return _unpack(features, batch, output)
 
     run = _jitted(self)
-    batches, _ = self.batches(features)
+    batches, _ = self.batches(features, active)
     pending = None
     for batch in batches:
-      inputs = {
-        k: batch[k] for k in ('tokens', 'segments', 'positions', 'starts')
-      }
+      inputs = {name: x for name, x in batch.items() if name != 'example'}
       if self.mesh is None:
         output = run(params, inputs)
       else:
@@ -87,7 +88,9 @@ class Program:
     yield from done(*pending)
 
   def batches(
-    self, features: Sequence[np.ndarray]
+    self,
+    features: Sequence[np.ndarray],
+    active: Sequence[np.ndarray] | None = None,
   ) -> tuple[Iterator[dict[str, np.ndarray]], pack.Plan]:
     """Packs features into batches of one static shape."""
     lengths = np.array([len(f) for f in features])
@@ -107,6 +110,9 @@ class Program:
     # A power of two, so that the next call's shapes are likely the same.
     slots = 1 << (plan.max_examples - 1).bit_length()
     data = [{'tokens': feature} for feature in features]
+    if active is not None:
+      for feature, inside in zip(data, active, strict=True):
+        feature['label'] = np.where(inside, 0, -1)
 
     def make():
       for first in range(0, len(plan), rows):
@@ -116,6 +122,7 @@ class Program:
           row_length=length,
           max_examples=slots,
           pad_id=self.config.pad_id,
+          label=None if active is None else 'tags',
         )
 
     return make(), plan
@@ -146,6 +153,10 @@ def _jitted(program: Program):
     if pooling:
       return pool(what)
     out = heads.apply(module, params, hidden, batch)
+    if 'labels' in batch:
+      inside = batch['labels'] >= 0
+      path = crf.viterbi(out, batch['segments'], inside, params['head'])
+      return out, path
     return (heads.unit(pool('cls')), *out) if what == 'm3' else out
 
   # Every host reads all of the output.

@@ -132,6 +132,52 @@ def max_examples(
   return max(1, int(np.searchsorted(total, row_length, side='right')))
 
 
+def count_rows(counts: Int[np.ndarray, 'lengths'], row_length: int) -> int:
+  """How many rows `plan` packs features into, from a histogram.
+
+  Best fit takes no notice of which feature has a length, and goes on filling
+  a row for as long as that length fits: all features of a length are placed
+  by as many steps as there are rooms left.
+
+  Args:
+    counts: features of each length; counts[0] is 0.
+    row_length: L; of one window, shuffled.
+  """
+  open_rows = [0] * (row_length + 1)  # by the room that is left
+  rooms = 0  # bit c: whether a row has room for c more
+  rows = 0
+  for length in np.flatnonzero(counts)[::-1].tolist():
+    waiting = int(counts[length])
+    while waiting:
+      fitting = rooms >> length
+      if fitting:
+        room = length + (fitting & -fitting).bit_length() - 1
+        number = open_rows[room]
+      else:
+        room = row_length
+        number = -(-waiting // (row_length // length))
+        open_rows[room] += number
+        rooms |= 1 << room
+        rows += number
+      each = room // length
+      full = min(number, waiting // each)
+      moves = [(full, each)]
+      if full < number:  # the last one takes what is left
+        moves.append((1, waiting - full * each))
+      for moved, taken in moves:
+        if not moved or not taken:
+          continue
+        waiting -= moved * taken
+        open_rows[room] -= moved
+        left = room - taken * length
+        if left:
+          open_rows[left] += moved
+          rooms |= 1 << left
+      if not open_rows[room]:
+        rooms &= ~(1 << room)
+  return rows
+
+
 def _check(lengths, row_length: int) -> Int[np.ndarray, 'features']:
   """Lengths as int64; refuses what cannot stand in a row."""
   lengths = np.asarray(lengths, np.int64)
@@ -236,7 +282,7 @@ def fill(
   row_length: int,
   max_examples: int,
   pad_id: int = 1,
-  label: Literal['int', 'float'] | None = None,
+  label: Literal['int', 'float', 'tags'] | None = None,
 ) -> Batch:
   """Makes the arrays of a batch, one row per element of `rows`.
 
@@ -247,14 +293,16 @@ def fill(
     max_examples: E.
     pad_id: token of the padding.
     label: whether to add `labels`, as classes ('int', -1 where a feature has
-      none) or as numbers ('float', NaN where a feature has none).
+      none), as numbers ('float', NaN where a feature has none) or as a class
+      for each token ('tags', -1 for none).
 
   Returns:
     tokens, segments, positions int32 [B, L]; starts, example int32 [B, E];
-    labels int32 or float32 [B, E].
+    labels int32 or float32 [B, E], or of tags int32 [B, L].
 
   Raises:
-    ValueError: a row holds more tokens or examples than its arrays.
+    ValueError: a row holds more tokens or examples than its arrays, or a
+      feature has not as many tags as tokens.
   """
   batch = {
     'tokens': np.full((len(rows), row_length), pad_id, np.int32),
@@ -267,6 +315,8 @@ def fill(
     batch['labels'] = np.full((len(rows), max_examples), -1, np.int32)
   elif label == 'float':
     batch['labels'] = np.full((len(rows), max_examples), np.nan, np.float32)
+  elif label == 'tags':
+    batch['labels'] = np.full((len(rows), row_length), -1, np.int32)
   counts = np.array([len(row) for row in rows], np.int64)
   if counts.sum() == 0:
     return batch
@@ -305,7 +355,18 @@ def fill(
   batch['positions'].ravel()[place] = within
   batch['starts'][row, slot] = start
   batch['example'][row, slot] = index
-  if label is not None:
+  if label == 'tags':
+    tags = [
+      np.full(n, -1) if (x := feature.get('label')) is None else np.asarray(x)
+      for feature, n in zip(chosen, lengths, strict=True)
+    ]
+    for number, x, n in zip(index, tags, lengths, strict=True):
+      if x.shape != (n,):
+        raise ValueError(
+          f'feature {number} has {n} tokens and tags of shape {x.shape}'
+        )
+    batch['labels'].ravel()[place] = np.concatenate(tags)
+  elif label is not None:
     missing = -1 if label == 'int' else np.nan
     labels = [feature.get('label') for feature in chosen]
     batch['labels'][row, slot] = [missing if x is None else x for x in labels]

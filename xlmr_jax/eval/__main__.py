@@ -6,6 +6,11 @@ files; `--languages=en,sw` takes some):
   python -m xlmr_jax.eval --benchmark=xnli --checkpoint=DIR \\
       --data_dir=xnli --output_dir=OUT
 
+UDPOS, zero-shot, on dev files of 29 languages (test files have no tags):
+
+  python -m xlmr_jax.eval --benchmark=udpos --checkpoint=DIR \\
+      --data_dir=udpos --split=dev --languages=en,de,ru,zh --output_dir=OUT
+
 A checkpoint whose classes have no names, in the order of its ids:
 
   python -m xlmr_jax.eval --benchmark=xnli --checkpoint=ORG/MODEL \\
@@ -19,8 +24,14 @@ Your own files, a header `text<TAB>label`, or two texts and a number:
       --test=sts/test.en.jsonl --languages=en --text=sentence1,sentence2 \\
       --label=score --metric=pearson --output_dir=OUT
 
+Or tagged sentences, a line `word<TAB>tag` a word, a blank line after each:
+
+  python -m xlmr_jax.eval --benchmark=ner --checkpoint=DIR \\
+      --test='ner/test-{language}.tsv' --metric=span_f1 --output_dir=OUT
+
 OUT gets results.json and predictions/<benchmark>/test-<language>.tsv, one
-answer per line, as XTREME's leaderboard takes them. Scores are per cent.
+answer per line, as XTREME's leaderboard takes them: of tags with a blank line
+between sentences. Scores are per cent.
 """
 
 from collections.abc import Mapping
@@ -66,8 +77,8 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
   flags.DEFINE_integer(
     'max_length',
     None,
-    f'Most tokens of an example, the rest is cut; default {evaluate.MAX_LENGTH}'
-    ' or what the model holds.',
+    'Most tokens of an example, the rest is cut (a tagged sentence is read in '
+    f'windows); default {evaluate.MAX_LENGTH} or what the model holds.',
     lower_bound=5,
     **to,
   )
@@ -101,7 +112,8 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     'metric',
     'accuracy',
     list(metrics.SCORES),
-    'With --test: for names accuracy, for numbers one of the others.',
+    'With --test: for names accuracy, for tagged sentences span_f1, for '
+    'numbers one of the others.',
     **to,
   )
   flags.DEFINE_bool(

@@ -20,13 +20,15 @@ import numpy as np
 import tqdm
 
 from xlmr_jax import hf
-from xlmr_jax.data import files, sources
+from xlmr_jax.data import files, sources, tagged
 from xlmr_jax.data.sources import Example
+from xlmr_jax.data.tagged import Sentence
 from xlmr_jax.eval import metrics
 from xlmr_jax.loaded import Loaded
-from xlmr_jax.tasks import classify
+from xlmr_jax.tasks import classify, tag
 
-# What Hugging Face's and XTREME's own NLI scripts cut examples to.
+# What XTREME's scripts for NLI and for tagging cut examples to, and Hugging
+# Face's for NLI.
 MAX_LENGTH = 128
 
 # Stands for the language in the name of a user's file.
@@ -40,20 +42,21 @@ class Task:
   Attributes:
     name: in results.json and of the folder of predictions.
     kind: module with `encode` and `decode`, e.g. tasks.classify.
-    head: the head that the kind reads.
+    heads: those that the kind reads; the first is the usual one.
     read: (data_dir, split, language) → examples.
     languages: in the benchmark's order.
     metric: one of metrics.SCORES.
     labels: the classes' names. None for numbers, and where the classes are
       whatever the checkpoint knows.
     source: language that models are fine-tuned on.
-    max_length: tokens of an example; what is longer is cut.
+    max_length: tokens of an example; what is longer is cut, and a tagged
+      sentence read in windows.
   """
 
   name: str
   kind: types.ModuleType
-  head: str
-  read: Callable[[str, str, str], list[Example]]
+  heads: tuple[str, ...]
+  read: Callable[[str, str, str], list[Example] | list[Sentence]]
   languages: tuple[str, ...]
   metric: str = 'accuracy'
   labels: tuple[str, ...] | None = None
@@ -69,7 +72,12 @@ class Task:
   @property
   def numbers(self) -> bool:
     """Whether answers are numbers, not names."""
-    return self.metric != 'accuracy'
+    return self.metric in metrics.NUMBERS
+
+  @property
+  def tags(self) -> bool:
+    """Whether an example is a sentence with an answer for each word."""
+    return self.kind is tag
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +86,7 @@ class Result:
 
   Attributes:
     task: the row.
-    predictions: language → one per example, in the order read.
+    predictions: language → one per example, in the order read; of tags a list.
     scores: language → score.
     majority: language → what the best constant scores.
     chance: what guessing scores.
@@ -114,7 +122,7 @@ def user_task(
   quoted: bool = True,
   max_length: int = MAX_LENGTH,
 ) -> Task:
-  """A row for anybody's TSV, CSV or JSONL files.
+  """A row for anybody's TSV, CSV or JSONL files, or tagged sentences.
 
   >>> user_task('intents', {'test': 'intents/test-{language}.tsv'}, ['de'])
 
@@ -126,11 +134,13 @@ def user_task(
     text: one or two columns or keys: names, or indices from 0.
     label: column or key of the label; None where there is none.
     labels: the classes' names, if not the checkpoint's own.
-    metric: 'accuracy' for names; 'mse', 'pearson' or 'spearman' for numbers.
+    metric: 'accuracy' for names; 'mse', 'pearson' or 'spearman' for numbers;
+      'span_f1' for files of tagged sentences (data/tagged.py), which have no
+      columns to choose.
     quoted: whether "..." in a table is a quoted field, or text as it is.
     max_length: tokens of an example.
   """
-  numbers = metric != 'accuracy'
+  numbers, tags = metric in metrics.NUMBERS, metric == 'span_f1'
   for path in paths.values():
     if PLACE not in path and len(languages) != 1:
       raise ValueError(
@@ -142,6 +152,8 @@ def user_task(
     if split not in paths:
       raise ValueError(f'{name} has no {split} file')
     path = pathlib.Path(data_dir or '') / paths[split].replace(PLACE, language)
+    if tags:
+      return tagged.read(path)
     plain = re.sub(r'\.(gz|xz)$', '', path.name)
     if plain.endswith('.jsonl'):
       return sources.jsonl(path, tuple(text), label, number=numbers)
@@ -158,8 +170,8 @@ def user_task(
 
   return Task(
     name=name,
-    kind=classify,
-    head='classify',
+    kind=tag if tags else classify,
+    heads=tag.HEADS if tags else ('classify',),
     read=read,
     languages=tuple(languages),
     metric=metric,
@@ -278,17 +290,18 @@ def evaluate(
       used.
     max_length: tokens of an example; default: the task's, or the model's
       where that is less.
-    truncate: what is cut of a longer one; 'error' refuses it.
+    truncate: what is cut of a longer one (nothing, where it is a tagged
+      sentence); 'error' refuses it.
     show: whether to show a progress bar.
 
   Raises:
     ValueError: a model that does not fit the task, a bad example, or scores
       that are not finite.
   """
-  if model.head != task.head:
+  if model.head not in task.heads:
     raise ValueError(
-      f'{task.name} needs a checkpoint with a {task.head} head, this one has '
-      f'{"an " + model.head if model.head else "no"} head: fine-tune it first'
+      f'{task.name} needs a checkpoint with a {" or ".join(task.heads)} head, '
+      f'the head of this one is {model.head or "missing"}: fine-tune it first'
     )
   if model.tokenizer is None:
     raise ValueError(
@@ -313,22 +326,30 @@ def evaluate(
   )
   if not stream:
     raise ValueError(f'{task.name}: there is nothing to evaluate')
-  with _Meter(task.name, len(stream), show) as meter:
-    logits = model.logits([f['tokens'] for f in features], meter)
+  with _Meter(task.name, len(features), show) as meter:
+    logits, outputs = _run(model, names, features, meter)
   bad = [i for i, x in enumerate(logits) if not np.isfinite(x).all()]
   if bad:
+    where = stream[features[bad[0]].get('example', bad[0])].where
     raise ValueError(
-      f'{stream[bad[0]].where}: the model gives {logits[bad[0]]}, as for '
-      f'{len(bad)} of {len(stream)} examples: its parameters are broken, or '
-      'its dtype too narrow'
+      f'{where}: the model gives {logits[bad[0]]}, as for {len(bad)} of '
+      f'{len(features)} examples: its parameters are broken, or its dtype too '
+      'narrow'
     )
-  answers = iter(task.kind.decode(logits, names))
+  # The words of a sentence stand in its features.
+  given = (outputs, names, features) if task.tags else (outputs, names)
+  answers = iter(task.kind.decode(*given))
   predictions = {
     name: [next(answers) for _ in part] for name, part in examples.items()
   }
   notes = []
   full = sum(len(f['tokens']) == max_length for f in features)
-  if full and truncate != 'error':
+  if task.tags and len(features) > len(stream):
+    notes.append(
+      f'{len(stream):,} sentences were read in {len(features):,} windows of at '
+      f'most max_length={max_length}: no word was cut'
+    )
+  elif full and not task.tags and truncate != 'error':
     notes.append(
       f'{full:,} of {len(stream):,} examples fill max_length={max_length}: '
       'what was longer was cut'
@@ -357,6 +378,19 @@ def evaluate(
   )
 
 
+def _run(model: Loaded, names, features, meter):
+  """Scores of features, and what decides: under a chain its best path."""
+  tokens = [feature['tokens'] for feature in features]
+  if model.head != 'crf':
+    logits = model.logits(tokens, meter)
+    return logits, logits
+  active = [np.zeros(len(t), bool) for t in tokens]
+  for inside, feature in zip(active, features, strict=True):
+    inside[feature['words']] = True
+  chain = dataclasses.replace(model, labels=names)  # the names as the task has
+  return zip(*chain.paths(tokens, active, meter), strict=True)
+
+
 def unscored(task: Task, examples: Sequence[Example]) -> str | None:
   """Why examples cannot be scored or learned from, where they cannot."""
   if not sources.has_labels(examples):
@@ -364,6 +398,8 @@ def unscored(task: Task, examples: Sequence[Example]) -> str | None:
     return f'{count:,} of {len(examples):,} examples have no label'
   # Copies of XTREME's test files are about with one label on every line.
   kinds = {example.label for example in examples}
+  if task.tags:
+    kinds = {name for tags in kinds for name in tags}
   if not task.numbers and len(kinds) == 1 and len(examples) >= 100:
     return f'every label is {kinds.pop()!r}, which looks like a placeholder'
   return None

@@ -10,9 +10,9 @@ import pathlib
 import shutil
 import tempfile
 
-from xlmr_jax.data import sources
+from xlmr_jax.data import sources, tagged
 from xlmr_jax.eval.evaluate import Result, Task
-from xlmr_jax.tasks import classify
+from xlmr_jax.tasks import classify, tag
 
 TASKS: Mapping[str, Task] = {
   task.name: task
@@ -20,10 +20,40 @@ TASKS: Mapping[str, Task] = {
     Task(
       name='xnli',
       kind=classify,
-      head='classify',
+      heads=('classify',),
       read=sources.xnli,
       languages=tuple('ar bg de el en es fr hi ru sw th tr ur vi zh'.split()),
       labels=('contradiction', 'entailment', 'neutral'),
+    ),
+    # Universal Dependencies 2.5, all treebanks of a language. Test files have
+    # no tags; dev files, where there are any, have them.
+    Task(
+      name='udpos',
+      kind=tag,
+      heads=tag.HEADS,
+      read=tagged.xtreme,
+      languages=tuple(
+        'af ar bg de el en es et eu fa fi fr he hi hu id it ja kk ko mr nl pt '
+        'ru ta te th tl tr ur vi yo zh'.split()
+      ),
+      metric='span_f1',
+      labels=tuple(
+        'ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ '
+        'SYM VERB X'.split()
+      ),
+    ),
+    # WikiANN (Pan et al. 2017; Rahimi et al. 2019).
+    Task(
+      name='panx',
+      kind=tag,
+      heads=tag.HEADS,
+      read=tagged.xtreme,
+      languages=tuple(
+        'ar he vi id jv ms tl eu ml ta te af nl en de el bn hi mr ur fa fr it '
+        'pt es bg ru ja ka ko th sw yo my zh kk tr et fi hu'.split()
+      ),
+      metric='span_f1',
+      labels=tuple('B-LOC B-ORG B-PER I-LOC I-ORG I-PER O'.split()),
     ),
   )
 }
@@ -33,6 +63,8 @@ def write_predictions(
   folder: str | os.PathLike, result: Result, split: str = 'test'
 ) -> pathlib.Path:
   """Writes <folder>/<task>/<split>-<language>.tsv, one answer per line.
+
+  A blank line stands between the tags of two sentences.
 
   The task's folder appears whole; one of an earlier evaluation goes.
 
@@ -44,7 +76,11 @@ def write_predictions(
   made = pathlib.Path(tempfile.mkdtemp(prefix='.', dir=folder))
   try:
     for language, answers in result.predictions.items():
-      text = ''.join(f'{answer}\n' for answer in answers)
+      if result.task.tags:
+        sentences = (''.join(f'{name}\n' for name in tags) for tags in answers)
+        text = '\n'.join(sentences)
+      else:
+        text = ''.join(f'{answer}\n' for answer in answers)
       (made / f'{split}-{language}.tsv').write_text(text, encoding='utf-8')
     made.chmod(0o755)
     target = folder / result.task.name
