@@ -28,8 +28,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from xlmr_jax import sharding
-from xlmr_jax.attention import BACKENDS, attention, choose
+from xlmr_jax.attention import BACKENDS, attention
 from xlmr_jax.sharding import shard
 
 
@@ -293,17 +292,16 @@ class Attention(nn.Module):
 
     q, k, v = project('query'), project('key'), project('value')
     rate = config.attention_dropout if train else 0.0
-    run = functools.partial(
-      attention,
+    y = attention(
+      q,
+      k,
+      v,
+      segments,
       causal=config.causal,
       backend=config.attention,
       dropout=rate,
       key=self.make_rng('dropout') if rate else None,
     )
-    if choose(config.attention, q.dtype, q.shape[1], rate) == 'splash':
-      dims = ('batch', 'length', 'heads', 'width')
-      run = sharding.local(run, (dims, dims, dims, ('batch', 'length')), dims)
-    y = run(q, k, v, segments)
     y = shard(y.reshape(x.shape), 'batch', 'length', 'heads')
     return Dense(config.model_dim, config, name='out')(y)
 
