@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from xlmr_jax import heads, model, objectives
+from xlmr_jax import heads, masking, model, objectives
 
 SPECIAL = (0, 1, 2, 3, 99)
 DRAW = dict(mask_id=99, special_ids=SPECIAL, pieces=(4, 99))
@@ -27,7 +27,7 @@ def rows(count=64, length=40, real=33):
 
 def test_number_masked_is_exact_in_expectation():
   tokens, segments, _ = rows(4096)
-  drawn = objectives.mask_tokens(tokens, segments, jax.random.key(0), **DRAW)
+  drawn = masking.mask_tokens(tokens, segments, jax.random.key(0), **DRAW)
   n = 33 - 4
   per_row = np.asarray(drawn['weights'].sum(-1))
   assert set(per_row) == {np.floor(0.15 * n), np.floor(0.15 * n) + 1}
@@ -39,7 +39,7 @@ def test_kinds_of_replacement_and_what_is_never_chosen():
   tokens, segments, _ = rows(4096)
   drawn = jax.tree.map(
     np.asarray,
-    objectives.mask_tokens(tokens, segments, jax.random.key(1), **DRAW),
+    masking.mask_tokens(tokens, segments, jax.random.key(1), **DRAW),
   )
   on = drawn['weights'] > 0
   targets = drawn['targets'][on]
@@ -63,12 +63,12 @@ def test_kinds_of_replacement_and_what_is_never_chosen():
 
 
 def test_capacity_is_static_and_enough():
-  assert objectives.capacity(512, 0.15) == 78
+  assert masking.capacity(512, 0.15) == 78
   full = np.full((8, 16), 5, np.int32)
-  drawn = objectives.mask_tokens(
+  drawn = masking.mask_tokens(
     full, np.ones_like(full), jax.random.key(0), **DRAW, rate=0.5
   )
-  assert drawn['masked'].shape == (8, objectives.capacity(16, 0.5))
+  assert drawn['masked'].shape == (8, masking.capacity(16, 0.5))
   np.testing.assert_array_equal(drawn['weights'].sum(-1), 8)
 
 
@@ -93,10 +93,13 @@ def tiny():
   )
 
 
-def test_mlm_in_chunks_is_mlm(tiny):
+@pytest.mark.parametrize('units', masking.UNITS)
+def test_mlm_in_chunks_is_mlm(tiny, units):
   config, params, batch = tiny
+  words = np.tile(np.int8([[1, 0], [0, 0], [0, 0], [0, 0]]), (25, 1))
+  settings = dict(units=units, words=words, slack=0.0, **DRAW)
   whole, parts = (
-    objectives.mlm(config, chunk=chunk, **DRAW) for chunk in (0, 3)
+    objectives.mlm(config, chunk=chunk, **settings) for chunk in (0, 3)
   )
   batch = whole.prepare(batch, jax.random.key(2))
   value = lambda objective: jax.value_and_grad(
@@ -107,8 +110,28 @@ def test_mlm_in_chunks_is_mlm(tiny):
   jax.tree.map(
     lambda x, y: np.testing.assert_allclose(x, y, atol=1e-5), grad_a, grad_b
   )
-  loss, count = map(np.sum, whole.loss(params, batch, None)['loss'])
+  sums = whole.loss(params, batch, None)
+  loss, count = map(np.sum, sums['loss'])
   assert abs(loss / count - np.log(100)) < 0.1  # fresh: uniform
+  for name, (total, counts) in parts.loss(params, batch, None).items():
+    np.testing.assert_allclose(total, sums[name][0], rtol=1e-5)
+    np.testing.assert_array_equal(counts, sums[name][1])
+
+  # What did not fit counts among the chosen, and is not in the loss.
+  assert ('unfit' in sums) == (units != 'token')
+  if units != 'token':
+    left, chosen = sums['unfit']
+    np.testing.assert_array_equal(left, batch['unfit'])
+    np.testing.assert_array_equal(chosen - left, sums['loss'][1])
+    assert 0 < left.sum() < count
+
+
+def test_mlm_refuses_units_without_their_words(tiny):
+  settings = dict(units='word', **DRAW)
+  with pytest.raises(ValueError, match='to mask by word, give words='):
+    objectives.mlm(tiny[0], **settings)
+  with pytest.raises(ValueError, match='words has 99 rows, and the vocabulary'):
+    objectives.mlm(tiny[0], words=np.ones((99, 2), np.int8), **settings)
 
 
 def test_padded_vocabulary_gets_no_probability_and_no_gradient(tiny):

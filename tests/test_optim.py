@@ -212,3 +212,151 @@ def test_adamw_is_torchs_with_groups(decay):
       mine, tensor.detach().numpy(), rtol=0, atol=1e-6, err_msg=path
     )
     assert np.abs(mine - flat(start)[path][layer]).max() > 5e-4, path
+
+
+@pytest.mark.parametrize('power', [1.0, 2.0, 0.5])
+def test_polynomial_decay_is_optaxs(power):
+  """From the peak at the end of the warm-up to `end` at the last step."""
+  rate = optim.schedule(2e-3, 10, 110, power, 1e-4)
+  theirs = optax.polynomial_schedule(2e-3, 1e-4, power, 100, 10)
+  for step in (10, 11, 60, 109, 110, 500):
+    np.testing.assert_allclose(rate(step), theirs(step), rtol=1e-5)
+  assert rate(5) == pytest.approx(1e-3) and rate(0) == 0
+  for settings, message in (
+    (dict(power=0.0), 'the power 0.0 of the decay is not positive'),
+    (dict(end=3e-3), 'the last rate 0.003 is not between 0 and the peak 0.002'),
+  ):
+    with pytest.raises(ValueError, match=message):
+      optim.schedule(2e-3, 10, 110, **settings)
+
+
+def unstacked(tree):
+  """{(path, layer)}: an array for each tensor of each layer."""
+  out = {}
+  for path, leaf in flat(tree).items():
+    stacked = heads.plan(CONFIG, 'mlm')[path][0] == 'layers'
+    for layer in range(len(leaf)) if stacked else (...,):
+      out[path, layer] = jnp.asarray(leaf)[layer]
+  return out
+
+
+@pytest.mark.parametrize('decay', ['matrices', 'all'])
+def test_lamb_is_optaxs_on_one_tensor_a_layer(decay):
+  """All is adapted where all decays, as there; else what decays."""
+  start = draw(0)
+  # Layers of different sizes: one norm over the stack would be another ratio.
+  start['encoder']['layers'] = jax.tree.map(
+    lambda x: x * np.float32([0.01, 1, 30]).reshape(3, *[1] * (x.ndim - 1)),
+    start['encoder']['layers'],
+  )
+  # A ratio is 1 where a tensor, or its update, is nothing.
+  start['encoder']['layers']['ff']['up']['kernel'][1] = 0
+  mask = optim.decays(start, heads.plan(CONFIG, 'mlm'), decay)
+  mine = optim.lamb(
+    1e-2,
+    mask=mask,
+    factors=optim.scales(start, 3, 1.0),
+    b2=0.99,
+    weight_decay=0.1,
+  )
+  decaying = {at: flat(mask)[at[0]] for at in unstacked(start)}
+  parts = {
+    True: optax.lamb(1e-2, b2=0.99, eps=1e-6, weight_decay=0.1),
+    False: optax.adam(1e-2, b2=0.99, eps=1e-6),
+  }
+  theirs = optax.multi_transform(parts, decaying)
+  params, state = start, mine.init(start)
+  others = unstacked(start)
+  their_state = theirs.init(others)
+  for step in range(3):
+    grads = draw(1 + step)
+    updates, state = mine.update(grads, state, params)
+    params = optax.apply_updates(params, updates)
+    updates, their_state = theirs.update(unstacked(grads), their_state, others)
+    others = optax.apply_updates(others, updates)
+  for at, want in others.items():
+    got = unstacked(params)[at]
+    moved = np.abs(want - unstacked(start)[at]).max()
+    assert moved > 0
+    np.testing.assert_allclose(
+      got, want, rtol=0, atol=1e-5 * moved + 2e-7 * np.abs(want).max()
+    )
+  assert set(decaying.values()) == ({True} if decay == 'all' else {True, False})
+
+
+def test_a_layers_rate_scales_its_adapted_update():
+  """Half the rate is half the step, and no other ratio."""
+  start, grads = draw(0), draw(1)
+  mask = optim.decays(start, heads.plan(CONFIG, 'mlm'))
+  steps = []
+  for decay in (1.0, 0.5):
+    factors = optim.scales(start, 3, decay, ('head',))
+    transform = optim.lamb(1.0, mask=mask, factors=factors)
+    updates, _ = transform.update(grads, transform.init(start), start)
+    steps.append(updates)
+  halves = optim.scales(start, 3, 0.5, ('head',))
+  jax.tree.map(
+    lambda a, b, f: np.testing.assert_allclose(b, a * f, rtol=1e-6),
+    *steps,
+    halves,
+  )
+
+
+@pytest.mark.parametrize('name', optim.NAMES)
+def test_moments_in_half_the_bytes(name):
+  """200 steps of a regression: nearer than another order of the batches."""
+  rng = np.random.default_rng(0)
+  inputs = rng.normal(0, 1, (256, 16)).astype(np.float32)
+  true = rng.normal(0, 1, (16, 4)).astype(np.float32)
+  targets = inputs @ true + rng.normal(0, 0.1, (256, 4)).astype(np.float32)
+  start = {'w': rng.normal(0, 0.5, (16, 4)).astype(np.float32)}
+  rows = rng.integers(0, 256, (200, 32))
+
+  def loss(params, x, y):
+    return ((x @ params['w'] - y) ** 2).mean()
+
+  ends, states = [], []
+  for moments, order in (
+    ('float32', rows),
+    ('bfloat16', rows),
+    ('float32', rows[::-1]),
+  ):
+    transform = optim.NAMES[name](
+      optim.schedule(0.05, 20, 200),
+      mask={'w': True},
+      factors={'w': 1.0},
+      weight_decay=0.0,
+      moments=moments,
+    )
+
+    @jax.jit
+    def step(params, state, x, y, transform=transform):
+      grads = jax.grad(loss)(params, x, y)
+      updates, state = transform.update(grads, state, params)
+      return optax.apply_updates(params, updates), state
+
+    params, state = start, transform.init(start)
+    for at in order:
+      params, state = step(params, state, inputs[at], targets[at])
+    ends.append(params['w'])
+    states.append(state[0])
+  full, half, other = (loss({'w': w}, inputs, targets) for w in ends)
+  assert max(full, half, other) < loss(start, inputs, targets) / 1000
+  gap = lambda a, b: np.linalg.norm(a - b)
+  assert 0 < gap(ends[0], ends[1]) < gap(ends[0], ends[2]) / 2
+  size = start['w'].nbytes
+  assert [s.mu['w'].nbytes for s in states] == [size, size // 2, size]
+  assert [s.nu['w'].nbytes for s in states] == [size] * 3
+  assert states[1].mu['w'].dtype == jnp.bfloat16
+  assert states[1].nu['w'].dtype == jnp.float32
+
+  # The second moment is float32 under parameters that are not, too.
+  small = jax.tree.map(lambda x: x.astype(jnp.bfloat16), start)
+  state = transform.init(small)
+  updates, state = transform.update(small, state, small)
+  assert state[0].nu['w'].dtype == jnp.float32
+  square = 0.001 * np.float32(small['w']) ** 2
+  np.testing.assert_allclose(state[0].nu['w'], square, rtol=1e-6)
+  assert optax.apply_updates(small, updates)['w'].dtype == jnp.bfloat16
+  with pytest.raises(ValueError, match="moments 'half' is not one of float32"):
+    optim.NAMES[name](0.1, mask=None, factors=None, moments='half')

@@ -18,14 +18,14 @@ exactly; and a loss that is not finite has a row.
 
 from collections.abc import Callable, Mapping
 import dataclasses
-import math
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
+import numpy as np
 
 from xlmr_jax import crf as chain
-from xlmr_jax import heads
+from xlmr_jax import heads, masking
 from xlmr_jax.model import Config, Encoder
 
 Batch = Mapping[str, jax.Array]
@@ -64,70 +64,6 @@ def encode(config: Config, params: dict, batch: Batch, key, every=False):
   )
 
 
-def capacity(length: int, rate: float) -> int:
-  """Static slots for masked positions of a row: ceil(rate L) + 1."""
-  return min(length, math.ceil(rate * length) + 1)
-
-
-def mask_tokens(
-  tokens: Int[Array, 'B L'],
-  segments: Int[Array, 'B L'],
-  key: jax.Array,
-  *,
-  mask_id: int,
-  special_ids: tuple[int, ...],
-  pieces: tuple[int, int],
-  rate: float = 0.15,
-) -> dict[str, jax.Array]:
-  """Draws the tokens to predict, as BERT does (Devlin et al. 2019, 3.1).
-
-  Per row, k = floor(rate n + u) of its n non-special real tokens, u uniform:
-  the expectation is exactly rate n. Of the chosen 80 % become <mask>, 10 % a
-  random piece, 10 % stay. fairseq draws random replacements from the whole
-  dictionary, specials included; here only real pieces are drawn.
-
-  Args:
-    tokens: packed rows.
-    segments: 0 for padding.
-    key: threefry key; the same on every mesh.
-    mask_id: id of <mask>.
-    special_ids: ids that are never chosen.
-    pieces: half-open range of ids that replacements come from.
-    rate: share of tokens to predict.
-
-  Returns:
-    tokens [B, L] with the replacements; masked [B, M] positions in the row;
-    targets [B, M] the original ids; weights f32 [B, M], 0 for an empty slot.
-  """
-  rows, length = tokens.shape
-  slots = capacity(length, rate)
-  count_key, order_key, kind_key, piece_key = jax.random.split(key, 4)
-  special = jnp.isin(tokens, jnp.asarray(special_ids, tokens.dtype))
-  eligible = (segments > 0) & ~special
-  share = rate * eligible.sum(-1) + jax.random.uniform(count_key, (rows,))
-  chosen = jnp.floor(share).astype(jnp.int32)
-  order = jax.random.uniform(order_key, (rows, length))
-  _, masked = jax.lax.top_k(jnp.where(eligible, order, -1.0), slots)
-  valid = jnp.arange(slots) < chosen[:, None]
-  targets = jnp.take_along_axis(tokens, masked, axis=1)
-  kind = jax.random.uniform(kind_key, (rows, slots))
-  random = jax.random.randint(
-    piece_key, (rows, slots), *pieces, dtype=tokens.dtype
-  )
-  shown = jnp.where(kind < 0.8, mask_id, random)
-  shown = jnp.where(kind < 0.9, shown, targets)
-  shown = jnp.where(valid, shown, targets)
-  replaced = jax.vmap(lambda row, at, new: row.at[at].set(new))(
-    tokens, masked, shown
-  )
-  return {
-    'tokens': replaced,
-    'masked': masked,
-    'targets': targets,
-    'weights': valid.astype(jnp.float32),
-  }
-
-
 def cross_entropy(
   logits: Float[Array, '*B C'], targets: Int[Array, '*B']
 ) -> Float[Array, '*B']:
@@ -154,10 +90,16 @@ def mlm(
   special_ids: tuple[int, ...],
   pieces: tuple[int, int],
   rate: float = 0.15,
+  units: str = 'token',
+  words: Int[np.ndarray, 'V 2'] | None = None,
+  slack: float | None = None,
   chunk: int = 0,
   tied: bool = True,
 ) -> Objective:
   """Masked language modelling; the head runs on masked positions only.
+
+  By words and n-grams the loss has a third entry, 'unfit': of the tokens
+  chosen, [B], those that the row's slots did not hold.
 
   Args:
     config: of the model.
@@ -165,18 +107,23 @@ def mlm(
     special_ids: never masked.
     pieces: half-open range of ordinary pieces.
     rate: share of tokens to predict.
+    units: what is masked together: one of masking.UNITS.
+    words: the vocabulary's table from data/words.py; for words and n-grams.
+    slack: room for units of many tokens, of `masking.capacity`; None: enough.
     chunk: masked positions of a row scored at a time (0: all). A chunk's
       logits are computed again in the backward pass.
     tied: whether the head scores with the encoder's own table.
 
   Raises:
-    ValueError: a rate that is no share.
+    ValueError: a rate that is no share, unknown units, or words without a
+      table of the vocabulary's size.
   """
   if not 0 < rate <= 1:
     raise ValueError(f'mask rate {rate} is not in (0, 1]')
+  masking.check(units, words, config.vocab_size)
 
   def prepare(batch: Batch, key: jax.Array) -> Batch:
-    drawn = mask_tokens(
+    drawn = masking.mask_tokens(
       batch['tokens'],
       batch['segments'],
       key,
@@ -184,6 +131,9 @@ def mlm(
       special_ids=special_ids,
       pieces=pieces,
       rate=rate,
+      units=units,
+      words=words,
+      slack=slack,
     )
     return {**batch, **drawn}
 
@@ -251,7 +201,10 @@ def _language(config, name, prepare, rate, chunk, tied) -> Objective:
       parts = (cut(hidden), cut(targets), cut(weights))
       (total, right), _ = jax.lax.scan(step, (zero, zero), parts)
     count = weights.sum(-1)
-    return {'loss': (total, count), 'accuracy': (right, count)}
+    sums = {'loss': (total, count), 'accuracy': (right, count)}
+    if 'unfit' in batch:
+      sums['unfit'] = (batch['unfit'], count + batch['unfit'])
+    return sums
 
   return Objective(name, loss, prepare, rate)
 

@@ -1,4 +1,4 @@
-"""AdamW as the papers of this family use it, from a few plain fields."""
+"""AdamW and LAMB as the papers use them, from a few plain fields."""
 
 from collections.abc import Mapping
 
@@ -7,20 +7,36 @@ import jax.numpy as jnp
 import optax
 
 DECAY = ('matrices', 'all')
+MOMENTS = ('float32', 'bfloat16')
 
 
-def schedule(peak: float, warmup: int, total: int) -> optax.Schedule:
-  """Linear warm-up to `peak` at step `warmup`, linear decay to 0 at `total`.
+def schedule(
+  peak: float, warmup: int, total: int, power: float = 1.0, end: float = 0.0
+) -> optax.Schedule:
+  """Linear warm-up to `peak` at step `warmup`, then decay to `end` at `total`.
 
-  Step 0 of a warm-up of w has rate 0, as in transformers'
+  The decay is (peak - end) (1 - share of the way)^power + end, fairseq's
+  polynomial_decay, of which RoBERTa and XLM-R use power 1 and end 0. Step 0 of
+  a warm-up of w has rate 0, as in transformers'
   get_linear_schedule_with_warmup.
+
+  Raises:
+    ValueError: a power that is not positive, or an end above the peak.
   """
+  if power <= 0:
+    raise ValueError(f'the power {power} of the decay is not positive')
+  if not 0 <= end <= peak:
+    raise ValueError(
+      f'the last rate {end} is not between 0 and the peak {peak}'
+    )
 
   def rate(step):
     step = jnp.asarray(step, jnp.float32)
     up = step / max(warmup, 1)
-    down = (total - step) / max(total - warmup, 1)
-    return peak * jnp.where(step < warmup, up, jnp.clip(down, 0.0, 1.0))
+    down = jnp.clip((total - step) / max(total - warmup, 1), 0.0, 1.0)
+    if power != 1:
+      down = down**power
+    return jnp.where(step < warmup, peak * up, (peak - end) * down + end)
 
   return rate
 
@@ -116,6 +132,7 @@ def adamw(
   b2: float = 0.999,
   eps: float = 1e-6,
   weight_decay: float = 0.01,
+  moments: str = 'float32',
 ) -> optax.GradientTransformation:
   """AdamW (Loshchilov and Hutter 2019) with decay mask and rate factors.
 
@@ -127,17 +144,110 @@ def adamw(
     b2: decay of the second moment; RoBERTa pretrains with 0.98.
     eps: RoBERTa's 1e-6.
     weight_decay: times rate.
+    moments: dtype of the first moment at rest, one of MOMENTS. The second is
+      always float32: with b2 0.999 a step changes it by at most a thousandth
+      of itself downward, less than half of what lies between two bfloat16
+      numbers (0.4 to 0.8 %), so it would never come down again.
+
+  Raises:
+    ValueError: another dtype of the moments.
   """
-  scale = optax.stateless(
+  return optax.chain(
+    _adam(b1, b2, eps, moments),
+    optax.add_decayed_weights(weight_decay, mask),
+    _times(factors),
+    optax.scale_by_learning_rate(rate),
+  )
+
+
+def lamb(
+  rate: optax.Schedule | float,
+  *,
+  mask,
+  factors,
+  b1: float = 0.9,
+  b2: float = 0.999,
+  eps: float = 1e-6,
+  weight_decay: float = 0.01,
+  moments: str = 'float32',
+) -> optax.GradientTransformation:
+  """LAMB (You et al. 2020, algorithm 2): AdamW with a rate for each tensor.
+
+  The update u of a tensor x becomes u |x| / |u|. A layer has tensors of its
+  own: where `factors` has a value per layer, so have the norms. What does not
+  decay, by default biases and LayerNorms, keeps AdamW's update, as in NVIDIA's
+  FusedLAMB (without use_nvlamb) and in ALBERT's code; the paper's algorithm
+  and optax.lamb adapt everything, as mask=decays(..., 'all') does here. The
+  paper's phi is the identity; a tensor of zeros has ratio 1. FusedLAMB clips
+  the gradient to a global norm of 1 first: `clip` can.
+
+  Args:
+    rate: learning rate or schedule of it.
+    mask: tree of bools from `decays`: what decays and is adapted.
+    factors: tree from `scales`; times the adapted update.
+    b1: decay of the first moment.
+    b2: decay of the second moment.
+    eps: the paper's 1e-6.
+    weight_decay: inside the norm of the update; the paper's is 0.01.
+    moments: as for adamw.
+
+  Raises:
+    ValueError: another dtype of the moments.
+  """
+  return optax.chain(
+    _adam(b1, b2, eps, moments),
+    optax.add_decayed_weights(weight_decay, mask),
+    _trust(mask, factors),
+    _times(factors),
+    optax.scale_by_learning_rate(rate),
+  )
+
+
+NAMES = {'adamw': adamw, 'lamb': lamb}
+
+
+def _adam(b1, b2, eps, moments):
+  if moments not in MOMENTS:
+    raise ValueError(f'moments {moments!r} is not one of {", ".join(MOMENTS)}')
+  adam = optax.scale_by_adam(b1, b2, eps, mu_dtype=moments)
+
+  # optax gives the second moment the dtype of what it is shown.
+  def full(tree):
+    return jax.tree.map(lambda x: x.astype(jnp.float32), tree)
+
+  def update(grads, state, params=None):
+    return adam.update(full(grads), state, params)
+
+  return optax.GradientTransformation(lambda p: adam.init(full(p)), update)
+
+
+def _times(factors):
+  return optax.stateless(
     lambda updates, params: jax.tree.map(
       lambda u, f: u * jnp.asarray(f, u.dtype), updates, factors
     )
   )
-  return optax.chain(
-    optax.scale_by_adam(b1, b2, eps),
-    optax.add_decayed_weights(weight_decay, mask),
-    scale,
-    optax.scale_by_learning_rate(rate),
+
+
+def _trust(mask, factors):
+  """u → u |x| / |u|, with norms over the axes along which factors are one."""
+
+  def one(update, param, adapted, factor):
+    if not adapted:
+      return update
+    shape = jnp.shape(factor) or (1,) * param.ndim
+    axes = tuple(axis for axis, size in enumerate(shape) if size == 1)
+
+    def norm(x):
+      square = jnp.square(x.astype(jnp.float32))
+      return jnp.sqrt(square.sum(axes, keepdims=True))
+
+    x, u = norm(param), norm(update)
+    ratio = jnp.where(x > 0, x / jnp.where(u > 0, u, 1), 1)
+    return update * ratio.astype(update.dtype)
+
+  return optax.stateless(
+    lambda updates, params: jax.tree.map(one, updates, params, mask, factors)
   )
 
 
