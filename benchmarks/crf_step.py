@@ -1,6 +1,6 @@
 """What a linear chain costs: a tagging step with the CRF beside one without.
 
-  python benchmarks/crf_step.py [--rounds=15] [--variants=tiny,small,base]
+  python -m benchmarks.crf_step [--rounds=15] [--variants=tiny,small,base]
 
 Both sides are the train loop's own update on the same body, batch and number
 of labels, f32, dropout 0.1, AdamW; they differ in the objective alone. Two
@@ -12,14 +12,14 @@ body: medians, the median ratio and its extremes.
 import dataclasses
 import statistics
 import time
-from types import SimpleNamespace
 
 from absl import app, flags
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from xlmr_jax import heads, objectives, optim, sharding, train
+from configs import common
+from xlmr_jax import heads, objectives, sharding
+from xlmr_jax import step as training
 from xlmr_jax.model import VARIANTS
 
 ROUNDS = flags.DEFINE_integer('rounds', 15, 'Rounds of each side.')
@@ -52,33 +52,17 @@ def batch(vocab: int) -> dict[str, np.ndarray]:
 
 def stepper(config, objective, mesh):
   """A function that makes one training step and waits for it."""
-  make = lambda key: heads.init(config, key, objective.head, len(LABELS))
-  shapes = jax.eval_shape(make, jax.random.key(0))
-  dims = heads.plan(config, objective.head)
-  layout = sharding.shardings(shapes, dims, mesh)
-  optimizer = optim.adamw(
-    1e-5,
-    mask=optim.decays(shapes, dims),
-    factors=optim.scales(shapes, config.num_layers, 1.0),
-  )
-  fresh = lambda params: {
-    'opt': optimizer.init(params),
-    'step': jnp.zeros((), 'int32'),
-  }
-  state_layout = sharding.like(jax.eval_shape(fresh, shapes), layout, mesh)
-  settings = SimpleNamespace(
-    accumulate=1, seed=0, optim=SimpleNamespace(clip=1.0)
-  )
-  update = train.make_update(
-    objective, optimizer, settings, (layout, state_layout), mesh
-  )
-  params = jax.jit(make, out_shardings=layout)(jax.random.key(0))
-  state = jax.jit(fresh, out_shardings=state_layout)(params)
+  fresh = lambda key: heads.init(config, key, objective.head, len(LABELS))
+  recipe = common.base()
+  recipe.optim.learning_rate = 1e-5
+  trained = training.build(config, objective, recipe, 10_000, mesh, fresh=fresh)
+  params = jax.jit(fresh, out_shardings=trained.layout)(jax.random.key(0))
+  state = trained.fresh_state(params)
   inputs = sharding.place_batch(batch(config.vocab_size), mesh)
 
   def step():
     nonlocal params, state
-    params, state, metrics = update(params, state, inputs)
+    params, state, metrics = trained.update(params, state, inputs)
     return jax.device_get(metrics['loss'])
 
   return step

@@ -30,8 +30,7 @@ TEXTS = flags.DEFINE_integer('texts', 256, 'Texts in a round.')
 
 def inputs(data: pathlib.Path, count: int) -> dict[str, list[list[int]]]:
   """Ids of short and long real texts."""
-  from xlmr_jax.data import sources
-  from xlmr_jax.data import files
+  from xlmr_jax.data import files, sources
   from xlmr_jax.data.tokenizer import Tokenizer
 
   tokenizer = Tokenizer(data / 'tokenizers' / 'xlm-roberta')

@@ -1,6 +1,6 @@
 """An MLM training step beside Hugging Face PyTorch: one run, alternating.
 
-  python benchmarks/mlm_step.py [--rounds=5] [--variant=base]
+  python -m benchmarks.mlm_step [--rounds=5] [--variant=base]
 
 Both sides train XLM-R at its real size on 8 rows of 128 tokens, f32, dropout
 0.1, AdamW. Hugging Face runs its own recipe (DataCollatorForLanguageModeling,
@@ -15,7 +15,6 @@ import statistics
 import subprocess
 import sys
 import time
-from types import SimpleNamespace
 
 from absl import app, flags
 import numpy as np
@@ -86,9 +85,10 @@ def our_side():
   import dataclasses
 
   import jax
-  import jax.numpy as jnp
 
-  from xlmr_jax import heads, objectives, optim, sharding, train
+  from configs import common
+  from xlmr_jax import heads, objectives, sharding
+  from xlmr_jax import step as training
   from xlmr_jax.model import VARIANTS
 
   config = dataclasses.replace(
@@ -105,29 +105,13 @@ def our_side():
     pieces=(4, VOCAB - 1),
   )
   mesh = sharding.make_mesh()
-  make = lambda key: heads.init(config, key, 'mlm')
-  shapes = jax.eval_shape(make, jax.random.key(0))
-  dims = heads.plan(config, 'mlm')
-  layout = sharding.shardings(shapes, dims, mesh)
-  optimizer = optim.adamw(
-    1e-5,
-    mask=optim.decays(shapes, dims),
-    factors=optim.scales(shapes, config.num_layers, 1.0),
-  )
-  fresh = lambda params: {
-    'opt': optimizer.init(params),
-    'step': jnp.zeros((), 'int32'),
-  }
-  state_layout = sharding.like(jax.eval_shape(fresh, shapes), layout, mesh)
-  settings = SimpleNamespace(
-    accumulate=1, seed=0, optim=SimpleNamespace(clip=1.0)
-  )
-  update = train.make_update(
-    objective, optimizer, settings, (layout, state_layout), mesh
-  )
+  recipe = common.base()
+  recipe.optim.learning_rate = 1e-5
+  trained = training.build(config, objective, recipe, 10_000, mesh)
   jax.set_mesh(mesh).__enter__()
-  params = jax.jit(make, out_shardings=layout)(jax.random.key(0))
-  state = jax.jit(fresh, out_shardings=state_layout)(params)
+  make = lambda key: heads.init(config, key, 'mlm')
+  params = jax.jit(make, out_shardings=trained.layout)(jax.random.key(0))
+  state = trained.fresh_state(params)
   places = np.tile(np.arange(LENGTH.value, dtype=np.int32), (ROWS.value, 1))
 
   def step(number):
@@ -137,7 +121,7 @@ def our_side():
       segments=np.ones_like(places),
       positions=places,
     )
-    params, state, metrics = update(
+    params, state, metrics = trained.update(
       params, state, sharding.place_batch(batch, mesh)
     )
     loss, count = jax.device_get(metrics['loss'])
@@ -151,7 +135,7 @@ SIDES = {'transformers': transformers_side, 'xlmr_jax': our_side}
 
 def peak_memory(side: str) -> float:
   """GB at the peak of a process that makes two steps of one side."""
-  command = [sys.executable, __file__, f'--side={side}']
+  command = [sys.executable, '-m', 'benchmarks.mlm_step', f'--side={side}']
   command += [f'--variant={VARIANT.value}', f'--dtype={DTYPE.value}']
   command += [f'--rows={ROWS.value}', f'--length={LENGTH.value}']
   done = subprocess.run(command, capture_output=True, text=True, check=True)

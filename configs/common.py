@@ -42,31 +42,45 @@ def base() -> ml_collections.ConfigDict:
   # is used, as in Hugging Face's own training.
   c.attention_dropout = 0.0
 
-  # How it runs. mesh: (data, fsdp, tensor), -1 takes the remaining devices.
+  # How it runs. mesh: (data, fsdp, tensor), -1 takes the remaining devices;
+  # slices: TPU slices joined by a slower network, each with such a mesh.
   c.mesh = (-1, 1, 1)
+  c.slices = 1
   c.dtype = 'float32'
   c.param_dtype = 'float32'
   c.attention = 'auto'
   c.remat = 'none'
   c.scan = True
   c.accumulate = 1
+  c.dropout_rng = 'threefry'  # 'rbg': faster on TPUs, other bits elsewhere
 
   # How long. steps = 0: that many epochs.
   c.steps = 0
   c.epochs = 3
 
   c.optim = dict(
+    name='adamw',  # or 'lamb'
     learning_rate=1e-5,
     warmup=0.1,  # below 1: a share of all steps; else a number of steps
+    power=1.0,  # of the decay after it; 1: linear
+    end=0.0,  # rate at the last step
     weight_decay=0.01,
     decay='matrices',  # no decay of biases and LayerNorms; 'all': everything
     b1=0.9,
     b2=0.999,
     eps=1e-6,
+    moments='float32',  # 'bfloat16': of the first moment
     clip=1.0,  # global norm; 0: off
     layer_decay=1.0,  # rate of each layer over the next one's
     freeze=(),  # path prefixes, e.g. ('encoder/embed',)
   )
+
+  # A loss that is not finite, or (spike > 0) more than that many standard
+  # deviations above its running mean. stop; skip: without an update; roll_back:
+  # to the last save, passing over all batches until after this one.
+  c.on_bad = 'stop'
+  c.spike = 0.0
+  c.max_bad = 20  # then stop all the same
 
   # What is reported when, in steps. 0: at the end of every epoch.
   c.log_every = 20

@@ -4,30 +4,51 @@ or, with --config.objective=causal, by predicting the next token.
   python -m xlmr_jax.train --config=configs/pretrain.py:model=base \
       --config.corpus=DIR --config.tokenizer=DIR --workdir=runs/base
 
-DIR holds <lang>.txt, .txt.gz or .txt.xz, one paragraph a line; languages are
-drawn with probability ∝ n^alpha (Conneau and Lample 2019, section 3.1).
-`--config.parallel=DIR` adds files <a>-<b>.tsv of translation pairs. To go on
-from a checkpoint, --config.init=FacebookAI/xlm-roberta-base.
+DIR is a prepared corpus (python -m xlmr_jax.data.corpus) or a folder of text:
+<lang>.txt or .jsonl, plain, .gz, .xz or .zst, one paragraph a line, blank lines
+between documents; that is prepared first. Languages are drawn with probability
+∝ n^alpha. `--config.parallel=DIR` adds files <a>-<b>.tsv of translation pairs.
+To go on from a checkpoint, --config.init=FacebookAI/xlm-roberta-base; on a new
+language, configs/adapt.py.
 
-base, large: XLM-R's published optimiser settings (Conneau et al. 2020, app. B
-name 8,192 rows of 512; RoBERTa's Adam: b2 0.98, eps 1e-6). They were trained
-on 500 GPUs; here they are a start for continued pretraining. roberta,
-roberta-large, distilroberta, camembert: bodies of the same sizes, with a
-tokenizer folder of their own. xl, xxl: rate and remat are ours, untried.
+Where the values come from:
+  XLM-R    Conneau et al. 2020, arXiv:1911.02116, section 3 and appendix B: MLM
+           on streams of one language, alpha 0.3, 8,192 rows, 1.5 M updates
+  RoBERTa  Liu et al. 2019, arXiv:1907.11692, table 9: rates, warm-up, Adam's
+           betas and epsilon, decay, no clipping, 500 k updates of 8 k rows of
+           512; XLM-R does not repeat them, and base and large take them here
+  XL, XXL  Goyal et al. 2021, arXiv:2105.00572, train like XLM-R, on a twelfth
+           of its tokens; rate, warm-up and batch are ours, untried
+  mesh, accumulate, remat, topology are ours: what `python -m xlmr_jax.plan`
+           says fits there with a tenth of the memory free (docs/pods.md)
+
 small, tiny: minutes on a laptop. README's table says what was reached.
 """
 
 from configs import common
 
-RATES = {
-  'base': 6e-4,
-  'large': 4e-4,
-  'roberta': 6e-4,
-  'roberta-large': 4e-4,
-  'distilroberta': 6e-4,
-  'camembert': 6e-4,
-  'xl': 2e-4,
-  'xxl': 1e-4,
+# (peak rate, warm-up steps, steps)
+PAPER = {
+  'base': (6e-4, 24_000, 1_500_000),
+  'large': (4e-4, 30_000, 1_500_000),
+  'roberta': (6e-4, 24_000, 500_000),
+  'roberta-large': (4e-4, 30_000, 500_000),
+  'distilroberta': (6e-4, 24_000, 500_000),  # ours: it was distilled
+  'camembert': (7e-4, 10_000, 100_000),  # Martin et al. 2020, section 4.4
+  'xl': (2e-4, 30_000, 500_000),
+  'xxl': (1e-4, 30_000, 500_000),
+}
+
+# Where each is meant to run: chips, (data, fsdp, tensor), micro-batches.
+MACHINE = {
+  'base': ('v5e:4x4', (-1, 1, 1), 16),
+  'large': ('v5e:8x8', (1, -1, 1), 8),
+  'roberta': ('v5e:4x4', (-1, 1, 1), 16),
+  'roberta-large': ('v5e:8x8', (1, -1, 1), 8),
+  'distilroberta': ('v5e:4x4', (-1, 1, 1), 8),
+  'camembert': ('v5e:4x4', (-1, 1, 1), 16),
+  'xl': ('v5p:4x4x4', (1, -1, 1), 2),
+  'xxl': ('v5p:4x4x4', (1, -1, 1), 4),
 }
 
 
@@ -37,26 +58,50 @@ def get_config(arg: str = ''):
   c.objective = 'mlm'
   c.variant = options['model']
 
+  # What is read.
   c.corpus = ''
   c.parallel = ''
   c.parallel_share = 0.5  # of the tokens, where there are pairs
   c.tokenizer = ''
-  c.cache_dir = ''  # tokenised text; empty: WORKDIR/cache
+  c.cache_dir = ''  # of corpora that are prepared here; empty: WORKDIR/cache
+  c.languages = ()  # of the corpus; empty: all there are
   c.alpha = 0.3
-  c.mask_rate = 0.15
   c.held_out = 0.01  # share of each language's text never trained on
   c.held_out_examples = 64  # of each language, at most, in an evaluation
 
+  # Rows. stream: a language's text, document after document, in equal pieces
+  # (XLM-R); packed: several documents to a row; document: one, or a piece.
+  c.rows = 'stream'
   c.batch_tokens = 8192 * 512
   c.row_length = 512
   c.example_length = 0  # tokens of an example at most; 0: a whole row
-  c.loss_chunk = 0
+  # Other row lengths, each until a share of the steps, or until a step: BERT's
+  # is ((0.9, 128), (1.0, 512)). Empty: row_length throughout.
+  c.schedule = ()
+
+  # What is predicted. token; word: all pieces of a word; ngram: of 1 to 3.
+  c.mask_rate = 0.15
+  c.mask_units = 'token'
+  c.loss_chunk = 0  # masked positions of a row scored at a time; 0: all
+
   c.steps = 100_000
   c.eval_every = 5_000
   c.save_every = 1_000
-  c.optim.learning_rate = RATES.get(c.variant, 1e-3)
-  c.optim.b2 = 0.98
+  c.topology = ''  # the machine that the settings are meant for
+  c.optim.learning_rate = 1e-3
   c.optim.warmup = 0.06
+  c.optim.b2 = 0.98
+  if c.variant in PAPER:
+    c.optim.learning_rate, c.optim.warmup, c.steps = PAPER[c.variant]
+    c.optim.clip = 0.0
+    c.topology, c.mesh, c.accumulate = MACHINE[c.variant]
+    c.dtype, c.dropout_rng = 'bfloat16', 'rbg'
+    c.remat = 'dots'
+  if c.variant in ('xl', 'xxl'):
+    c.batch_tokens = 2048 * 512
+    c.remat = 'full'
+    c.optim.clip = 1.0
+    c.on_bad, c.spike = 'roll_back', 6.0
   if c.variant == 'small':
     c.batch_tokens, c.row_length = 16_384, 256
     c.steps, c.eval_every, c.save_every = 2_000, 500, 500
@@ -65,8 +110,4 @@ def get_config(arg: str = ''):
     c.parallel_share, c.mask_rate, c.dropout = 0.9, 0.6, 0.0
     c.steps, c.eval_every, c.save_every = 5_000, 2_500, 2_500
     c.optim.learning_rate = 4e-3
-  if c.variant in ('large', 'roberta-large'):
-    c.remat = 'dots'
-  if c.variant in ('xl', 'xxl'):
-    c.remat = 'full'
   return c

@@ -8,21 +8,12 @@ import dataclasses
 import json
 import re
 import tempfile
-from types import SimpleNamespace
 
 import jax
 import numpy as np
 
-from xlmr_jax import (
-  heads,
-  hf,
-  loaded,
-  model,
-  objectives,
-  optim,
-  sharding,
-  train,
-)
+from configs import common
+from xlmr_jax import heads, hf, loaded, model, objectives, sharding, step
 
 CONFIG = dataclasses.replace(
   model.VARIANTS['tiny'],
@@ -40,6 +31,13 @@ ROWS, LENGTH, STEPS = 16, 64, 5
 OBJECTIVE = objectives.mlm(
   CONFIG, mask_id=2899, special_ids=(0, 1, 2, 3, 2899), pieces=(4, 2899)
 )
+
+
+def mesh_of(shape):
+  """(data, fsdp, tensor), or with the number of slices before them."""
+  *slices, data, fsdp, tensor = shape
+  devices = jax.devices()[: int(np.prod(shape))]
+  return sharding.make_mesh((data, fsdp, tensor), *slices, devices=devices)
 
 
 def batch(step):
@@ -71,35 +69,15 @@ def run(shape, accumulate=1, dropout=0.0):
       config, mask_id=2899, special_ids=(0, 1, 2, 3, 2899), pieces=(4, 2899)
     )
   )
-  devices = int(np.prod(shape))
-  mesh = jax.sharding.Mesh(
-    np.array(jax.devices()[:devices]).reshape(shape),
-    sharding.MESH,
-    axis_types=(jax.sharding.AxisType.Auto,) * 3,
-  )
-  dims = heads.plan(config, 'mlm')
+  mesh = mesh_of(shape)
+  recipe = common.base()
+  recipe.accumulate, recipe.seed = accumulate, 3
+  recipe.optim.update(learning_rate=1e-3, warmup=0, layer_decay=0.9)
+  trained = step.build(config, objective, recipe, 10 * STEPS, mesh)
   make = lambda key: heads.init(config, key, 'mlm')
-  shapes = jax.eval_shape(make, jax.random.key(0))
-  layout = sharding.shardings(shapes, dims, mesh)
-  optimizer = optim.adamw(
-    1e-3,
-    mask=optim.decays(shapes, dims),
-    factors=optim.scales(shapes, config.num_layers, 0.9),
-  )
-  fresh = lambda params: {
-    'opt': optimizer.init(params),
-    'step': jax.numpy.zeros((), 'int32'),
-  }
-  state_layout = sharding.like(jax.eval_shape(fresh, shapes), layout, mesh)
-  settings = SimpleNamespace(
-    accumulate=accumulate, seed=3, optim=SimpleNamespace(clip=1.0)
-  )
-  update = train.make_update(
-    objective, optimizer, settings, (layout, state_layout), mesh
-  )
   with jax.set_mesh(mesh):
-    params = jax.jit(make, out_shardings=layout)(jax.random.key(1))
-    state = jax.jit(fresh, out_shardings=state_layout)(params)
+    params = jax.jit(make, out_shardings=trained.layout)(jax.random.key(1))
+    state = trained.fresh_state(params)
 
     def loss(params, batch):
       batch = objective.prepare(batch, jax.random.key(5))
@@ -108,11 +86,11 @@ def run(shape, accumulate=1, dropout=0.0):
 
     first = sharding.place_batch(batch(0), mesh)
     grads = jax.device_get(jax.jit(jax.grad(loss))(params, first))
-    lowered = update.lower(params, state, first)
+    lowered = trained.update.lower(params, state, first)
     text = lowered.as_text(), lowered.compile().as_text()
-    for step in range(STEPS):
-      params, state, _ = update(
-        params, state, sharding.place_batch(batch(step), mesh)
+    for number in range(STEPS):
+      params, state, _ = trained.update(
+        params, state, sharding.place_batch(batch(number), mesh)
       )
   return grads, jax.device_get(params), text
 
@@ -183,11 +161,7 @@ def other_gradients(name, shape):
   """Gradients of one of OTHERS; and the largest loop-carried collective."""
   config = dataclasses.replace(CONFIG, pre_norm=True, causal=name == 'causal')
   objective = OTHERS[name](config)
-  mesh = jax.sharding.Mesh(
-    np.array(jax.devices()[: int(np.prod(shape))]).reshape(shape),
-    sharding.MESH,
-    axis_types=(jax.sharding.AxisType.Auto,) * 3,
-  )
+  mesh = mesh_of(shape)
   make = lambda key: heads.init(config, key, name, len(LABELS))
   shapes = jax.eval_shape(make, jax.random.key(0))
   layout = sharding.shardings(shapes, heads.plan(config, name), mesh)
@@ -244,7 +218,7 @@ def main():
   two = run((1, 1, 1), dropout=0.1)
   start = heads.init(CONFIG, jax.random.key(1), 'mlm')
   out = {'moved': difference(jax.device_get(start), one[1])[0]}
-  for shape in ((8, 1, 1), (2, 2, 2), (1, 2, 4)):
+  for shape in ((8, 1, 1), (2, 2, 2), (1, 2, 4), (2, 1, 2, 2)):
     got = run(shape)
     out[str(shape)] = {
       'gradients': difference(one[0], got[0]),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import xlmr_jax
-from xlmr_jax import checkpoint, heads, hf, model, optim, sharding
+from xlmr_jax import checkpoint, heads, hf, model, optim, saves, sharding
 
 CONFIG = model.Config(
   vocab_size=90,
@@ -60,7 +60,7 @@ def workdir(tmp_path):
   weights = hf.Weights(CONFIG, {}, head='classify', labels=('a', 'b', 'c'))
   checkpoint.write_description(tmp_path, weights, None)
   params, state = start()
-  with checkpoint.Manager(tmp_path) as manager:
+  with saves.Manager(tmp_path) as manager:
     manager.save(2, params, state, {**META, 'best_step': 2})
     params = jax.tree.map(lambda p: p + 1, params)
     manager.save(4, params, state, {**META, 'best_step': 2, 'stale': 1})
@@ -73,7 +73,7 @@ def kept(workdir):
 
 def assert_step(workdir, step, plus):
   """A step restores, and holds the first parameters plus a number."""
-  with checkpoint.Manager(workdir) as manager:
+  with saves.Manager(workdir) as manager:
     assert manager.latest_step() == step
     params, state, meta = manager.restore(step, *wanted())
   first, first_state = start()
@@ -107,7 +107,7 @@ def test_a_checkpoint_of_another_model_is_refused(workdir, change, message):
   head = change.pop('head', 'classify')
   classes = change.pop('classes', 3)
   config = dataclasses.replace(CONFIG, **change)
-  with checkpoint.Manager(workdir) as manager:
+  with saves.Manager(workdir) as manager:
     with pytest.raises(ValueError, match=message) as error:
       manager.restore(4, *wanted(config, head, classes))
   assert str(error.value).startswith('checkpoint 4, params: ')
@@ -117,20 +117,20 @@ def test_a_checkpoint_of_another_model_is_refused(workdir, change, message):
 
 def test_another_optimizers_state_is_refused(workdir):
   params, state = wanted()
-  with checkpoint.Manager(workdir) as manager:
+  with saves.Manager(workdir) as manager:
     with pytest.raises(ValueError, match='checkpoint 4, state: .*momentum'):
       manager.restore(4, params, {**state, 'momentum': state['opt']})
 
 
 def test_old_steps_go_once_the_new_one_is_whole(workdir):
   params, state = start()
-  with checkpoint.Manager(workdir) as manager:
+  with saves.Manager(workdir) as manager:
     manager.restore(4, *wanted())
     for step in (6, 8):
       more = jax.tree.map(lambda p, n=step: p + n, params)
       manager.save(step, more, state, {**META, 'best_step': 2})
   assert kept(workdir) == ['2', '8']
-  with checkpoint.Manager(workdir) as manager:
+  with saves.Manager(workdir) as manager:
     manager.restore(8, *wanted())
     more = jax.tree.map(lambda p: p + 9, params)
     manager.save(9, more, state, {**META, 'best_step': 9})
@@ -140,7 +140,7 @@ def test_old_steps_go_once_the_new_one_is_whole(workdir):
 
 def test_what_is_found_later_is_written_into_the_same_step(workdir):
   params, state = start()
-  with checkpoint.Manager(workdir) as manager:
+  with saves.Manager(workdir) as manager:
     manager.restore(4, *wanted())
     manager.save(4, params, state, {**META, 'best_step': 4})
     assert manager.best_step() == 4
@@ -159,7 +159,7 @@ def test_a_kill_in_the_middle_of_a_save(workdir):
   assert_step(workdir, 4, 1)
   xlmr_jax.load(workdir)
   params, state = start()
-  with checkpoint.Manager(workdir) as manager:
+  with saves.Manager(workdir) as manager:
     manager.restore(4, *wanted())
     six = jax.tree.map(lambda p: p + 6, params)
     manager.save(6, six, state, {**META, 'best_step': 2})
@@ -176,7 +176,7 @@ def test_a_kill_in_the_middle_of_a_deletion(workdir):
   assert_step(workdir, 4, 1)
   xlmr_jax.load(workdir)
   params, state = start()
-  with checkpoint.Manager(workdir) as manager:
+  with saves.Manager(workdir) as manager:
     manager.restore(4, *wanted())
     manager.save(6, params, state, {**META, 'best_step': 2})
   assert kept(workdir) == ['2', '6']
@@ -186,7 +186,7 @@ def test_a_full_disk_leaves_the_step_before(workdir):
   params, state = start()
   big = jax.random.normal(jax.random.key(0), (50_000,))
   before = resource.getrlimit(resource.RLIMIT_FSIZE)
-  manager = checkpoint.Manager(workdir)
+  manager = saves.Manager(workdir)
   try:
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
     message = r'File too large \(saving a checkpoint; step 4 is whole\)'
@@ -199,7 +199,7 @@ def test_a_full_disk_leaves_the_step_before(workdir):
   assert error.value.filename == str(workdir / 'checkpoints')
   assert_step(workdir, 4, 1)
   assert xlmr_jax.load(workdir).labels == ('a', 'b', 'c')
-  with checkpoint.Manager(workdir) as manager:  # and the place is free again
+  with saves.Manager(workdir) as manager:  # and the place is free again
     manager.restore(4, *wanted())
     six = jax.tree.map(lambda p: p + 6, params)
     manager.save(6, six, state, {**META, 'best_step': 2})
@@ -209,7 +209,7 @@ def test_a_full_disk_leaves_the_step_before(workdir):
 def test_a_damaged_file_is_an_error(workdir):
   for path in (workdir / 'checkpoints' / '4' / 'params' / 'd').iterdir():
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-  with checkpoint.Manager(workdir) as manager:
+  with saves.Manager(workdir) as manager:
     with pytest.raises(ValueError, match='OUT_OF_RANGE|DATA_LOSS|truncated'):
       manager.restore(4, *wanted())
 
@@ -219,7 +219,7 @@ def test_nothing_saved_yet(tmp_path):
   checkpoint.write_description(tmp_path, weights, None)
   with pytest.raises(ValueError, match='no finished checkpoint yet'):
     xlmr_jax.load(tmp_path)
-  with checkpoint.Manager(tmp_path) as manager:
+  with saves.Manager(tmp_path) as manager:
     assert manager.latest_step() is manager.best_step() is None
   with pytest.raises(ValueError, match='no finished checkpoint yet'):
     xlmr_jax.load(tmp_path)
@@ -237,9 +237,9 @@ def test_a_description_that_does_not_fit_its_arrays(workdir):
 def test_arrays_of_any_dtype_survive(tmp_path):
   config = dataclasses.replace(CONFIG, param_dtype='bfloat16')
   params, state = start(config)
-  with checkpoint.Manager(tmp_path) as manager:
+  with saves.Manager(tmp_path) as manager:
     manager.save(1, params, state, META)
-  with checkpoint.Manager(tmp_path) as manager:
+  with saves.Manager(tmp_path) as manager:
     again, _, _ = manager.restore(1, *wanted(config))
   table = again['encoder']['embed']['tokens']
   assert table.dtype == jnp.bfloat16

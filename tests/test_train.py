@@ -21,7 +21,7 @@ from tiny_runs import (
 
 from configs import finetune, pretrain
 import xlmr_jax
-from xlmr_jax import heads, jobs, sharding, train
+from xlmr_jax import heads, jobs, same_run, sharding, train
 from xlmr_jax.data import tokenizer
 
 
@@ -71,8 +71,8 @@ def script(monkeypatch, scores):
   def next_score(params):
     score = scores.pop(0)
     if isinstance(score, tuple):
-      score = score[0]
       signal.raise_signal(signal.SIGINT)
+      raise AssertionError('the evaluation went on')
     return {'dev_accuracy': score}
 
   def patched(*args):
@@ -178,13 +178,17 @@ def test_best_and_latest_are_kept_and_load_gives_the_best(
   train.train(recipe(given, finetune), tmp_path)
   kept = steps(tmp_path)
   assert set(kept) == {32, 80}
-  assert len(kept[80]['meta'].pop('trained_on')) == 64
+  (digest,) = kept[80]['meta'].pop('trained_on').values()
+  assert len(digest) == 64
   assert kept[80]['meta'] == {
     'best_score': 80,
     'best_step': 32,
     'stale': 3,
     'evaluated': 80,
     'finished': True,
+    'shift': 0,
+    'bad': 0,
+    'rows': kept[80]['meta']['rows'],
   }
   paths = (tmp_path, tmp_path / 'checkpoints' / '80')
   best, latest = (flat(xlmr_jax.load(path).params) for path in paths)
@@ -200,11 +204,17 @@ def test_patience_stops_and_is_part_of_the_state(given, tmp_path, monkeypatch):
     script(patch, [50.0, 80.0, 60.0, 70.0])
     train.train(config, tmp_path / 'a')
   assert set(steps(tmp_path / 'a')) == {32, 64}
-  # Stopped while it was judged for the third time: one of two is used up.
-  with monkeypatch.context() as patch:
-    script(patch, [50.0, 80.0, (60.0,)])
-    train.train(config, tmp_path / 'b')
-  assert steps(tmp_path / 'b')[48]['meta']['stale'] == 1
+  # Stopped while it was judged: the step is saved, and judged again.
+  for scores, evaluated, stale in (
+    ([50.0, 80.0, (60.0,)], 32, 0),
+    ([60.0, (70.0,)], 48, 1),
+  ):
+    with monkeypatch.context() as patch:
+      script(patch, scores)
+      train.train(config, tmp_path / 'b')
+    kept = steps(tmp_path / 'b')
+    meta = kept[max(kept)]['meta']
+    assert (meta['evaluated'], meta['stale']) == (evaluated, stale)
   with monkeypatch.context() as patch:
     script(patch, [70.0])
     train.train(config, tmp_path / 'b')
@@ -345,7 +355,7 @@ def test_a_loss_that_is_not_finite_names_step_and_row(
   ]
   ((step, row),) = hits
   assert step > 2
-  message = rf'row {row} of the batch is not finite at step {step}\.'
+  message = rf'row {row} of the batch is not finite at step {step} \(batch'
   for _ in range(2):  # the last checkpoint is whole: the run goes on from it
     with pytest.raises(FloatingPointError, match=message):
       train.train(config, workdir)
@@ -412,4 +422,24 @@ def test_a_start_that_fails_claims_nothing(given, tmp_path):
   workdir = tmp_path / 'run'
   with pytest.raises((ValueError, OSError), match=r'trian\.tsv'):
     train.train(recipe(given, finetune, train='trian.tsv'), workdir)
-  train.refuse_other(workdir, recipe(given, finetune))
+  assert same_run.refuse_other(workdir, recipe(given, finetune)) == []
+
+
+@pytest.mark.parametrize('units', ['word', 'ngram'])
+def test_whole_words_are_masked(given, tmp_path, units):
+  config = recipe(given, pretrain, mask_units=units, steps=12, eval_every=12)
+  last = train.train(config, tmp_path)
+  assert last['heldout_loss'] > 0
+  losses = [r for r in records(tmp_path) if 'loss' in r]
+  assert all(0 <= r['unfit'] < 0.2 for r in losses)  # of those chosen
+
+
+def test_longer_rows_come_late(given, tmp_path):
+  """Two phases: two programs, and as many tokens in a step."""
+  config = recipe(
+    given, pretrain, schedule=((0.5, 16), (1.0, 32)), parallel='', steps=8
+  )
+  train.train(config, tmp_path)
+  log = [r for r in records(tmp_path) if 'loss' in r]
+  assert [r['programs'] for r in log] == [1] * 4 + [2] * 4
+  assert log[0]['examples_per_step'] == 2 * log[-1]['examples_per_step'] == 16

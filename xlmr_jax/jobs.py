@@ -11,20 +11,19 @@ two kinds of job differ in where their rows come from and how they are judged:
 from collections.abc import Callable, Mapping
 import dataclasses
 import hashlib
+import json
 import pathlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xlmr_jax import checkpoint, heads, hf, objectives, sharding
-from xlmr_jax.data import corpus as corpora
+from xlmr_jax import checkpoint, heads, hf, hosts, objectives, sharding
+from xlmr_jax.data import corpus, inputs, pack, phases, sampling, shards, words
 from xlmr_jax.data import loader as loaders
-from xlmr_jax.data import pack
 from xlmr_jax.eval import evaluate, xtreme
 from xlmr_jax.loaded import Loaded
 from xlmr_jax.model import VARIANTS, Config
-from xlmr_jax.tasks import classify
 
 # An evaluator maps parameters to named values; 'name/part' is a detail.
 Evaluator = Callable[[dict], Mapping[str, float]]
@@ -37,7 +36,7 @@ class Job:
   Attributes:
     model: the encoder's Config, with how to run it.
     head: name of the head.
-    classes: C of a classify head.
+    classes: C of a classify, tag or crf head.
     labels: names of the classes by id.
     loader: step → batch.
     objective: the loss.
@@ -53,7 +52,7 @@ class Job:
   head: str
   classes: int
   labels: tuple[str, ...] | None
-  loader: loaders.Loader
+  loader: loaders.Loader | phases.Phases
   objective: objectives.Objective
   evaluators: list[Evaluator]
   score: str
@@ -67,9 +66,12 @@ class Job:
       print(text, flush=True)
 
   @property
-  def flops_per_token(self) -> float:
-    """Forward FLOPs of one real token, the head's share included."""
-    length = self.loader.row_length
+  def trained_on(self) -> dict[str, str]:
+    """Digests of what a run must find unchanged when it goes on."""
+    return {'the data or how it is drawn': self.fingerprint}
+
+  def flops_per_token(self, length: int) -> float:
+    """Forward FLOPs of one real token in rows of a length, head included."""
     body = self.model.flops(length)
     if self.head not in heads.LANGUAGE:
       return body
@@ -221,39 +223,10 @@ def pretraining(config, workdir: pathlib.Path, mesh) -> Job:
   origin, model, tokenizer, folder = _begin(config)
   head = config.objective
   model = dataclasses.replace(model, causal=head == 'causal')
-  length = config.example_length or config.row_length
-  if length > config.row_length:
-    raise ValueError(
-      f'config.example_length={length} is above config.row_length='
-      f'{config.row_length}'
-    )
-  name = 'example_length' if config.example_length else 'row_length'
-  _check_length(name, length, model)
   if head == 'mlm' and tokenizer.mask_id is None:
     raise ValueError(f'the tokenizer in {folder} has no <mask>')
-  if not config.corpus:
-    raise ValueError('config.corpus is empty: set it to a folder of text')
-  text = corpora.Corpus(
-    config.corpus,
-    tokenizer,
-    cache_dir=config.cache_dir or workdir / 'cache',
-    max_length=length,
-    alpha=config.alpha,
-    parallel_dir=config.parallel or None,
-    parallel_weight=config.parallel_share,
-    held_out=config.held_out,
-    seed=config.seed,
-  )
-  loader = loaders.Loader(
-    text,
-    row_length=config.row_length,
-    batch_tokens=config.batch_tokens,
-    seed=config.seed,
-    steps=config.steps or None,
-    epochs=None if config.steps else config.epochs,
-    row_multiple=config.accumulate * sharding.row_parts(mesh),
-    hosts=(jax.process_index(), jax.process_count()),
-  )
+  loader, texts = _streams(config, workdir, tokenizer, model, mesh)
+  longest = max(texts, key=lambda text: text.max_length)
   if origin is not None and origin.head not in heads.LANGUAGE:
     origin = dataclasses.replace(origin, tied=True)
   shared = dict(chunk=config.loss_chunk, tied=origin is None or origin.tied)
@@ -266,24 +239,132 @@ def pretraining(config, workdir: pathlib.Path, mesh) -> Job:
       special_ids=tokenizer.special_ids,
       pieces=tokenizer.pieces,
       rate=config.mask_rate,
+      units=config.mask_units,
+      words=None
+      if config.mask_units == 'token'
+      else words.word_table(tokenizer),
       **shared,
     )
-  return Job(
+  job = Job(
     model=model,
     head=head,
     classes=0,
     labels=None,
     loader=loader,
     objective=objective,
-    evaluators=[HeldOut(text, objective, config, mesh)]
+    evaluators=[HeldOut(longest, objective, config, mesh, loader.row_length)]
     if config.held_out
     else [],
     score='heldout_loss',
     higher_is_better=False,
     tokenizer_dir=folder,
-    fingerprint=text.fingerprint,
+    fingerprint=' '.join(text.fingerprint for text in texts),
     origin=origin,
   )
+  if not (workdir / 'config.json').exists():  # a run that begins
+    total = sum(
+      one.epochs * sum(text.tokens.values())
+      for one, text in zip(
+        getattr(loader, 'loaders', [loader]), texts, strict=True
+      )
+    )
+    job.say(sampling.table(longest.report(total)))
+  return job
+
+
+def _streams(config, workdir, tokenizer, model, mesh):
+  """The loader of a pretraining run, and the text of each of its phases."""
+  if not config.corpus:
+    raise ValueError(
+      'config.corpus is empty: set it to a folder of text, or to one that '
+      'python -m xlmr_jax.data.corpus prepared'
+    )
+  if config.example_length > config.row_length and not config.schedule:
+    raise ValueError(
+      f'config.example_length={config.example_length} is above '
+      f'config.row_length={config.row_length}'
+    )
+  if config.schedule and not config.steps:
+    raise ValueError(
+      'config.schedule is over a number of steps: set config.steps'
+    )
+  if config.schedule:
+    phases.ends(config.schedule, config.steps)  # for its checks
+  lengths = [length for _, length in config.schedule] or [config.row_length]
+  for length in lengths:
+    name = 'schedule' if config.schedule else 'row_length'
+    if config.example_length and config.example_length <= length:
+      name, length = 'example_length', config.example_length
+    _check_length(name, length, model)
+  # The first host prepares what is not there yet; the others find it.
+  corpora = hosts.lead_first(
+    lambda: _corpora(config, workdir, tokenizer), 'corpora'
+  )
+  texts = []
+
+  def make(phase, row_length, steps):
+    text = sampling.Mixture(
+      corpora,
+      tokenizer,
+      max_length=min(config.example_length or row_length, row_length),
+      rows=config.rows,
+      languages=config.languages or None,
+      alpha=config.alpha,
+      parallel_weight=config.parallel_share,
+      held_out=config.held_out,
+      seed=config.seed,
+      phase=phase,
+    )
+    texts.append(text)
+    return loaders.Loader(
+      text,
+      row_length=row_length,
+      batch_tokens=config.batch_tokens,
+      seed=config.seed,
+      steps=steps,
+      epochs=None if steps else config.epochs,
+      row_multiple=config.accumulate * sharding.row_parts(mesh),
+      local=sharding.local_rows(mesh),
+      cache=_cache(config, workdir),
+    )
+
+  if config.schedule:
+    return phases.Phases(config.schedule, config.steps, make), texts
+  return make(0, config.row_length, config.steps or None), texts
+
+
+def _corpora(config, workdir, tokenizer) -> list[shards.Shards]:
+  """The prepared corpora of a run; folders of text are prepared now."""
+  found = []
+  for folder, kind, list_of in (
+    (config.corpus, 'corpus', inputs.find_text),
+    (config.parallel, 'parallel', inputs.find_pairs),
+  ):
+    if not folder:
+      continue
+    if shards.is_shards(folder):
+      found.append(shards.open_shards(folder, tokenizer))
+      continue
+    names = (config.languages or None) if kind == 'corpus' else None
+    sources = list_of(folder, names)
+    identities = [s.identity for some in sources.values() for s in some]
+    made_of = [tokenizer.fingerprint, identities]
+    key = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
+    text = folder if kind == 'corpus' else None
+    found.append(
+      corpus.prepare(
+        text,
+        _cache(config, workdir) / f'{kind}-{key}',
+        tokenizer,
+        parallel=None if text else folder,
+        languages=names,
+      )
+    )
+  return found
+
+
+def _cache(config, workdir) -> pathlib.Path:
+  return pathlib.Path(config.cache_dir or workdir / 'cache')
 
 
 class HeldOut:
@@ -297,26 +378,27 @@ class HeldOut:
 
   ROWS = 16
 
-  def __init__(self, text, objective, config, mesh):
+  def __init__(self, text, objective, config, mesh, row_length):
     parts = sharding.row_parts(mesh)
     rows = -(-self.ROWS // parts) * parts
     self._mesh = mesh
     self._objective = objective
     self._unigram = text.unigram_entropy()
     view = text.held_out(config.held_out_examples)
+    examples = pack.max_examples(view.lengths, row_length)
     names = np.array(view.names)
     self._batches = {}
     for language in text.languages:
       index = np.flatnonzero(names == language)
       if not index.size:
         continue
-      plan = pack.plan(view.lengths[index], config.row_length, shuffle=False)
+      plan = pack.plan(view.lengths[index], row_length, shuffle=False)
       self._batches[language] = [
         pack.fill(
           view,
           [index[plan.row(r)] for r in range(first, first + rows)],
-          row_length=config.row_length,
-          max_examples=text.max_examples(config.row_length),
+          row_length=row_length,
+          max_examples=examples,
         )
         for first in range(0, len(plan), rows)
       ]
@@ -326,7 +408,8 @@ class HeldOut:
     )
     if not self._batches:
       raise ValueError(self._too_little)
-    self._loss = jax.jit(self._sums)
+    # Every host reads the sums of all rows.
+    self._loss = jax.jit(self._sums, out_shardings=sharding.whole(mesh))
 
   def _sums(self, params, batch, index):
     key = jax.random.fold_in(jax.random.key(0), index)
@@ -375,6 +458,8 @@ def tasks_of(config) -> tuple[evaluate.Task, evaluate.Task]:
     """A number is an index from 0: tables without a header have no names."""
     return int(name) if str(name).isdigit() else name
 
+  metric = {'regression': 'mse', 'tag': 'span_f1', 'crf': 'span_f1'}
+
   def row(path, languages):
     return evaluate.user_task(
       config.task,
@@ -383,7 +468,7 @@ def tasks_of(config) -> tuple[evaluate.Task, evaluate.Task]:
       text=tuple(map(column, config.text_columns)),
       label=column(config.label_column),
       labels=tuple(config.labels),
-      metric='mse' if config.objective == 'regression' else 'accuracy',
+      metric=metric.get(config.objective, 'accuracy'),
       max_length=config.max_length,
     )
 
@@ -403,20 +488,25 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
       f'{config.max_length}'
     )
   train_task, dev_task = tasks_of(config)
-  regression = config.objective == 'regression'
-  if train_task.numbers != regression:
+  kind = config.objective
+  fitting = ('tag', 'crf') if train_task.tags else ('classify',)
+  if train_task.numbers:
+    fitting = ('regression',)
+  if kind not in fitting:
     raise ValueError(
-      f'config.objective={config.objective} does not fit {train_task.name}'
+      f'config.objective={kind} does not fit {train_task.name}: set it to '
+      f'{" or ".join(fitting)}'
     )
   examples = train_task.read(config.data_dir, 'train', config.train_language)
   labels = None
-  if not regression:
-    labels = train_task.labels or tuple(
-      sorted({e.label for e in examples if e.label is not None})
-    )
+  if not train_task.numbers:
+    given = [e.label for e in examples if e.label is not None]
+    if train_task.tags:
+      given = [name for tags in given for name in tags]
+    labels = train_task.labels or tuple(sorted(set(given)))
 
   def encode(examples):
-    return classify.encode(
+    return train_task.kind.encode(
       examples,
       tokenizer,
       labels=labels,
@@ -434,15 +524,20 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
     steps=config.steps or None,
     epochs=None if config.steps else config.epochs,
     row_multiple=config.accumulate * sharding.row_parts(mesh),
-    hosts=(jax.process_index(), jax.process_count()),
-    label='float' if regression else 'int',
+    local=sharding.local_rows(mesh),
+    label={'regression': 'float', 'classify': 'int'}.get(kind, 'tags'),
   )
-  classes = 1 if regression else len(labels)
-  objective = (
-    objectives.regression(model)
-    if regression
-    else objectives.classify(model, classes=classes)
-  )
+  head = 'classify' if kind == 'regression' else kind
+  classes = len(labels or ()) or 1
+  match kind:
+    case 'regression':
+      objective = objectives.regression(model)
+    case 'classify':
+      objective = objectives.classify(model, classes=classes)
+    case 'tag':
+      objective = objectives.tag(model, classes=classes)
+    case 'crf':
+      objective = objectives.crf(model, labels=labels)
   dev_task = dataclasses.replace(
     dev_task, labels=labels, max_length=config.max_length
   )
@@ -457,16 +552,16 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
         f'{part[0].where.rpartition(":")[0]}: {why}; training and choosing a '
         'checkpoint need labels'
       )
-  judged = Loaded(model, {}, tokenizer, 'classify', labels, mesh=mesh)
+  judged = Loaded(model, {}, tokenizer, head, labels, mesh=mesh)
   return Job(
     model=model,
-    head='classify',
+    head=head,
     classes=classes,
     labels=labels,
     loader=loader,
     objective=objective,
     evaluators=[Development(dev_task, dev, judged)],
-    score='dev_accuracy' if labels else 'dev_mse',
+    score=f'dev_{dev_task.metric}',
     higher_is_better=labels is not None,
     tokenizer_dir=folder,
     fingerprint=digest(features, tokenizer.fingerprint, labels),
@@ -479,12 +574,14 @@ def digest(features, *facts) -> str:
   out = hashlib.sha256(repr(facts).encode())
   for feature in features:
     out.update(feature['tokens'].tobytes())
-    out.update(repr(feature['label']).encode())
+    label = feature['label']
+    whole = isinstance(label, np.ndarray)  # its repr would leave numbers out
+    out.update(label.tobytes() if whole else repr(label).encode())
   return out.hexdigest()
 
 
 class Development:
-  """Accuracy (per cent), or mean squared error, per development language."""
+  """Score per development language: accuracy, mean squared error, span F1."""
 
   def __init__(self, task, examples, model: Loaded):
     self._task, self._examples, self._model = task, examples, model
@@ -506,4 +603,6 @@ BUILD = {
   'causal': pretraining,
   'classify': fine_tuning,
   'regression': fine_tuning,
+  'tag': fine_tuning,
+  'crf': fine_tuning,
 }

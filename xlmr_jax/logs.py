@@ -40,22 +40,10 @@ class Writer:
     self._active = active
     if not active:
       return
-    folder = pathlib.Path(folder)
+    self._folder = folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / 'metrics.jsonl'
-    kept = []
-    if path.exists():
-      for line in path.read_text().splitlines():
-        try:
-          record = json.loads(line)
-        except json.JSONDecodeError:
-          continue  # a kill in the middle of a line
-        if record['step'] <= resume_step:
-          kept.append(line)
-    new = folder / 'metrics.new'
-    new.write_text(''.join(line + '\n' for line in kept))
-    new.replace(path)
-    self._file = path.open('a')
+    self._file = self._until('metrics.jsonl', resume_step).open('a')
+    self._until('events.jsonl', resume_step)
     # Where torch is installed this imports it: seconds, so not before here.
     from tensorboardX.event_file_writer import EventsWriter
     from tensorboardX.proto import event_pb2, summary_pb2
@@ -71,6 +59,40 @@ class Writer:
     self._board.write_event(
       self._event(step=resume_step + 1, session_log=start)
     )
+
+  def _until(self, name: str, step: int) -> pathlib.Path:
+    """Drops a file's records past a step; the path."""
+    path = self._folder / name
+    kept = []
+    if path.exists():
+      for line in path.read_text().splitlines():
+        try:
+          record = json.loads(line)
+        except json.JSONDecodeError:
+          continue  # a kill in the middle of a line
+        if record['step'] <= step:
+          kept.append(line)
+    elif name != 'metrics.jsonl':
+      return path
+    new = path.with_suffix('.new')
+    new.write_text(''.join(line + '\n' for line in kept))
+    new.replace(path)
+    return path
+
+  def rewind(self, step: int) -> None:
+    """The run goes back to a step: later metrics will be written again.
+
+    Events stay: they are why.
+    """
+    if self._active:
+      self._file.close()
+      self._file = self._until('metrics.jsonl', step).open('a')
+
+  def event(self, step: int, **facts: str) -> None:
+    """What happened at a step, in events.jsonl: a bad batch, a roll-back."""
+    if self._active:
+      with (self._folder / 'events.jsonl').open('a') as file:
+        file.write(json.dumps({'step': step, **facts}) + '\n')
 
   def write(self, step: int, values: dict[str, float]) -> None:
     """One record: {'step': ..., name: value, ...}."""
@@ -109,22 +131,24 @@ class Progress:
       dynamic_ncols=True,
     )
     self._since = time.perf_counter()
-    self._tokens = 0
 
-  def step(self, real_tokens: int) -> None:
-    self._tokens += real_tokens
+  def step(self) -> None:
     self._bar.update()
 
-  def rate(self) -> float:
-    """Real tokens a second since the last call."""
+  def seconds(self) -> float:
+    """Time since the last call, or the end of the last pause."""
     now = time.perf_counter()
-    rate = self._tokens / max(now - self._since, 1e-9)
-    self._since, self._tokens = now, 0
-    return rate
+    seconds, self._since = max(now - self._since, 1e-9), now
+    return seconds
+
+  def rewind(self, step: int) -> None:
+    """The run goes back to a step."""
+    self._bar.update(step - self._bar.n)
+    self.pause()
 
   def pause(self) -> None:
-    """Forgets the time since the last `rate` (evaluation, saving)."""
-    self._since, self._tokens = time.perf_counter(), 0
+    """Forgets the time until now (evaluation, saving)."""
+    self._since = time.perf_counter()
 
   def show(self, **values) -> None:
     self._bar.set_postfix(

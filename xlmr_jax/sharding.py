@@ -5,24 +5,27 @@ dimensions a parameter has; AXES below says where a dimension goes. This is
 the only file that says `data`, `fsdp` or `tensor`: another policy is another
 AXES, and no layer changes.
 
+  slice   copies again, on TPU slices that only a slower network joins
   data    copies of the model, each with its own rows
   fsdp    rows again, and parameters cut along their model width
   tensor  vocabulary, heads and feed-forward width cut
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 import math
 
 import jax
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 import numpy as np
 
-MESH = ('data', 'fsdp', 'tensor')
+MESH = ('slice', 'data', 'fsdp', 'tensor')
+SLICE, DATA, FSDP, TENSOR = MESH
 
 # Dimension → mesh axes. `model` is D as a parameter's dimension (cut over
 # fsdp at rest), `width` is D of an activation or an output (whole).
 AXES: dict[str, str | tuple[str, ...] | None] = {
-  'batch': ('data', 'fsdp'),
+  'batch': ('slice', 'data', 'fsdp'),
   'vocab': 'tensor',
   'model': 'fsdp',
   'heads': 'tensor',
@@ -37,26 +40,62 @@ AXES: dict[str, str | tuple[str, ...] | None] = {
 }
 
 
-def make_mesh(shape: tuple[int, int, int] = (-1, 1, 1)) -> Mesh:
-  """A (data, fsdp, tensor) mesh over all devices; one -1 takes the rest.
+def make_mesh(
+  shape: Sequence[int] = (-1, 1, 1), slices: int = 1, devices=None
+) -> Mesh:
+  """A mesh over all devices.
+
+  Args:
+    shape: sizes of data, fsdp and tensor in a slice; one -1 takes the rest.
+    slices: TPU slices, or groups of hosts, joined by a slower network; only
+      sums of gradients cross it.
+    devices: which; all there are by default.
 
   Raises:
     ValueError: the product is not the number of devices.
   """
-  devices = jax.device_count()
+  devices = jax.devices() if devices is None else list(devices)
   shape = tuple(shape)
-  if len(shape) != len(MESH):
+  if len(shape) != 3:
     raise ValueError(f'mesh {shape} must give three sizes: data, fsdp, tensor')
-  known = math.prod(n for n in shape if n != -1)
-  if shape.count(-1) == 1 and known > 0 and devices % known == 0:
-    shape = tuple(devices // known if n == -1 else n for n in shape)
-  if math.prod(shape) != devices or min(shape) < 1:
+  if slices < 1 or len(devices) % slices:
     raise ValueError(
-      f'mesh (data, fsdp, tensor) = {shape} does not fit {devices} devices: '
-      'set config.mesh to three sizes whose product is that, or leave one -1'
+      f'config.slices={slices} does not divide the {len(devices)} devices'
     )
-  # make_mesh defaults to Explicit axes, which Linen does not support.
-  return jax.make_mesh(shape, MESH, axis_types=(AxisType.Auto,) * len(MESH))
+  count = len(devices) // slices
+  known = math.prod(n for n in shape if n != -1)
+  if shape.count(-1) == 1 and known > 0 and count % known == 0:
+    shape = tuple(count // known if n == -1 else n for n in shape)
+  if math.prod(shape) != count or min(shape) < 1:
+    there = f'{count} devices' + f' in each of {slices} slices' * (slices > 1)
+    raise ValueError(
+      f'mesh (data, fsdp, tensor) = {shape} does not fit {there}: set '
+      'config.mesh to three sizes whose product is that, or leave one -1'
+    )
+  if slices == 1:
+    # Where a size is no product of the torus's own, its rings are split.
+    grid = mesh_utils.create_device_mesh(
+      (1, *shape), devices, allow_split_physical_axes=True
+    )
+  elif hasattr(devices[0], 'slice_index'):
+    grid = mesh_utils.create_hybrid_device_mesh(
+      (1, *shape), (slices, 1, 1, 1), devices
+    )
+  else:  # not TPUs: groups of devices in their order
+    grid = np.array(devices).reshape(slices, *shape)
+  # Mesh axes must be Auto: Linen does not support Explicit ones.
+  return Mesh(grid, MESH, axis_types=(AxisType.Auto,) * len(MESH))
+
+
+def platform() -> str:
+  """'cpu', 'gpu' or 'tpu': the mesh's that is set, else this process's.
+
+  A program for a pod may be compiled on a laptop.
+  """
+  mesh = jax.sharding.get_abstract_mesh()
+  device = None if mesh.empty else mesh.abstract_device
+  name = device.platform if device else jax.default_backend()
+  return 'gpu' if name in ('cuda', 'rocm') else name
 
 
 def spec(*dims: str | None) -> PartitionSpec:
@@ -137,6 +176,16 @@ def check_rows(rows: int, mesh: Mesh) -> None:
     )
 
 
+def check_heads(heads: int, mesh: Mesh) -> None:
+  """Raises ValueError where the mesh cuts a head."""
+  count = parts('heads', mesh)
+  if heads % count:
+    raise ValueError(
+      f'the {heads} heads of the model are not divisible by the {count} parts '
+      f'of mesh axis {AXES["heads"]}; change the last size of config.mesh'
+    )
+
+
 def row_parts(mesh: Mesh) -> int:
   """Into how many parts the mesh cuts a batch of rows."""
   return parts('batch', mesh)
@@ -147,19 +196,55 @@ def parts(dim: str, mesh: Mesh) -> int:
   return _size(mesh, AXES[dim])
 
 
-def place_batch(batch: Mapping[str, np.ndarray], mesh: Mesh):
+def by_rows(mesh: Mesh) -> NamedSharding:
+  """Cut along the rows of a batch."""
+  return NamedSharding(mesh, spec('batch'))
+
+
+def local_rows(mesh: Mesh) -> Callable[[int], np.ndarray]:
+  """rows of a global batch → which of them this host must make, ascending.
+
+  Hosts that the tensor axis joins make the same rows.
+  """
+
+  def rows_of(rows: int) -> np.ndarray:
+    check_rows(rows, mesh)
+    layout = by_rows(mesh)
+    parts = layout.addressable_devices_indices_map((rows,)).values()
+    return np.unique(
+      np.concatenate([np.arange(*part[0].indices(rows)) for part in parts])
+    )
+
+  return rows_of
+
+
+def place_batch(
+  batch: Mapping[str, np.ndarray], mesh: Mesh, rows: int | None = None
+):
   """This host's rows → global arrays, cut over the mesh along rows.
+
+  Args:
+    batch: arrays of this host's rows, as `local_rows` numbers them.
+    mesh: from make_mesh.
+    rows: of the global batch; by default all are here.
 
   Raises:
     ValueError: the mesh does not divide the rows of all hosts.
   """
-  for array in batch.values():
-    check_rows(len(array) * jax.process_count(), mesh)
-  layout = NamedSharding(mesh, spec('batch'))
-  return {
-    name: jax.make_array_from_process_local_data(layout, array)
-    for name, array in batch.items()
-  }
+  rows = rows or len(next(iter(batch.values())))
+  mine = local_rows(mesh)(rows)
+  layout = by_rows(mesh)
+
+  def one(array):
+    def part(index):
+      start, stop, _ = index[0].indices(rows)
+      first = int(np.searchsorted(mine, start))
+      return array[first : first + stop - start]
+
+    shape = (rows, *array.shape[1:])
+    return jax.make_array_from_callback(shape, layout, part)
+
+  return {name: one(array) for name, array in batch.items()}
 
 
 def place_all(batch: Mapping[str, np.ndarray], mesh: Mesh):
@@ -170,7 +255,7 @@ def place_all(batch: Mapping[str, np.ndarray], mesh: Mesh):
   """
   for array in batch.values():
     check_rows(len(array), mesh)
-  layout = NamedSharding(mesh, spec('batch'))
+  layout = by_rows(mesh)
   return place(dict(batch), {name: layout for name in batch})
 
 

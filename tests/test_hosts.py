@@ -1,0 +1,214 @@
+"""Several processes train as one does; killed, resumed, moved elsewhere."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+from tiny_runs import (
+  ARGUMENT,
+  ROOT,
+  assert_same_run,
+  records,
+  settings,
+  steps,
+  write_data,
+)
+
+from configs import pretrain
+from xlmr_jax import hosts, sharding
+
+STEPS, SAVES = 20, 5
+MESH = '(2, 2, 2)'
+
+
+@pytest.fixture(scope='module')
+def given(tmp_path_factory, tiny_tokenizer):
+  folder = tmp_path_factory.mktemp('data')
+  write_data(folder)
+  return {
+    **settings(folder, tiny_tokenizer)[pretrain],
+    'steps': STEPS,
+    'save_every': SAVES,
+    'eval_every': 10,
+    'batch_tokens': 512,  # 16 rows
+    'parallel': '',  # rows of one length: fewer programs to compile
+  }
+
+
+class Run:
+  """`python -m xlmr_jax.train` in processes of some fake devices each."""
+
+  def __init__(self, given, workdir, processes=1, devices=8, mesh=MESH, **more):
+    self.workdir = workdir
+    with socket.socket() as free:
+      free.bind(('localhost', 0))
+      port = free.getsockname()[1]
+    settings = {**given, 'mesh': mesh, **more}
+    self.processes = []
+    for number in range(processes):
+      together = (
+        f'--coordinator=localhost:{port}',
+        f'--num_processes={processes}',
+        f'--process_id={number}',
+      )
+      self.processes.append(
+        subprocess.Popen(
+          [
+            sys.executable,
+            *('-m', 'xlmr_jax.train', f'--workdir={workdir}'),
+            f'--config=configs/pretrain.py:{ARGUMENT[pretrain]}',
+            *(f'--config.{key}={value}' for key, value in settings.items()),
+            *(together if processes > 1 else ()),
+          ],
+          cwd=ROOT,
+          env={
+            **os.environ,
+            'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}',
+          },
+          stdout=subprocess.PIPE,
+          stderr=subprocess.STDOUT,
+          text=True,
+        )
+      )
+
+  def at(self, step):
+    """Waits until metrics.jsonl has a step."""
+    path = self.workdir / 'metrics.jsonl'
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+      if path.exists() and f'"step": {step},' in path.read_text():
+        return
+      if any(p.poll() is not None for p in self.processes):
+        raise AssertionError(self.end()[1])
+      time.sleep(0.01)
+    raise AssertionError(f'no step {step}')
+
+  def end(self, seconds=300):
+    """(exit codes, outputs), of processes that end by themselves."""
+    outputs = []
+    for process in self.processes:
+      try:
+        outputs.append(process.communicate(timeout=seconds)[0])
+      except subprocess.TimeoutExpired:
+        process.kill()
+        outputs.append(process.communicate()[0])
+    return [p.returncode for p in self.processes], '\n'.join(outputs)
+
+
+@pytest.fixture(scope='module')
+def one(given, tmp_path_factory):
+  """One process with eight devices, undisturbed."""
+  workdir = tmp_path_factory.mktemp('one') / 'run'
+  codes, output = Run(given, workdir).end()
+  assert codes == [0], output
+  return workdir
+
+
+def assert_close(one, two, most=1e-5):
+  """The parameters and the loss of the last step."""
+  a, b = (steps(w)[STEPS]['params'] for w in (one, two))
+  assert a.keys() == b.keys()
+  for name, value in a.items():
+    np.testing.assert_allclose(b[name], value, atol=most, rtol=0, err_msg=name)
+  for x, y in zip(records(one), records(two), strict=True):
+    assert x['step'] == y['step']
+    for name in ('examples_per_step', 'packing_efficiency', 'epoch'):
+      assert x.get(name) == y.get(name)  # the same examples were seen
+
+
+def test_two_processes_are_one_and_survive_the_loss_of_either(
+  given, one, tmp_path
+):
+  workdir = tmp_path / 'two'
+  for lost in (1, 0):
+    run = Run(given, workdir, processes=2, devices=4)
+    run.at(7 if lost else 12)
+    run.processes[lost].send_signal(signal.SIGKILL)
+    # The other one waits for it no longer than the coordinator does.
+    codes, output = run.end()
+    assert codes[lost] == -signal.SIGKILL and codes[1 - lost] != 0, output
+    assert max(steps(workdir)) == (5 if lost else 10)
+  codes, output = Run(given, workdir, processes=2, devices=4).end()
+  assert codes == [0, 0], output
+  assert output.count('resumed from step 10') == 1  # the lead speaks
+  assert_close(one, workdir)
+  # Undisturbed, the two end in the same bits.
+  codes, output = Run(given, tmp_path / 'same', processes=2, devices=4).end()
+  assert codes == [0, 0], output
+  assert_same_run(tmp_path / 'same', workdir)
+
+
+def test_sigterm_to_one_stops_both_at_one_step_and_fewer_devices_go_on(
+  given, one, tmp_path
+):
+  workdir = tmp_path / 'run'
+  run = Run(given, workdir, processes=2, devices=4)
+  run.at(6)
+  run.processes[1].send_signal(signal.SIGTERM)
+  codes, output = run.end()
+  assert codes == [0, 0], output
+  stopped = max(steps(workdir))
+  assert 6 <= stopped < STEPS
+  assert f'stopped at step {stopped} of {STEPS}' in output
+  codes, output = Run(given, workdir, devices=4, mesh='(1, 2, 2)').end()
+  assert codes == [0], output
+  assert f'resumed from step {stopped}' in output
+  assert_close(one, workdir)
+
+
+def test_killed_on_eight_devices_goes_on_bit_for_bit(given, one, tmp_path):
+  workdir = tmp_path / 'run'
+  run = Run(given, workdir)
+  run.at(12)
+  run.processes[0].kill()
+  run.end()
+  codes, output = Run(given, workdir).end()
+  assert codes == [0], output
+  assert_same_run(one, workdir)
+
+
+# ── Joining ───────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+  'given, message',
+  [
+    (('auto', 'localhost:1', 2, -1), 'give all three, or none'),
+    (('auto', '', 2, 1), 'give all three, or none'),
+    (('auto', 'localhost:1', 2, 2), '--process_id=2 of --num_processes=2'),
+  ],
+)
+def test_flags_that_do_not_fit(given, message):
+  with pytest.raises(ValueError, match=message):
+    hosts.start(*given)
+
+
+def test_who_has_others():
+  assert not hosts.several({})
+  assert not hosts.several({'SLURM_STEP_NUM_TASKS': '1', 'PATH': '/bin'})
+  assert hosts.several({'SLURM_STEP_NUM_TASKS': '2'})
+  assert hosts.several({'OMPI_COMM_WORLD_SIZE': '8'})
+  assert not hosts.several({'TPU_WORKER_HOSTNAMES': 'localhost'})
+  assert hosts.several({'TPU_WORKER_HOSTNAMES': 'a,b'})
+  assert hosts.several({'MEGASCALE_COORDINATOR_ADDRESS': 'a:1'})
+
+
+def test_every_host_makes_the_rows_of_its_devices():
+  """Hosts by hand: which devices are whose is all that local_rows asks."""
+  mesh = sharding.make_mesh()
+  np.testing.assert_array_equal(sharding.local_rows(mesh)(6), np.arange(6))
+  with pytest.raises(ValueError, match='give all three'):
+    hosts.start('auto', 'x', 0, 0)
+
+
+def test_alone_nothing_is_joined():
+  hosts.start('off', 'localhost:1', 2, 0)
+  hosts.start()
+  assert hosts.lead() and jax.process_count() == 1
+  assert hosts.lead_first(lambda: 7, 'x') == 7
