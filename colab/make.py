@@ -73,9 +73,10 @@ def notebook(name: str) -> nbformat.NotebookNode:
   for title, text, commands in sections((ROOT / script).read_text()):
     cells.append(v4.new_markdown_cell(f'## {title}\n\n{text}'))
     python = re.fullmatch(r"python - <<'PY'\n(.*)\nPY", commands, re.S)
-    cells.append(
-      v4.new_code_cell(python[1] if python else '%%bash\nset -e\n' + commands)
-    )
+    code = python[1] if python else '%%bash\nset -e\n' + commands
+    if 'figure' in code:
+      code = '%matplotlib inline\n' + code
+    cells.append(v4.new_code_cell(code))
   if last:
     cells.append(v4.new_markdown_cell('## In Python'))
     cells.append(v4.new_code_cell(last))

@@ -21,9 +21,10 @@ from configs import common, pretrain
 def get_config(arg: str = ''):
   options = common.parse(arg, model='base')
   c = pretrain.get_config(f'model={options["model"]}')
-  c.mesh, c.accumulate, c.topology = (-1, 1, 1), 8, ''
-  c.batch_tokens, c.row_length = 2048 * 256, 256
-  c.steps, c.eval_every, c.save_every = 25_000, 1_000, 1_000
+  c.mesh, c.topology = (-1, 1, 1), ''
+  if c.variant not in ('tiny', 'small'):
+    c.batch_tokens, c.row_length, c.accumulate = 2048 * 256, 256, 8
+    c.steps, c.eval_every, c.save_every = 25_000, 1_000, 1_000
   c.optim.learning_rate /= 10
   c.optim.warmup = 0.02
   c.optim.clip = 1.0

@@ -40,7 +40,12 @@ def run(folder, tokenizer, workdir, variant, **changes):
   """Thirty steps of a tiny body of that variant; what metrics.jsonl says."""
   config = pretrain.get_config(f'model={variant}')
   given = settings(folder, tokenizer)[pretrain]
-  rate = {'optim.learning_rate': 1e-2, 'remat': 'none'}
+  rate = {
+    'optim.learning_rate': 1e-2,
+    'optim.warmup': 0.06,
+    'remat': 'none',
+    'dtype': 'float32',
+  }
   config.update_from_flattened_dict({**given, **rate, **changes})
   train.train(config.lock(), workdir)
   lines = (workdir / 'metrics.jsonl').read_text().splitlines()

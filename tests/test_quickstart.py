@@ -109,4 +109,4 @@ def test_pretraining_notebook(tmp_path, monkeypatch):
   assert last['step'] == 12 and last['heldout_loss'] > 0
   outputs = [json.dumps(c.get('outputs', '')) for c in book.cells]
   assert any('image/png' in text for text in outputs)
-  assert 'estimate' in outputs[-3] and 'tokens/s' in outputs[-3]
+  assert 'ESTIMATE' in outputs[-3] and 'tokens/s' in outputs[-3]

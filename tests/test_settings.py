@@ -71,7 +71,7 @@ def filled(module, argument, folder, tokenizer):
   config = module.get_config(argument)
   config.tokenizer = str(tokenizer)
   config.progress = False
-  if module is pretrain:
+  if module is not finetune:
     config.corpus = str(folder / 'corpus')
     config.parallel = str(folder / 'parallel')
     config.cache_dir = str(folder / 'cache')
@@ -221,7 +221,7 @@ def test_a_mesh_that_does_not_fit(shape, message):
 
 
 def test_what_a_mesh_does_not_divide():
-  mesh = jax.sharding.AbstractMesh((2, 2, 4), sharding.MESH)
+  mesh = jax.sharding.AbstractMesh((1, 2, 2, 4), sharding.MESH)
   assert sharding.row_parts(mesh) == 4
   sharding.check_rows(8, mesh)
   with pytest.raises(ValueError, match='6 rows in a batch are not divisible'):
@@ -409,6 +409,7 @@ def test_held_out_text_that_is_nothing(given, tmp_path):
       corpus=str(tmp_path / 'text'),
       parallel='',
       cache_dir='',
+      held_out=0.01,
     )
 
 
