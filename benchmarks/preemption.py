@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 
-from absl import app, flags
+from absl import app, flags, logging
 import jax
 import numpy as np
 import tqdm
@@ -152,6 +152,7 @@ def assert_same(one: pathlib.Path, two: pathlib.Path) -> None:
 
 def main(argv):
   del argv
+  logging.set_verbosity(logging.FATAL)  # orbax reports every file
   draw = random.Random(SEED.value)
   hit, runs = collections.Counter(), 0
   with tempfile.TemporaryDirectory() as temporary:

@@ -119,9 +119,15 @@ def show(facts: dict) -> str:
   lines += ['', 'Memory of a chip, GiB']
   for name in ('parameters', 'optimizer', 'temporaries', 'code', 'other'):
     lines.append(f'  {name:14}{memory[name] / GIB:9.3f}{_WHAT.get(name, "")}')
+  verdict = f'{100 * memory["free"]:.0f} % free'
+  if memory['free'] < 0:
+    over = memory['total'] - memory['available']
+    verdict = f'DOES NOT FIT, {over / GIB:.2f} too many'
+  elif memory['free'] < sweeps.MARGIN:
+    verdict += ', which is little: evaluating and saving take some too'
   lines.append(
     f'  {"total":14}{memory["total"] / GIB:9.3f}  of '
-    f'{memory["available"] / GIB:.2f}: {100 * memory["free"]:.0f} % free'
+    f'{memory["available"] / GIB:.2f}: {verdict}'
   )
   lines += ['', f'{"FLOPs":16}{"a token":>12}{"a step":>12}']
   for name, value in facts['flops_per_token'].items():
@@ -224,8 +230,8 @@ def ranked(reports: list[dict], head: bool = False) -> str:
   return '\n'.join(lines)
 
 
-def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
-  """Prints the plan."""
+def main(argv, options: flags.FlagValues = flags.FLAGS) -> int:
+  """Prints the plan; 1 where it does not fit."""
   if len(argv) > 1:
     raise app.UsageError(f'unknown argument {argv[1]!r}')
   config = options.config
@@ -243,9 +249,10 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
     reports = [best]
   if options.tokens and 'memory' in best:
     best['run'] = cost(best, options.tokens, options.price, options.mfu)
+  fits = sweeps.rank(best)[0] < 2
   if options.json:
     print(json.dumps({'reports': reports} if options.sweep else best))
-    return
+    return int(not fits)
   if options.sweep:
     print(ranked(reports, head=True), end='\n\n')
     if sweeps.rank(best)[0]:
@@ -253,8 +260,9 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
         f'Nothing of this leaves {100 * sweeps.MARGIN:.0f} % of the memory '
         'free: try more chips, or a larger --sweep_limit.'
       )
-      return
+      return 1
   print(show(best))
+  return int(not fits)
 
 
 if __name__ == '__main__':

@@ -232,7 +232,10 @@ def rank(facts: dict) -> tuple:
   """What sorts reports, the best first."""
   if 'memory' not in facts:
     return 2, facts['needed'] or 0
-  return int(facts['memory']['free'] < MARGIN), -facts['tokens_per_second']
+  memory = facts['memory']
+  if memory['free'] < 0:
+    return 2, memory['total']
+  return int(memory['free'] < MARGIN), -facts['tokens_per_second']
 
 
 def _try(choice: Choice, config, name, vocab_size) -> dict:
