@@ -171,6 +171,30 @@ def test_the_forms_of_the_tpu_compiler():
   assert permute.groups.tolist() == [[0, 2], [2, 0], [1, 3], [3, 1]]
 
 
+def test_slices_send_through_their_hosts():
+  """Two slices of two chips: an all-reduce is a send with a note on it."""
+  note = (
+    'is_host_transfer=true, frontend_attributes={_xla_megascale_reduce_operat'
+    'ion="SUM",_xla_megascale_target="{1,2}x{0:1}",_xla_megascale_transfer_ty'
+    'pe="ALL_REDUCE"}'
+  )
+  text = TPU.replace(
+    '  %two = u32[] constant(2)\n',
+    '  %two = u32[] constant(2)\n  %token = token[] after-all()\n'
+    '  %send = (f32[8,4]{1,0}, u32[], token[]) send(%g, %token), '
+    f'channel_id=3, {note}\n  %send-done = token[] send-done(%send), {note}\n'
+    f'  %recv = (f32[8,4], u32[], token[]) recv(%token), {note}\n',
+  )
+  found = [
+    one for one in hlo.Program(text).collectives() if 'f32' in one.shapes[0]
+  ]
+  one = next(one for one in found if one.kind == 'all-reduce')
+  assert (one.count, one.bytes, one.sent) == (4, 128, 128)
+  assert one.groups.tolist() == [[0, 2], [1, 3]]
+  assert one.axes({'slice': 2, 'fsdp': 2}) == ('slice',)
+  assert hlo.across('_xla_megascale_target="{0:3}x{0:1}"', 8).shape == (2, 4)
+
+
 def test_a_loop_of_unknown_length_counts_once_and_is_told():
   text = TPU.replace('%one = u32[] constant(1)', '%one = u32[] parameter(2)')
   program = hlo.Program(text)

@@ -118,6 +118,9 @@ class Program:
     out: dict[str | tuple, Collective] = {}
     for where, one, count in self._walk(self.entry, 1):
       kind = one.opcode.removesuffix('-start')
+      between = _MEGASCALE.search(one.attributes)
+      if one.opcode == 'send' and between:
+        kind = between[1].lower().replace('_', '-')
       if kind not in KINDS:
         continue
       # Some compilers keep a reduce-scatter as a fusion of its two halves.
@@ -141,7 +144,9 @@ class Program:
         kind=kind,
         shapes=shapes,
         bytes=sum(map(shape_bytes, shapes)),
-        groups=groups(one.attributes, self.devices),
+        groups=across(one.attributes, self.devices)
+        if between
+        else groups(one.attributes, self.devices),
         count=count,
         source=source[1] if source else '',
       )
@@ -258,6 +263,8 @@ _RUNS = {
   'conditional': 'branch_computations|true_computation|false_computation',
 }
 _START = re.compile(r'(?P<entry>ENTRY )?%?(?P<name>[^\s(]+) \(.*\) -> .*\{$')
+# Slices' hosts exchange what their chips send them; no all-reduce is left.
+_MEGASCALE = re.compile(r'_xla_megascale_transfer_type="(\w+)"')
 _INTEGER = re.compile(r'-?\d+$')
 
 
@@ -349,6 +356,18 @@ def groups(attributes: str, devices: int) -> np.ndarray:
   if mesh := re.match(r'@?mesh\[(.*?)\](.*?)\{(.*?)\}', text):
     return _mesh(*mesh.groups())
   return np.arange(devices)[None]  # {}: all of them
+
+
+def across(attributes: str, devices: int) -> np.ndarray:
+  """Groups of what the hosts of TPU slices send each other.
+
+  Each device of a slice with those in its place in the others; devices are
+  numbered slice by slice: target {1,2}x{0:7}, slices x devices of one.
+  """
+  target = re.search(r'_megascale_target="\{([\d,:]+)\}x', attributes)[1]
+  first, _, last = target.partition(':')
+  count = int(last) - int(first) + 1 if last else len(_ints(target))
+  return np.arange(devices).reshape(count, -1).T
 
 
 def _mesh(axes: str, order: str, chosen: str) -> np.ndarray:
