@@ -89,9 +89,9 @@ worker_start() { # UNIT FLAGS...
   shift
   sudo systemctl stop "$unit" 2>/dev/null || true
   sudo systemctl reset-failed "$unit" 2>/dev/null || true
-  # 75 is run.sh's "stopped and saved": no failure, but start again. Ten starts
+  # 75 is run.py's "stopped and saved": no failure, but start again. Ten starts
   # in an hour: something is wrong, it stays down. KillMode=mixed: SIGTERM goes
-  # to run.sh, which passes it on.
+  # to run.py, which passes it on.
   sudo systemd-run --unit="$unit" --uid="$(id -u)" --gid="$(id -g)" \
     --working-directory="$HOME/xlmr_jax" --setenv=HOME="$HOME" \
     --property=Restart=on-failure --property=RestartSec=30 \
@@ -99,11 +99,11 @@ worker_start() { # UNIT FLAGS...
     --property=StartLimitIntervalSec=3600 --property=StartLimitBurst=10 \
     --property=KillMode=mixed --property=TimeoutStopSec=600 \
     --property=LimitMEMLOCK=infinity --property=LimitNOFILE=1048576 \
-    bash launch/run.sh .venv/bin/python -m xlmr_jax.train "$@"
+    .venv/bin/python launch/run.py .venv/bin/python -m xlmr_jax.train "$@"
 }
 
 worker_state() { # UNIT WORKDIR
-  if [[ -n $2 ]] && bash ~/xlmr_jax/launch/run.sh --finished "$2" 2>/dev/null
+  if [[ -n $2 ]] && python3 ~/xlmr_jax/launch/run.py --finished "$2" 2>/dev/null
   then echo 'run: finished'; else echo "run: $(systemctl is-active "$1")"; fi
 }
 

@@ -24,7 +24,7 @@ from xlmr_jax import same_run, saves
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LAUNCH = ROOT / 'launch'
-SHELL = ('run.sh', 'tpu_vm.sh', 'slurm.sbatch')
+SHELL = ('tpu_vm.sh', 'slurm.sbatch')
 PAGE = (ROOT / 'docs' / 'pods.md').read_text('utf-8')
 TEXTS = {
   'docs/pods.md': PAGE,
@@ -38,7 +38,7 @@ THEIRS = {
   '--logdir': 'tensorboard',
   '--metadata-cache-ttl-secs': 'gcsfuse',
   '--no-cache-dir': 'pip',
-  '--finished': 'run.sh',
+  '--finished': 'run.py',
   '--help': 'absl and tpu_vm.sh',
 }
 
@@ -131,18 +131,22 @@ def test_the_page_lists_what_a_resume_may_change():
   assert listed['placed'] == set(same_run.PLACED)
 
 
-# ── run.sh ──────────────────────────────────────────────────────────────────
+# ── run.py ──────────────────────────────────────────────────────────────────
 
 
-def shell(*words, **more):
+def shell(*words, program='bash', **more):
   return subprocess.run(
-    ['bash', *map(str, words)],
+    [program, *map(str, words)],
     capture_output=True,
     text=True,
     timeout=120,
     check=False,
     **more,
   )
+
+
+def run(*words):
+  return shell(LAUNCH / 'run.py', *words, program=sys.executable)
 
 
 @pytest.mark.parametrize('name', SHELL)
@@ -152,7 +156,7 @@ def test_bash_can_read_it(name):
 
 
 def mark(workdir, step, finished):
-  """A step as far as run.sh looks at it."""
+  """A step as far as run.py looks at it."""
   meta = workdir / 'checkpoints' / str(step) / 'meta'
   meta.mkdir(parents=True)
   (meta / 'metadata').write_text(json.dumps({'finished': finished, 'bad': 0}))
@@ -160,7 +164,7 @@ def mark(workdir, step, finished):
 
 def test_a_run_is_finished_when_its_latest_saved_step_says_so(tmp_path):
   """With steps as saves.Manager writes them, also of only the meta."""
-  ask = lambda: shell(LAUNCH / 'run.sh', '--finished', tmp_path).returncode
+  ask = lambda: run('--finished', tmp_path).returncode
   assert ask() == 1
   tree = {'a': jax.numpy.asarray(np.arange(3.0))}
   with saves.Manager(tmp_path) as manager:
@@ -180,9 +184,26 @@ def test_a_run_is_finished_when_its_latest_saved_step_says_so(tmp_path):
 def test_how_a_command_ended(tmp_path, finished, code, expected):
   mark(tmp_path, 4, finished)
   for words in ([f'--workdir={tmp_path}'], ['--workdir', tmp_path]):
-    done = shell(LAUNCH / 'run.sh', 'bash', '-c', f'exit {code}', 'x', *words)
+    done = run('bash', '-c', f'exit {code}', 'x', *words)
     assert done.returncode == expected
-  assert shell(LAUNCH / 'run.sh', 'true').returncode == 2  # no workdir
+  assert run('true').returncode == 2  # no workdir
+
+
+def test_its_status_is_the_commands_however_many_signals_come(tmp_path):
+  code = 'echo up; exit 7'
+  words = ['bash', '-c', code, 'x', f'--workdir={tmp_path}']
+  for _ in range(20):
+    process = subprocess.Popen(
+      [sys.executable, LAUNCH / 'run.py', *words],
+      stdout=subprocess.PIPE,
+      stderr=subprocess.DEVNULL,
+      text=True,
+    )
+    assert process.stdout.readline() == 'up\n'
+    for _ in range(5):
+      process.send_signal(signal.SIGTERM)
+    # 75: the signal was there before the end.
+    assert process.wait(30) in (7, 75)
 
 
 @pytest.mark.parametrize('caught', [True, False])
@@ -202,7 +223,13 @@ def test_sigterm_reaches_the_command_and_is_waited_for(tmp_path, caught):
   saved = tmp_path / 'saved'
   words = [saved, caught, f'--workdir={tmp_path}']
   process = subprocess.Popen(
-    ['bash', LAUNCH / 'run.sh', sys.executable, '-c', textwrap.dedent(code)]
+    [
+      sys.executable,
+      LAUNCH / 'run.py',
+      sys.executable,
+      '-c',
+      textwrap.dedent(code),
+    ]
     + list(map(str, words)),
     stdout=subprocess.PIPE,
     text=True,
@@ -284,7 +311,7 @@ def tpus(lab, monkeypatch):
   write('systemctl', SYSTEMCTL)
   write('systemd-run', SYSTEMD_RUN)
   write('sudo', 'exec "$@"')
-  write('python3', 'exit 0')
+  write('python3', f'[[ $1 == -m ]] || exec {sys.executable} "$@"')
   write('uv', 'echo "$PWD $*" >> "$LAB/uv"')
   # `git archive` of what is here, committed or not.
   write('git', f'tar -czf "$6" -C "{ROOT}" launch')
@@ -323,9 +350,9 @@ def test_a_preempted_tpu_is_asked_for_and_started_again(tpus):
   for node in ('mine-0', 'mine-1'):
     assert len((folder / f'starts-{node}').read_text().split()) == 2
     given = (folder / f'started-{node}').read_text().splitlines()
-    at = given.index('bash')
+    at = given.index('launch/run.py') - 1
     assert given[at : at + 5] == [
-      *('bash', 'launch/run.sh'),
+      *('.venv/bin/python', 'launch/run.py'),
       *('.venv/bin/python', '-m', 'xlmr_jax.train'),
     ]
     assert given[at + 5 :] == [
@@ -471,14 +498,14 @@ def test_the_jobset():
   assert (job['completionMode'], job['backoffLimit']) == ('Indexed', 0)
   pod = job['template']['spec']
   (container,) = pod['containers']
-  # The status of run.sh that is not a failure, in this container.
+  # The status of run.py that is not a failure, in this container.
   (code,) = [
     rule['onExitCodes']
     for rule in job['podFailurePolicy']['rules']
     if 'onExitCodes' in rule
   ]
   assert code['values'] == [
-    int(re.search(r'^STOPPED=(\d+)', TEXTS['run.sh'], re.M)[1])
+    int(re.search(r'^STOPPED = (\d+)', TEXTS['run.py'], re.M)[1])
   ]
   assert code['containerName'] == container['name']
   assert pod['restartPolicy'] == 'Never'  # podFailurePolicy allows no other
@@ -491,8 +518,8 @@ def test_the_jobset():
   assert {m['name'] for m in container['volumeMounts']} == {
     v['name'] for v in pod['volumes']
   }
-  # The command is run.sh's, and the train loop takes its flags.
-  assert container['command'][:2] == ['bash', 'launch/run.sh']
+  # The command is run.py's, and the train loop takes its flags.
+  assert container['command'][:2] == ['python', 'launch/run.py']
   assert container['command'][2:] == ['python', '-m', 'xlmr_jax.train']
   assert f'--config.slices={slices["replicas"]}' in container['args']
   mounts = [m['mountPath'] for m in container['volumeMounts']]
