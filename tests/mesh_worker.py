@@ -207,6 +207,43 @@ def loads():
   return off
 
 
+def rbg_dropout(rate=0.25):
+  """Dropout of ones on (2, 2, 2), where each device draws its own rows."""
+  mesh = sharding.make_mesh((2, 2, 2))
+  drop = model.Dropout(rate)
+  shape = (ROWS, LENGTH, CONFIG.model_dim)
+
+  @jax.jit
+  def draw(x, key):
+    x = sharding.shard(x, 'batch', 'length', 'width')
+    return drop.apply({}, x, True, rngs={'dropout': key})
+
+  with jax.set_mesh(mesh):
+    key = jax.random.key(0, impl='rbg')
+    # The CPU compiler writes the generator out: it is seen before that only.
+    text = draw.lower(np.ones(shape, np.float32), key).as_text()
+    out = draw(np.ones(shape, np.float32), key)
+  rows = {}
+  for part in out.addressable_shards:
+    rows.setdefault(part.index[0].start, []).append(np.asarray(part.data))
+  firsts = [copies[0] for copies in rows.values()]
+  return {
+    'values': sorted({float(x) for x in np.unique(out)}),
+    'kept': [float((part > 0).mean()) for part in firsts],
+    # What the tensor axis holds twice is the same twice.
+    'copies': [
+      len(copies) == 2 and bool((copies[0] == copies[1]).all())
+      for copies in rows.values()
+    ],
+    'alike': max(
+      float(((a > 0) == (b > 0)).mean())
+      for i, a in enumerate(firsts)
+      for b in firsts[:i]
+    ),
+    'drawn': re.findall(r'rng_bit_generator.*tensor<([\dx]+)xui32>', text),
+  }
+
+
 def gathered(text):
   """Shapes that all-gathers produce."""
   found = re.findall(r'= \(?(\w+\[[\d,]*\])[^=\n]* all-gather', text)
@@ -228,6 +265,7 @@ def main():
     }
   got = run((2, 2, 2), dropout=0.1)
   out['dropout'] = {'parameters': difference(two[1], got[1])}
+  out['rbg'] = rbg_dropout()
   for shape in ((1, 1, 1), (2, 1, 2)):
     got = run(shape, accumulate=4)
     out[f'accumulate {shape}'] = {'parameters': difference(one[1], got[1])}

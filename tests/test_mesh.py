@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 MESHES = ['(8, 1, 1)', '(2, 2, 2)', '(1, 2, 4)', '(2, 1, 2, 2)']  # 2 slices
@@ -49,6 +50,19 @@ def test_parameters_agree_after_five_steps(facts, mesh):
 
 def test_dropout_does_not_depend_on_the_mesh(facts):
   assert facts['dropout']['parameters'][0] < 1e-5
+
+
+def test_rbg_dropout_is_drawn_where_its_rows_are(facts):
+  """XLA would draw the bits of the whole batch on every device."""
+  rbg = facts['rbg']
+  assert rbg['values'] == pytest.approx([0, 4 / 3])
+  assert len(rbg['kept']) == 4
+  assert rbg['kept'] == pytest.approx([0.75] * 4, abs=0.02)  # of 16,384 bits
+  assert all(rbg['copies'])
+  assert rbg['alike'] < 0.65  # 0.75^2 + 0.25^2 = 0.625
+  assert rbg['drawn']
+  for shape in rbg['drawn']:
+    assert np.prod([int(n) for n in shape.split('x')]) <= 16 * 64 * 64 / 4
 
 
 @pytest.mark.parametrize('mesh', ['(1, 1, 1)', '(2, 1, 2)'])

@@ -117,9 +117,18 @@ class Topology:
       return self.chip.outside
     if not self.chip.is_tpu:
       return self.chip.link
+    axes = zip(*places, strict=True)
+    next(axes)
+    return self._links([len(set(axis)) for axis in axes])
+
+  @property
+  def most(self) -> float:
+    """The same of a group of all chips of a slice, or of a node."""
+    return self._links(self.shape) if self.chip.is_tpu else self.chip.link
+
+  def _links(self, extents: Sequence[int]) -> float:
     rate = 0.0
-    for axis, size in enumerate(self.shape):
-      extent = len({place[axis + 1] for place in places})
+    for extent, size in zip(extents, self.shape, strict=True):
       if extent > 1:
         whole = extent == size and size % self.chip.rings == 0
         rate += (2 if whole else 1) * self.chip.link

@@ -36,7 +36,7 @@ from xlmr_jax.model import (
   norm_rows,
 )
 from xlmr_jax.model import plan as encoder_plan
-from xlmr_jax.sharding import shard
+from xlmr_jax.sharding import gathered, shard
 
 
 class MlmHead(nn.Module):
@@ -68,7 +68,7 @@ class MlmHead(nn.Module):
         dtype,
       )
     bias = self.param('bias', nn.initializers.zeros, (config.rows,), dtype)
-    table = shard(table, 'vocab', 'width')
+    table = gathered(table, ('vocab', 'model'), ('vocab', 'width'))
     logits = jnp.einsum(
       'BMD,VD->BMV',
       x,

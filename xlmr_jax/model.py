@@ -25,11 +25,13 @@ import functools
 
 from flax import linen as nn
 import jax
+from jax.ad_checkpoint import checkpoint_name
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from xlmr_jax import sharding
 from xlmr_jax.attention import BACKENDS, attention
-from xlmr_jax.sharding import shard
+from xlmr_jax.sharding import gathered, shard
 
 
 def _lean(fn):
@@ -50,7 +52,7 @@ DTYPES = ('float32', 'bfloat16', 'float16')
 REMAT = {
   'none': None,
   'full': jax.checkpoint_policies.nothing_saveable,
-  'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+  'dots': jax.checkpoint_policies.save_only_these_names('dense'),
 }
 
 
@@ -216,7 +218,8 @@ class Dense(nn.Module):
       kernel.astype(config.dtype),
       preferred_element_type=jnp.float32,
     )
-    return (y + bias.astype(jnp.float32)).astype(config.dtype)
+    y = (y + bias.astype(jnp.float32)).astype(config.dtype)
+    return checkpoint_name(y, 'dense')
 
 
 def layer_norm(config: Config, name: str) -> nn.LayerNorm:
@@ -228,6 +231,36 @@ def layer_norm(config: Config, name: str) -> nn.LayerNorm:
     use_fast_variance=False,
     name=name,
   )
+
+
+class Dropout(nn.Module):
+  """Dropout of [B, L, D].
+
+  Threefry bits are the same on every mesh. XLA draws those of an rbg key for
+  the whole batch on every device, so each device draws its own rows' here.
+  """
+
+  rate: float
+
+  @nn.compact
+  def __call__(self, x: Float[Array, 'B L D'], train: bool = False):
+    if not train or not self.rate:
+      return x
+    rate = self.rate
+
+    def draw(x, key):
+      keep = jax.random.bernoulli(key, 1 - rate, x.shape)
+      return jnp.where(keep, x / (1 - rate), 0).astype(x.dtype)
+
+    key = self.make_rng('dropout')
+    if jax.random.key_impl(key) != 'rbg' or sharding.alone():
+      return draw(x, key)
+
+    def own(x, key):
+      return draw(x, jax.random.fold_in(key, sharding.row_part()))
+
+    dims = ('batch', 'length', 'width')
+    return sharding.local(own, (dims, ()), dims)(x, key)
 
 
 class Embed(nn.Module):
@@ -258,16 +291,20 @@ class Embed(nn.Module):
     places = self.param('positions', init, (config.max_positions, width), dtype)
     # Whole along D before the look-up: one gather of [V/tensor, D] over
     # fsdp, and none of the table over tensor.
-    table = shard(table, 'vocab', 'width')
+    table = gathered(table, ('vocab', 'model'), ('vocab', 'width'))
     places = shard(places, 'positions', 'width')
-    x = shard(jnp.take(table, tokens, axis=0), 'batch', 'length', 'width')
+    x = gathered(
+      jnp.take(table, tokens, axis=0),
+      ('rows', 'length', 'model'),
+      ('batch', 'length', 'width'),
+    )
     places = jnp.take(places, positions + config.pad_id + 1, axis=0)
     # Added up in the dtype of the computation: parameters may be coarser.
     x, types, places = (y.astype(config.dtype) for y in (x, types[0], places))
     x = shard(x + (types + places), 'batch', 'length', 'width')
     if not config.pre_norm:
       x = layer_norm(config, 'norm')(x)
-    return nn.Dropout(config.dropout, deterministic=not train)(x)
+    return Dropout(config.dropout)(x, train)
 
 
 class Attention(nn.Module):
@@ -334,7 +371,7 @@ class Layer(nn.Module):
     config = self.config
     # After both branches, as in fairseq; transformers' XLMRobertaXL leaves out
     # the second one.
-    drop = nn.Dropout(config.dropout, deterministic=not train)
+    drop = functools.partial(Dropout(config.dropout), train=train)
 
     def branch(x, f, norm):
       norm = layer_norm(config, norm)

@@ -26,6 +26,7 @@ SLICE, DATA, FSDP, TENSOR = MESH
 # fsdp at rest), `width` is D of an activation or an output (whole).
 AXES: dict[str, str | tuple[str, ...] | None] = {
   'batch': ('slice', 'data', 'fsdp'),
+  'rows': ('slice', 'data'),
   'vocab': 'tensor',
   'model': 'fsdp',
   'heads': 'tensor',
@@ -108,6 +109,21 @@ def shard(x: jax.Array, *dims: str | None) -> jax.Array:
   if jax.sharding.get_abstract_mesh().empty:
     return x
   return jax.lax.with_sharding_constraint(x, spec(*dims))
+
+
+def gathered(x: jax.Array, rest: tuple, use: tuple) -> jax.Array:
+  """x, which lies as `rest` says, laid out as `use`; its gradient as `rest`.
+
+  A plain constraint holds for the gradient too, which would then be summed
+  whole on every device before it is cut.
+  """
+
+  @jax.custom_vjp
+  def lay(x):
+    return shard(x, *use)
+
+  lay.defvjp(lambda x: (shard(x, *use), None), lambda _, g: (shard(g, *rest),))
+  return lay(x)
 
 
 def _size(mesh: Mesh, axes: str | tuple[str, ...] | None) -> int:
@@ -272,6 +288,16 @@ def local(fn, in_dims: tuple, out_dims: tuple):
     out_specs=spec(*out_dims),
     check_vma=False,
   )
+
+
+def alone() -> bool:
+  """Whether no mesh is set."""
+  return jax.sharding.get_abstract_mesh().empty
+
+
+def row_part() -> jax.Array:
+  """Inside `local`: which part of the batch this device has."""
+  return jax.lax.axis_index(AXES['batch'])
 
 
 def whole(mesh: Mesh) -> NamedSharding:

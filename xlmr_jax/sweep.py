@@ -24,9 +24,9 @@ from xlmr_jax.model import Config
 MARGIN = 0.1
 TENSOR = 16  # no mesh cuts it finer
 REMAT = ('none', 'dots', 'full')
-# What a compiled step takes above what it cannot do without: base on v5e:4x4
-# took 1.7 times, in copies of the table and in arrays that lie unused.
-WASTE = 1.5
+# Of gradients, table and scores there are this many copies; so it was in base
+# on v5e:4x4, where the TPU compiler took 12 GiB of temporaries.
+COPIES = 2
 
 
 class TooSmall(ValueError):
@@ -85,27 +85,31 @@ def guess(work: roofline.Work, topology: chips.Topology) -> tuple[float, float]:
   narrow = (4 * d + f) / tensor
   kept = {'none': 6 * d + 2 * narrow, 'dots': 2 * d + narrow, 'full': d}
   logits = positions * work.slots * model.rows / tensor
-  memory = 3 * own * 4 + WASTE * (
-    own * 4
-    + table / tensor * (wide + 4 * (fsdp > 1))
-    + positions * model.num_layers * kept[model.remat] * wide
+  memory = (
+    3 * own * 4
+    + 1.1 * positions * model.num_layers * kept[model.remat] * wide
     + positions * (4 * d + 2 * narrow) * wide
-    + 4 * logits * (0.1 if work.chunked else 1)
+    + COPIES
+    * (
+      own * 4
+      + table / tensor * (wide + 4 * (fsdp > 1))
+      + 4 * logits * (0.1 if work.chunked else 1)
+    )
   )
-  passes = 3 if model.remat == 'full' else 2
+  again = model.remat == 'full'
   whole = (layers + table) / tensor
   sent = 0.0
   if fsdp > 1:
-    sent += work.accumulate * whole * (passes * wide + 4)
+    sent += work.accumulate * whole * ((2 + again) * wide + 4)
   if mesh[sharding.DATA] > 1:
     sent += work.accumulate * 8 * whole / fsdp
+  network = sent / topology.most
   if tensor > 1:
-    rounds = (4 + 2 * (passes - 2)) * model.num_layers
-    sent += work.accumulate * rounds * positions * d * wide * 2
-  links = len(topology.shape) if topology.chip.is_tpu else 1
-  seconds = work.times(
-    topology, 3 * own * 4, {'network': sent / topology.chip.link / links}
-  )
+    # f32 sums: of out and down, twice with remat; of q, k, v and up's inputs.
+    rounds = (6 + 2 * again) * model.num_layers
+    sent = work.accumulate * rounds * positions * d * 4
+    network += sent * 2 * (1 - 1 / tensor) / topology.chip.link
+  seconds = work.times(topology, 3 * own * 4, {'network': network})
   # What overlaps is not known; half of the rest is a guess that ranks.
   return memory, (seconds['bound'] + seconds['in_turn']) / 2
 
