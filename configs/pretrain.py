@@ -39,16 +39,17 @@ PAPER = {
   'xxl': (1e-4, 30_000, 500_000),
 }
 
-# Where each is meant to run: chips, (data, fsdp, tensor), micro-batches.
+# Where each is meant to run: chips, (data, fsdp, tensor), micro-batches and
+# what is kept for the backward pass. docs/pods_table.md has other machines.
 MACHINE = {
-  'base': ('v5e:4x4', (-1, 1, 1), 16),
-  'large': ('v5e:8x8', (1, -1, 1), 8),
-  'roberta': ('v5e:4x4', (-1, 1, 1), 16),
-  'roberta-large': ('v5e:8x8', (1, -1, 1), 8),
-  'distilroberta': ('v5e:4x4', (-1, 1, 1), 8),
-  'camembert': ('v5e:4x4', (-1, 1, 1), 16),
-  'xl': ('v5p:4x4x4', (1, -1, 1), 2),
-  'xxl': ('v5p:4x4x4', (1, -1, 1), 4),
+  'base': ('v5e:4x4', (1, -1, 1), 16, 'dots'),
+  'large': ('v5e:8x8', (1, -1, 1), 8, 'dots'),
+  'roberta': ('v5e:4x4', (1, -1, 1), 16, 'dots'),
+  'roberta-large': ('v5e:8x8', (1, -1, 1), 8, 'dots'),
+  'distilroberta': ('v5e:4x4', (1, -1, 1), 16, 'dots'),
+  'camembert': ('v5e:4x4', (1, -1, 1), 16, 'dots'),
+  'xl': ('v5p:4x4x4', (1, -1, 1), 2, 'none'),
+  'xxl': ('v5p:4x4x4', (1, -1, 1), 2, 'dots'),
 }
 
 
@@ -94,12 +95,10 @@ def get_config(arg: str = ''):
   if c.variant in PAPER:
     c.optim.learning_rate, c.optim.warmup, c.steps = PAPER[c.variant]
     c.optim.clip = 0.0
-    c.topology, c.mesh, c.accumulate = MACHINE[c.variant]
+    c.topology, c.mesh, c.accumulate, c.remat = MACHINE[c.variant]
     c.dtype, c.dropout_rng = 'bfloat16', 'rbg'
-    c.remat = 'dots'
   if c.variant in ('xl', 'xxl'):
     c.batch_tokens = 2048 * 512
-    c.remat = 'full'
     c.optim.clip = 1.0
     c.on_bad, c.spike = 'roll_back', 6.0
   if c.variant == 'small':

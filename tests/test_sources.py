@@ -90,6 +90,54 @@ def test_official_training_set(tmp_path):
   ]
 
 
+def test_real_pawsx_in_every_language(data_dir):
+  """Counts of rows, and of rows that were never translated, by language."""
+  untranslated = {'de': 68, 'en': 0, 'es': 38, 'fr': 8, 'ja': 20}
+  untranslated |= {'ko': 35, 'zh': 16}
+  for language, count in untranslated.items():
+    dev = sources.pawsx(data_dir / 'pawsx', 'dev', language)
+    assert len(dev) == 2000 and {e.label for e in dev} == {'0', '1'}
+    assert sum('NS' in e.texts for e in dev) == count
+    test = sources.pawsx(data_dir / 'pawsx', 'test', language)
+    assert len(test) == 2000 and {e.label for e in test} == {None}
+    assert all(len(e.texts) == 2 and all(e.texts) for e in dev + test)
+
+
+def test_official_pawsx_files(tmp_path):
+  text = 'id\tsentence1\tsentence2\tlabel\n7\t"A" b \tNS\t1\n9\tc\t"d\t0\n'
+  write(tmp_path / 'x-final/de/test_2k.tsv', text)
+  write(tmp_path / 'x-final/de/translated_train.tsv', text)
+  write(tmp_path / 'x-final/en/train.tsv', text)
+  for split, language in (('test', 'de'), ('train', 'de'), ('train', 'en')):
+    for folder in (tmp_path, tmp_path / 'x-final'):
+      got = sources.pawsx(folder, split, language)
+      assert [(e.texts, e.label) for e in got] == [
+        (('"A" b', 'NS'), '1'),
+        (('c', '"d'), '0'),
+      ]
+      assert got[0].where.endswith('.tsv:2')
+  write(tmp_path / 'x-final/de/dev_2k.tsv', text + '1\ta\tb\n')
+  with pytest.raises(ValueError, match=r'dev_2k.tsv:4: 3 columns, expected 4'):
+    sources.pawsx(tmp_path, 'dev', 'de')
+  with pytest.raises(ValueError, match="no PAWS-X dev file for 'en'.*dev_2k"):
+    sources.pawsx(tmp_path, 'dev', 'en')
+  with pytest.raises(ValueError, match="split 'validation'; PAWS-X has"):
+    sources.pawsx(tmp_path, 'validation', 'en')
+
+
+def test_languages_of_pawsx_do_not_share_their_labels(tmp_path):
+  """As those of XNLI do: 17 of 2,000 differ between German and Chinese."""
+  write(tmp_path / 'test-de.tsv', 'a\tb\n"c ""d"""\te\n')
+  write(tmp_path / 'test.labels.txt', '1\n0\n')
+  got = sources.pawsx(tmp_path, 'test', 'de')
+  assert [(e.texts, e.label) for e in got] == [
+    (('a', 'b'), None),
+    (('c "d"', 'e'), None),
+  ]
+  write(tmp_path / 'test-de.tsv', 'a\tb\t1\n')
+  assert sources.pawsx(tmp_path, 'test', 'de')[0].label == '1'
+
+
 def test_a_missing_file_lists_what_was_looked_for(tmp_path):
   with pytest.raises(ValueError) as error:
     sources.xnli(tmp_path, 'dev', 'en')

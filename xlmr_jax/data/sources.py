@@ -55,9 +55,7 @@ def xnli(
     ValueError: none of the files is there; a row has the wrong number of
       columns; the language is not in the file.
   """
-  if split not in ('train', 'dev', 'test'):
-    raise ValueError(f'split {split!r}; XNLI has train, dev and test')
-  folder = pathlib.Path(data_dir)
+  folder = _folder(data_dir, split, 'XNLI')
   processed = [folder / f'{split}-{language}.tsv']
   if split == 'train':
     name = f'multinli.train.{language}.tsv'
@@ -73,12 +71,21 @@ def xnli(
     return _xtreme_pairs(path, split)
   if path := _first(official):
     if split == 'train':
-      return _official_train(path)
+      return _headed(path, 3, (0, 1, 2))
     return _official(path, language)
-  looked = ', '.join(str(p) for p in processed + official)
-  raise ValueError(
-    f'no XNLI {split} file for {language!r}; looked for {looked}'
-    ' (each also as .gz, .xz and .zst)'
+  raise _missing('XNLI', split, language, processed + official)
+
+
+def _folder(data_dir, split: str, name: str) -> pathlib.Path:
+  if split not in ('train', 'dev', 'test'):
+    raise ValueError(f'split {split!r}; {name} has train, dev and test')
+  return pathlib.Path(data_dir)
+
+
+def _missing(name, split, language, looked) -> ValueError:
+  return ValueError(
+    f'no {name} {split} file for {language!r}; looked for'
+    f' {", ".join(map(str, looked))} (each also as .gz, .xz and .zst)'
   )
 
 
@@ -97,7 +104,8 @@ def _nli_label(name: str) -> str:
   return 'contradiction' if name == 'contradictory' else name
 
 
-def _xtreme_pairs(path: str, split: str) -> list[Example]:
+def _xtreme_pairs(path: str, split: str, gold: bool = True) -> list[Example]:
+  """XTREME's rows; `gold`: whether all languages share their test labels."""
   rows = list(read_rows(path, '\t', quoted=True))
   if not rows:
     raise ValueError(f'{path}: the file is empty')
@@ -114,13 +122,13 @@ def _xtreme_pairs(path: str, split: str) -> list[Example]:
       Example((row[0], row[1]), _nli_label(row[2]), where)
       for where, row in rows
     ]
-  gold = _first([pathlib.Path(path).with_name('test.labels.txt')])
+  beside = pathlib.Path(path).with_name('test.labels.txt')
   labels: list[str | None] = [None] * len(rows)
-  if gold:
-    labels = [_nli_label(line) for line in files.lines(gold)]
+  if gold and (found := _first([beside])):
+    labels = [_nli_label(line) for line in files.lines(found)]
     if len(labels) != len(rows):
       raise ValueError(
-        f'{gold} has {len(labels)} labels, {path} has {len(rows)} examples'
+        f'{found} has {len(labels)} labels, {path} has {len(rows)} examples'
       )
   return [
     Example((row[0], row[1]), label, where)
@@ -143,14 +151,47 @@ def _official(path: str, language: str) -> list[Example]:
   return out
 
 
-def _official_train(path: str) -> list[Example]:
-  """`multinli.train.*.tsv`: premise, hypo, label under a header."""
+def _headed(path: str, width: int, places: Sequence[int]) -> list[Example]:
+  """A table under a header: the columns of two texts and a label."""
   rows = list(read_rows(path, '\t', quoted=False))
-  _check_columns(rows, 3)
+  _check_columns(rows, width)
+  a, b, c = places
   return [
-    Example((row[0].strip(), row[1].strip()), _nli_label(row[2]), where)
+    Example((row[a].strip(), row[b].strip()), _nli_label(row[c]), where)
     for where, row in rows[1:]
   ]
+
+
+# PAWS-X.
+
+
+def pawsx(
+  data_dir: str | os.PathLike, split: str, language: str
+) -> list[Example]:
+  """Reads one language of PAWS-X (Yang et al. 2019); labels are '0' and '1'.
+
+  * XTREME's `{train,dev,test}-{language}.tsv`; test files have no labels.
+  * The official `x-final/{language}/{train,dev_2k,test_2k}.tsv`; other
+    languages than English have `translated_train.tsv`.
+
+  Some texts were never translated and are 'NS': they stay, as in XTREME.
+
+  Raises:
+    ValueError: none of the files is there; a row has the wrong number of
+      columns.
+  """
+  folder = _folder(data_dir, split, 'PAWS-X')
+  processed = [folder / f'{split}-{language}.tsv']
+  if path := _first(processed):
+    return _xtreme_pairs(path, split, gold=False)
+  names = [f'{split}_2k.tsv']
+  if split == 'train':
+    names = ['train.tsv', 'translated_train.tsv']
+  roots = [folder / language, folder / 'x-final' / language]
+  official = [root / name for root in roots for name in names]
+  if path := _first(official):
+    return _headed(path, 4, (1, 2, 3))
+  raise _missing('PAWS-X', split, language, processed + official)
 
 
 # Anybody's files.

@@ -1,13 +1,17 @@
 """Scores of predictions against gold, and what stands beside them.
 
 Shares and correlations are per cent, 0 to 100 (-100 for a correlation);
-`mse` is in the squared unit of its labels. `SCORES` holds them by name.
+`mse` is in the squared unit of its labels. `METRICS` holds them by name,
+`score` computes one of them with its parts.
 """
 
 import collections
 from collections.abc import Callable, Mapping, Sequence
+import functools
 
 import numpy as np
+
+from xlmr_jax.eval import answers, mining
 
 
 def accuracy(predictions: Sequence[str], gold: Sequence[str]) -> float:
@@ -71,7 +75,7 @@ def span_scores(
     gold: the same.
 
   Raises:
-    ValueError: sentences or words that do not match, or none.
+    ValueError: sentences or words that do not match, none, or an empty tag.
   """
   _check(predictions, gold)
   for index, (ours, theirs) in enumerate(zip(predictions, gold, strict=True)):
@@ -79,6 +83,13 @@ def span_scores(
       raise ValueError(
         f'sentence {index} has {len(ours)} predictions for {len(theirs)} tags'
       )
+    for what, tags in (('prediction', ours), ('tag', theirs)):
+      for word, tag in enumerate(tags):
+        if not tag:
+          raise ValueError(
+            f'sentence {index}: the {what} of word {word} is {tag!r}; what is '
+            'outside of every span is O'
+          )
   found, true = _spans(predictions), _spans(gold)
   right = len(found & true)
   precision = right / len(found) if found else 0.0
@@ -119,20 +130,79 @@ def _spans(sentences: Sequence[Sequence[str]]) -> set[tuple[str, int, int]]:
   return out
 
 
-SCORES: Mapping[str, Callable[[Sequence, Sequence], float]] = {
-  'accuracy': accuracy,
-  'mse': mean_squared_error,
-  'pearson': pearson,
-  'spearman': spearman,
-  'span_f1': span_f1,
+def _single(
+  name: str, function: Callable[[Sequence, Sequence], float]
+) -> Callable[[Sequence, Sequence, str], dict[str, float]]:
+  return lambda predictions, gold, _: {name: function(predictions, gold)}
+
+
+def _three(
+  name: str,
+  function: Callable[[Sequence, Sequence], tuple[float, float, float]],
+) -> Callable[[Sequence, Sequence, str], dict[str, float]]:
+  names = (name, 'precision', 'recall')
+  return lambda predictions, gold, _: dict(
+    zip(names, function(predictions, gold), strict=True)
+  )
+
+
+# Name → function of predictions, gold and language; the first value that it
+# gives has the metric's own name.
+METRICS: Mapping[str, Callable[[Sequence, Sequence, str], dict[str, float]]] = {
+  'accuracy': _single('accuracy', accuracy),
+  'mse': _single('mse', mean_squared_error),
+  'pearson': _single('pearson', pearson),
+  'spearman': _single('spearman', spearman),
+  'span_f1': _three('span_f1', span_scores),
+  'squad': lambda predictions, gold, _: answers.squad(predictions, gold),
+  'mlqa': answers.mlqa,
+  'pair_f1': _three('pair_f1', mining.pair_scores),
+  'map@20': _single('map@20', mining.mean_average_precision),
 }
 NUMBERS = ('mse', 'pearson', 'spearman')  # of numbers; the others of names
 
 
+def score(
+  metric: str, predictions: Sequence, gold: Sequence, language: str = ''
+) -> dict[str, float]:
+  """Scores predictions; the first value is the metric's, others its parts.
+
+  `score('span_f1', ...)` → `{'span_f1': ..., 'precision': ..., 'recall': ...}`,
+  `score('squad', ...)` → `{'squad': ..., 'f1': ..., 'exact_match': ...}`, of
+  which squad (and mlqa) is the mean of its parts, as XTREME ranks systems.
+
+  Args:
+    metric: one of METRICS.
+    predictions: one per example: names, numbers, the tags of a sentence, an
+      answer (None for none given), a ranking; of pair_f1 the mined pairs.
+    gold: the same; of answers and rankings all that are right.
+    language: of the texts; mlqa has rules by language.
+
+  Raises:
+    ValueError: no such metric, or what it cannot score.
+  """
+  if metric not in METRICS:
+    raise ValueError(f'metric {metric!r} is not one of {", ".join(METRICS)}')
+  return METRICS[metric](predictions, gold, language)
+
+
+def _first(metric: str, predictions: Sequence, gold: Sequence) -> float:
+  return score(metric, predictions, gold)[metric]
+
+
+# The metrics' own values; mlqa, which needs a language, is had from `score`.
+SCORES: Mapping[str, Callable[[Sequence, Sequence], float]] = {
+  name: functools.partial(_first, name) for name in METRICS
+}
+
+
 def chance(metric: str, labels: Sequence[str] | None) -> float | None:
-  """What guessing scores: 100 / C, no correlation; None for the others."""
+  """What guessing scores: 100 / C, no correlation; None for the others.
+
+  None for an accuracy without labels too, such as that of neighbours.
+  """
   if metric == 'accuracy':
-    return 100 / len(labels)
+    return 100 / len(labels) if labels else None
   return 0.0 if metric in ('pearson', 'spearman') else None
 
 
@@ -141,7 +211,7 @@ def majority(metric: str, gold: Sequence) -> float | None:
 
   The most frequent label for accuracy, the mean for mse; 0 for a
   correlation; the most frequent tag at every word for span_f1. None without
-  labels.
+  labels, and where no constant says anything: answers, pairs, rankings.
   """
   if not len(gold):
     return None
@@ -152,7 +222,9 @@ def majority(metric: str, gold: Sequence) -> float | None:
     counts = collections.Counter(tag for tags in gold for tag in tags)
     most = counts.most_common(1)[0][0]
     return span_f1([[most] * len(tags) for tags in gold], gold)
-  return float(np.var(np.asarray(gold, float))) if metric == 'mse' else 0.0
+  if metric == 'mse':
+    return float(np.var(np.asarray(gold, float)))
+  return 0.0 if metric in NUMBERS else None
 
 
 def mean(scores: Sequence[float | None]) -> float | None:

@@ -1,0 +1,349 @@
+"""Folders of predictions in XTREME's layout: scored and checked, by no model.
+
+A submission and its labels are two folders of the same form, a file for each
+task and language:
+
+  {udpos,panx,xnli,pawsx,bucc2018,tatoeba}/test-<language>.tsv
+  {xquad,mlqa,tydiqa}/test-<language>.json
+
+of XTREME (Hu et al. 2020); XTREME-R (Ruder et al. 2021) has other languages,
+no pawsx and bucc2018, and besides xcopa/test-<language>.jsonl and
+{mewslix,lareqa}/test-<language>.json. The files hold
+
+  xnli, pawsx, tatoeba  a name, or the number of a sentence, per line
+  udpos, panx           a tag per line, a blank line between sentences
+  bucc2018              a pair per line: source id, a tab, English id
+  xquad, mlqa, tydiqa   {question id: answer}; labels as SQuAD has them
+  xcopa                 {"label": 0} per line
+  mewslix, lareqa       {id: [the best candidate, the next, ...]}; labels
+                        {id: [what is right]}
+
+Scores are those of XTREME's evaluate.py: languages count alike, and so do
+tasks. Where it would stop at a missing file the rest is scored here, and what
+is missing is listed. It has no reader for lareqa: that form is ours.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import dataclasses
+import json
+import os
+import pathlib
+from typing import Any
+
+from xlmr_jax.data import files
+from xlmr_jax.eval import metrics
+
+Path = str | os.PathLike
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+  """A task of a benchmark, as files.
+
+  Attributes:
+    metric: one of metrics.METRICS.
+    form: of its files, one of FORMS.
+    languages: in the benchmark's order; each has a file.
+    names: what its lines may hold; empty for numbers.
+  """
+
+  metric: str
+  form: str
+  languages: tuple[str, ...]
+  names: tuple[str, ...] = ()
+
+  def path(self, folder: Path, task: str, language: str) -> pathlib.Path:
+    """Of a language's file in a submission, or in its labels."""
+    suffix = FORMS[self.form].suffix
+    return pathlib.Path(folder) / task / f'test-{language}.{suffix}'
+
+
+def _part(metric: str, form: str, languages: str, names: str = '') -> Part:
+  return Part(metric, form, tuple(languages.split()), tuple(names.split()))
+
+
+def _and(part: Part, languages: str) -> Part:
+  more = (*part.languages, *languages.split())
+  return dataclasses.replace(part, languages=more)
+
+
+_XTREME = {
+  'xnli': _part(
+    'accuracy',
+    'lines',
+    'ar bg de el en es fr hi ru sw th tr ur vi zh',
+    'contradiction entailment neutral',
+  ),
+  'pawsx': _part('accuracy', 'lines', 'de en es fr ja ko zh', '0 1'),
+  'udpos': _part(
+    'span_f1',
+    'tags',
+    'af ar bg de el en es et eu fa fi fr he hi hu id it ja kk ko mr nl pt ru '
+    'ta te th tl tr ur vi yo zh',
+    'ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM '
+    'VERB X',
+  ),
+  'panx': _part(
+    'span_f1',
+    'tags',
+    'ar he vi id jv ms tl eu ml ta te af nl en de el bn hi mr ur fa fr it pt '
+    'es bg ru ja ka ko th sw yo my zh kk tr et fi hu',
+    'B-LOC B-ORG B-PER I-LOC I-ORG I-PER O',
+  ),
+  'xquad': _part('squad', 'answers', 'en es de el ru tr ar vi th zh hi'),
+  'mlqa': _part('mlqa', 'answers', 'en es de ar hi vi zh'),
+  'tydiqa': _part('squad', 'answers', 'en ar bn fi id ko ru sw te'),
+  'bucc2018': _part('pair_f1', 'pairs', 'de fr ru zh'),
+  'tatoeba': _part(
+    'accuracy',
+    'lines',
+    'ar he vi id jv tl eu ml ta te af nl de el bn hi mr ur fa fr it pt es bg '
+    'ru ja ka ko th sw zh kk tr et fi hu',
+  ),
+}
+# Version → task → its files.
+TASKS: Mapping[str, Mapping[str, Part]] = {
+  'xtreme': _XTREME,
+  'xtreme-r': {
+    'xnli': _XTREME['xnli'],
+    'xcopa': _part('accuracy', 'choices', 'et ht id it qu sw ta th tr vi zh'),
+    'udpos': _and(_XTREME['udpos'], 'lt pl uk wo ro'),
+    'panx': _and(_XTREME['panx'], 'qu pl uk az lt pa gu ro'),
+    'xquad': _and(_XTREME['xquad'], 'ro'),
+    'mlqa': _XTREME['mlqa'],
+    'tydiqa': _XTREME['tydiqa'],
+    'tatoeba': _and(_XTREME['tatoeba'], 'az lt pl uk ro'),
+    'mewslix': _part(
+      'map@20', 'rankings', 'ar de en es fa ja pl ro ta tr uk'
+    ),
+    'lareqa': _part('map@20', 'rankings', 'ar de el en es hi ru th tr vi zh'),
+  },
+}
+# Version → group → tasks, as evaluate.py has them (xcopa in two groups); it
+# knows no scores of lareqa.
+GROUPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+  'xtreme': {
+    'classification': ('pawsx', 'xnli'),
+    'tagging': ('udpos', 'panx'),
+    'qa': ('xquad', 'mlqa', 'tydiqa'),
+    'retrieval': ('bucc2018', 'tatoeba'),
+  },
+  'xtreme-r': {
+    'classification': ('xnli', 'xcopa'),
+    'tagging': ('udpos', 'panx'),
+    'qa': ('xquad', 'mlqa', 'tydiqa'),
+    'retrieval': ('tatoeba', 'mewslix'),
+    'multi_choice': ('xcopa',),
+  },
+}
+
+
+def score_folder(
+  predictions: Path,
+  labels: Path,
+  version: str = 'xtreme',
+  *,
+  tasks: Sequence[str] | None = None,
+) -> dict[str, Any]:
+  """Scores a submission, any system's, as XTREME's evaluate.py does.
+
+  Args:
+    predictions: folder in XTREME's layout.
+    labels: the same, of what is right.
+    version: 'xtreme' or 'xtreme-r'.
+    tasks: some of the version's; by default all of them.
+
+  Returns:
+    What results.json holds, per cent:
+
+      {'benchmark': version,
+       'tasks': {task: {'metric': name,
+                        'languages': {language: score},
+                        'average': score,
+                        'parts': {part: {'languages': ..., 'average': ...}}}},
+       'groups': {group: score},
+       'overall': score,
+       'missing': [what is not there, and where it is expected],
+       'problems': [what could not be scored, and why],
+       'notes': [what was scored as it is, but looks wrong]}
+
+    An average of a task, of a group and the overall is None (null) where
+    something of it is missing or could not be scored; a task of which nothing
+    could be is not there.
+
+  Raises:
+    ValueError: no such version, task or folder, or nothing in it at all.
+  """
+  parts = _parts(version, tasks)
+  for name, folder in (('predictions', predictions), ('labels', labels)):
+    _need_folder(name, folder, parts)
+  missing, problems, notes = [], [], []
+  found = {}
+  for task, part in parts.items():
+    scores = {}
+    for language, path in _present(predictions, task, part, missing):
+      gold = part.path(labels, task, language)
+      if not gold.is_file():
+        missing.append(f'{task} {language}: no labels {gold}')
+        continue
+      try:
+        scores[language], remarks = _score(part, path, gold, language)
+        notes += remarks
+      except ValueError as error:
+        problems.append(f'{task} {language}: {error}')
+    if scores:
+      found[task] = _row(part, scores)
+  averages = {task: row['average'] for task, row in found.items()}
+  average = lambda names: metrics.mean([averages.get(name) for name in names])
+  return {
+    'benchmark': version,
+    'tasks': found,
+    'groups': {
+      group: average(names)
+      for group, names in GROUPS[version].items()
+      if any(name in found for name in names)
+    },
+    'overall': average(TASKS[version]),
+    'missing': missing,
+    'problems': problems,
+    'notes': notes,
+  }
+
+
+def check(
+  folder: Path,
+  version: str = 'xtreme',
+  *,
+  labels: Path | None = None,
+  expected: Mapping[str, Mapping[str, Any]] | None = None,
+  tasks: Sequence[str] | None = None,
+) -> list[str]:
+  """What is wrong with a submission, before it is sent.
+
+  Every task and language must be there, in files that can be read and hold
+  what they should: without `labels` and `expected` names, numbers and pairs
+  are looked at, with either also whether every line and every id is there.
+
+  Args:
+    folder: predictions in XTREME's layout.
+    version: 'xtreme' or 'xtreme-r'.
+    labels: folder of labels, where one has them.
+    expected: task → language → what the test files, which have no labels, ask
+      for: how many lines (of tatoeba also how many sentences to choose from),
+      of tags how many words in each sentence, of answers and rankings the
+      ids.
+    tasks: some of the version's; by default all of them.
+
+  Returns:
+    A sentence for each problem; empty for a submission that is complete.
+
+  Raises:
+    ValueError: no such version or task, or no such folder.
+  """
+  parts = _parts(version, tasks)
+  _need_folder('predictions', folder, parts)
+  out: list[str] = []
+  for task, part in parts.items():
+    form = FORMS[part.form]
+    for language, path in _present(folder, task, part, out):
+      want = (expected or {}).get(task, {}).get(language)
+      limit = want if part.form == 'lines' and not part.names else None
+      try:
+        if want is None and labels is not None:
+          gold = part.path(labels, task, language)
+          if gold.is_file():
+            want = form.expected(form.gold(gold))
+        found = form.read(path)
+        form.match(path, found, want)
+        out += form.remarks(path, found, want, part, language)
+        if limit is not None:
+          out += _beyond(path, found, limit)
+      except ValueError as error:
+        out.append(f'{task} {language}: {error}')
+  return out
+
+
+def _parts(version: str, tasks: Sequence[str] | None) -> dict[str, Part]:
+  if version not in TASKS:
+    raise ValueError(f'version {version!r} is not one of {", ".join(TASKS)}')
+  known = TASKS[version]
+  for task in tasks or ():
+    if task not in known:
+      raise ValueError(f'{version} has no task {task!r}: {", ".join(known)}')
+  return {task: known[task] for task in (known if tasks is None else tasks)}
+
+
+def _need_folder(name: str, folder: Path, parts: Mapping[str, Part]) -> None:
+  if not os.path.isdir(folder):
+    raise ValueError(f'{name}: {folder} is not a folder')
+  if not any(os.path.isdir(os.path.join(folder, task)) for task in parts):
+    task, part = next(iter(parts.items()))
+    raise ValueError(
+      f'{name}: {folder} has no folder of any task ({", ".join(parts)}); '
+      f'files are expected as {part.path(folder, task, part.languages[0])}'
+    )
+
+
+def _present(
+  folder: Path, task: str, part: Part, missing: list[str]
+) -> Iterator[tuple[str, pathlib.Path]]:
+  """(language, file) of those there; the others are added to `missing`."""
+  if not os.path.isdir(os.path.join(folder, task)):
+    pattern = part.path(folder, task, '<language>')
+    count = len(part.languages)
+    missing.append(f'{task}: no predictions; {count} files {pattern}')
+    return
+  for language in part.languages:
+    path = part.path(folder, task, language)
+    if path.is_file():
+      yield language, path
+    else:
+      missing.append(f'{task} {language}: no predictions {path}')
+
+
+def _score(
+  part: Part, path: pathlib.Path, gold_path: pathlib.Path, language: str
+) -> tuple[dict[str, float], list[str]]:
+  """A language's score and its parts; what looks wrong."""
+  form = FORMS[part.form]
+  gold = form.gold(gold_path)
+  _need_labels(gold_path, part, gold)
+  found = form.read(path)
+  want = form.expected(gold)
+  form.match(path, found, want)
+  try:
+    score = metrics.score(part.metric, *form.align(found, gold), language)
+  except ValueError as error:
+    raise ValueError(f'{path}: {error}') from error
+  return score, form.remarks(path, found, want, part, language)
+
+
+def _need_labels(path: pathlib.Path, part: Part, gold: Sequence) -> None:
+  """Refuses a test file as it was published, without what is right."""
+  if part.form == 'answers':
+    bare = not any(text.strip() for _, texts in gold for text in texts)
+  else:
+    flat = [n for tags in gold for n in tags] if part.form == 'tags' else gold
+    bare = bool(part.names) and not any(name in part.names for name in flat)
+  if bare:
+    raise ValueError(
+      f'{path}: no labels in this file, which looks like a published test '
+      'file; give a folder of labels'
+    )
+
+
+def _row(part: Part, scores: Mapping[str, dict[str, float]]) -> dict[str, Any]:
+  """A task's part of results.json."""
+  complete = len(scores) == len(part.languages)
+
+  def one(name):
+    values = {language: found[name] for language, found in scores.items()}
+    average = metrics.mean(list(values.values())) if complete else None
+    return {'languages': values, 'average': average}
+
+  names = next(iter(scores.values()))
+  return {
+    'metric': part.metric,
+    **one(part.metric),
+    'parts': {name: one(name) for name in names if name != part.metric},
+  }
