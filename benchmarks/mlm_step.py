@@ -1,12 +1,17 @@
 """An MLM training step beside Hugging Face PyTorch: one run, alternating.
 
   python -m benchmarks.mlm_step [--rounds=5] [--variant=base]
+  python -m benchmarks.mlm_step --rounds=20 --dtype=bfloat16 --rows=64 \\
+      --length=512                        # on a GPU; --compile beside it
 
 Both sides train XLM-R at its real size on 8 rows of 128 tokens, f32, dropout
 0.1, AdamW. Hugging Face runs its own recipe (DataCollatorForLanguageModeling,
-scores of every position, torch.optim.AdamW); ours scores masked positions
-only. A round is one step of each side; a step's masking is part of it.
-Printed: medians, ratio, and each side's peak memory in a process of its own.
+scores of every position, torch.optim.AdamW), on a GPU where torch sees one,
+with --dtype=bfloat16 under autocast; ours scores masked positions only. A
+round is one step of each side; a step's masking is part of it. Printed:
+medians, ratio, each side's peak memory of the host in a process of its own,
+and the MFU (3 x the forward pass's FLOPs, the head on masked positions) where
+the chip's peak is known. --peer=False times ours alone.
 """
 
 import json
@@ -23,7 +28,9 @@ ROUNDS = flags.DEFINE_integer('rounds', 5, 'Rounds of each side.')
 VARIANT = flags.DEFINE_enum('variant', 'base', ['base', 'large'], 'Size.')
 ROWS = flags.DEFINE_integer('rows', 8, 'Rows of a batch.')
 LENGTH = flags.DEFINE_integer('length', 128, 'Tokens of a row.')
-DTYPE = flags.DEFINE_string('dtype', 'float32', "Ours: 'bfloat16' too.")
+DTYPE = flags.DEFINE_enum('dtype', 'float32', ['float32', 'bfloat16'], 'Type.')
+COMPILE = flags.DEFINE_bool('compile', False, 'torch.compile their model.')
+PEER = flags.DEFINE_bool('peer', True, 'Whether to run their side.')
 SIDE = flags.DEFINE_enum(
   'side', '', ['', 'transformers', 'xlmr_jax'], 'One side, for its memory.'
 )
@@ -54,7 +61,12 @@ def transformers_side():
     num_attention_heads=16 if large else 12,
     intermediate_size=4096 if large else 3072,
   )
-  model = transformers.XLMRobertaForMaskedLM(config).train()
+  device = 'cuda' if torch.cuda.is_available() else 'cpu'
+  model = transformers.XLMRobertaForMaskedLM(config).train().to(device)
+  run = torch.compile(model) if COMPILE.value else model
+  half = torch.autocast(
+    device, dtype=torch.bfloat16, enabled=DTYPE.value == 'bfloat16'
+  )
   optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
 
   def step(number):
@@ -70,7 +82,8 @@ def transformers_side():
     other = torch.bernoulli(torch.full(ids.shape, 0.5)).bool()
     other = other & chosen & ~masked
     ids[other] = torch.randint(VOCAB, ids.shape)[other]
-    loss = model(input_ids=ids, labels=labels).loss
+    with half:
+      loss = run(input_ids=ids.to(device), labels=labels.to(device)).loss
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
@@ -138,8 +151,25 @@ def peak_memory(side: str) -> float:
   command = [sys.executable, '-m', 'benchmarks.mlm_step', f'--side={side}']
   command += [f'--variant={VARIANT.value}', f'--dtype={DTYPE.value}']
   command += [f'--rows={ROWS.value}', f'--length={LENGTH.value}']
+  command += [f'--compile={COMPILE.value}']
   done = subprocess.run(command, capture_output=True, text=True, check=True)
   return json.loads(done.stdout.splitlines()[-1])
+
+
+def utilisation(rate: float) -> str:
+  """A rate's share of the chip's peak, where that is known."""
+  import jax
+
+  from xlmr_jax import logs
+  from xlmr_jax.model import VARIANTS
+
+  peak = logs.peak_flops(jax.devices()[0].device_kind)
+  if peak is None:
+    return ''
+  config = VARIANTS[VARIANT.value]
+  d = config.model_dim
+  head = 0.15 * 2 * (d * d + d * VOCAB)
+  return f', MFU {rate * 3 * (config.flops(LENGTH.value) + head) / peak:.1%}'
 
 
 def main(argv):
@@ -150,23 +180,26 @@ def main(argv):
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(json.dumps(used * 1024 / 1e9))
     return
-  memory = {side: peak_memory(side) for side in SIDES}
-  steps = {side: make() for side, make in SIDES.items()}
+  sides = [side for side in SIDES if PEER.value or side != 'transformers']
+  memory = {side: peak_memory(side) for side in sides}
+  steps = {side: SIDES[side]() for side in sides}
   for step in steps.values():
     step(0)
-  times = {side: [] for side in SIDES}
+  times = {side: [] for side in sides}
   for number in range(1, ROUNDS.value + 1):
     for side, step in steps.items():
       start = time.perf_counter()
       step(number)
       times[side].append(time.perf_counter() - start)
   medians = {side: statistics.median(t) for side, t in times.items()}
-  for side in SIDES:
+  for side in sides:
     rate = ROWS.value * LENGTH.value / medians[side]
     print(
-      f'{side}: {medians[side]:.2f} s a step, {rate:,.0f} tokens/s, peak '
-      f'{memory[side]:.1f} GB'
+      f'{side}: {medians[side]:.3f} s a step, {rate:,.0f} tokens/s, peak '
+      f'{memory[side]:.1f} GB{utilisation(rate)}'
     )
+  if not PEER.value:
+    return
   ratios = sorted(
     a / b for a, b in zip(times['transformers'], times['xlmr_jax'], strict=True)
   )

@@ -71,41 +71,34 @@ def tatoeba(
     raise ValueError(
       f'Tatoeba: unknown language {language!r}; known are {" ".join(_ISO3)}'
     )
-  iso = _ISO3[language]
-  folder = pathlib.Path(data_dir)
-  original = f'tatoeba.{iso}-eng.'
-  pairs = [
-    (root / f'{original}{iso}', root / f'{original}eng')
+  iso, folder = _ISO3[language], pathlib.Path(data_dir)
+  original = [
+    (root / f'tatoeba.{iso}-eng.{iso}', root / f'tatoeba.{iso}-eng.eng')
     for root in (folder, folder / 'v1')
   ]
-  sorted_already = f'{language}-en.'
-  pairs.append(
-    (folder / f'{sorted_already}{language}', folder / f'{sorted_already}en')
-  )
-  found = _both(pairs, f'Tatoeba files for {language!r}')
+  prepared = [
+    (folder / f'{language}-en.{language}', folder / f'{language}-en.en')
+  ]
+  number, found = _both(original + prepared, f'Tatoeba files for {language!r}')
   foreign, english = map(_sentences, found)
   if len(foreign) != len(english):
     raise ValueError(
       f'{found[0]} has {len(foreign)} sentences, {found[1]} has {len(english)}:'
       ' one of them was cut or is another version'
     )
-  order, labelled = range(len(english)), False
-  if os.path.basename(found[0]).startswith(original):
-    # A stable sort, like the one that XTREME's prediction files rest on.
-    order, labelled = sorted(order, key=english.__getitem__), True
-  return [
+  order = range(len(english))
+  known = number < len(original)
+  if known:
+    # A stable sort, like the one that XTREME's files of labels rest on.
+    order = sorted(order, key=english.__getitem__)
+  out = [
     Text(str(i), text, FOREIGN, None, f'{found[0]}:{i + 1}')
     for i, text in enumerate(foreign)
-  ] + [
-    Text(
-      str(i),
-      english[at],
-      ENGLISH,
-      at if labelled else None,
-      f'{found[1]}:{at + 1}',
-    )
-    for i, at in enumerate(order)
   ]
+  for i, at in enumerate(order):
+    label, where = at if known else None, f'{found[1]}:{at + 1}'
+    out.append(Text(str(i), english[at], ENGLISH, label, where))
+  return out
 
 
 def bucc2018(
@@ -126,62 +119,54 @@ def bucc2018(
   names = {'dev': ('dev', 'sample'), 'test': ('test', 'training')}
   if split not in names:
     raise ValueError(f'split {split!r}; BUCC has dev and test')
-  folder = pathlib.Path(data_dir)
-  both = f'{language}-en'
+  folder, both = pathlib.Path(data_dir), f'{language}-en'
   stems = [
-    root / f'{both}.{name}'
+    f'{root / both}.{name}.'
     for root in (folder, folder / both, folder / 'bucc2018' / both)
     for name in names[split]
   ]
-  pairs = [(_with(stem, language), _with(stem, 'en')) for stem in stems]
-  found = _both(pairs, f'BUCC {split} files for {language!r}')
+  pairs = [(f'{stem}{language}', f'{stem}en') for stem in stems]
+  number, found = _both(pairs, f'BUCC {split} files for {language!r}')
   sides = [_with_ids(path) for path in found]
-  stem = next(s for s in stems if found[0].startswith(f'{s}.'))
-  path = _first(_with(stem, 'gold'))
-  gold: dict[str, tuple[str, ...]] | None = None
-  if path:
-    gold = {name: () for name in sides[FOREIGN]}
-    for where, names_of in _columns(path):
-      for name, known, file in zip(names_of, sides, found, strict=True):
-        if name not in known:
-          raise ValueError(f'{where}: {name!r} is no id of {file}')
-      source, target = names_of
-      if target not in gold[source]:
-        gold[source] += (target,)
-  return [
-    Text(
-      name,
-      text,
-      side,
-      gold[name] if gold is not None and side == FOREIGN else None,
-      where,
-    )
-    for side, part in enumerate(sides)
-    for name, (text, where) in part.items()
-  ]
+  path = _first(f'{stems[number]}gold')
+  gold = None if path is None else _gold(path, found, sides)
+  out = []
+  for side, part in enumerate(sides):
+    labelled = gold is not None and side == FOREIGN
+    for name, (text, where) in part.items():
+      label = gold.get(name, ()) if labelled else None
+      out.append(Text(name, text, side, label, where))
+  return out
 
 
-def _with(stem: pathlib.Path, ending: str) -> pathlib.Path:
-  return stem.with_name(f'{stem.name}.{ending}')
+def _gold(path, found, sides) -> dict[str, tuple[str, ...]]:
+  """Foreign id → ids of its translations."""
+  out: dict[str, tuple[str, ...]] = {}
+  for where, pair in _columns(path):
+    for name, known, file in zip(pair, sides, found, strict=True):
+      if name not in known:
+        raise ValueError(f'{where}: {name!r} is no id of {file}')
+    source, target = pair
+    if target not in out.get(source, ()):
+      out[source] = (*out.get(source, ()), target)
+  return out
 
 
-def _first(path: pathlib.Path) -> str | None:
+def _first(path: str | os.PathLike) -> str | None:
   """The path as it is or compressed, if there is such a file."""
   names = [f'{path}{suffix}' for suffix in files.SUFFIXES]
   return next(filter(os.path.isfile, names), None)
 
 
-def _both(
-  pairs: Sequence[tuple[pathlib.Path, pathlib.Path]], what: str
-) -> tuple[str, str]:
-  """The first pair of which both files are there."""
-  for pair in pairs:
-    found = [_first(path) for path in pair]
-    if all(found):
-      return tuple(found)
-    if any(found):
-      lacking = pair[0] if found[0] is None else pair[1]
-      raise ValueError(f'no {lacking} beside {found[0] or found[1]}')
+def _both(pairs: Sequence[tuple], what: str) -> tuple[int, tuple[str, str]]:
+  """Which pair of files is there, and its paths."""
+  for number, pair in enumerate(pairs):
+    first, second = map(_first, pair)
+    if first and second:
+      return number, (first, second)
+    if first or second:
+      lacking = pair[1] if first else pair[0]
+      raise ValueError(f'{first or second} is there, but not {lacking}')
   looked = ', '.join(str(path) for pair in pairs for path in pair)
   raise ValueError(
     f'no {what}; looked for {looked} (each also as .gz, .xz and .zst)'

@@ -21,17 +21,18 @@ no pawsx and bucc2018, and besides xcopa/test-<language>.jsonl and
 Scores are those of XTREME's evaluate.py: languages count alike, and so do
 tasks. Where it would stop at a missing file the rest is scored here, and what
 is missing is listed. It has no reader for lareqa: that form is ours.
+
+`layout` reads the files.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 import dataclasses
-import json
 import os
 import pathlib
+import re
 from typing import Any
 
-from xlmr_jax.data import files
-from xlmr_jax.eval import metrics
+from xlmr_jax.eval import layout, metrics
 
 Path = str | os.PathLike
 
@@ -42,7 +43,7 @@ class Part:
 
   Attributes:
     metric: one of metrics.METRICS.
-    form: of its files, one of FORMS.
+    form: of its files, one of layout.FORMS.
     languages: in the benchmark's order; each has a file.
     names: what its lines may hold; empty for numbers.
   """
@@ -54,7 +55,7 @@ class Part:
 
   def path(self, folder: Path, task: str, language: str) -> pathlib.Path:
     """Of a language's file in a submission, or in its labels."""
-    suffix = FORMS[self.form].suffix
+    suffix = layout.FORMS[self.form].suffix
     return pathlib.Path(folder) / task / f'test-{language}.{suffix}'
 
 
@@ -113,9 +114,7 @@ TASKS: Mapping[str, Mapping[str, Part]] = {
     'mlqa': _XTREME['mlqa'],
     'tydiqa': _XTREME['tydiqa'],
     'tatoeba': _and(_XTREME['tatoeba'], 'az lt pl uk ro'),
-    'mewslix': _part(
-      'map@20', 'rankings', 'ar de en es fa ja pl ro ta tr uk'
-    ),
+    'mewslix': _part('map@20', 'rankings', 'ar de en es fa ja pl ro ta tr uk'),
     'lareqa': _part('map@20', 'rankings', 'ar de el en es hi ru th tr vi zh'),
   },
 }
@@ -169,7 +168,8 @@ def score_folder(
 
     An average of a task, of a group and the overall is None (null) where
     something of it is missing or could not be scored; a task of which nothing
-    could be is not there.
+    could be is not there. Tasks of the other version that are in both folders
+    are scored too, and are part of no average.
 
   Raises:
     ValueError: no such version, task or folder, or nothing in it at all.
@@ -180,19 +180,15 @@ def score_folder(
   missing, problems, notes = [], [], []
   found = {}
   for task, part in parts.items():
-    scores = {}
-    for language, path in _present(predictions, task, part, missing):
-      gold = part.path(labels, task, language)
-      if not gold.is_file():
-        missing.append(f'{task} {language}: no labels {gold}')
-        continue
-      try:
-        scores[language], remarks = _score(part, path, gold, language)
-        notes += remarks
-      except ValueError as error:
-        problems.append(f'{task} {language}: {error}')
-    if scores:
-      found[task] = _row(part, scores)
+    found[task] = _score_task(
+      predictions, labels, task, part, missing, problems, notes
+    )
+  if tasks is None:
+    for task, part in _others(version, predictions, labels).items():
+      found[task] = _score_task(
+        predictions, labels, task, part, notes, notes, notes
+      )
+  found = {task: row for task, row in found.items() if row}
   averages = {task: row['average'] for task, row in found.items()}
   average = lambda names: metrics.mean([averages.get(name) for name in names])
   return {
@@ -244,8 +240,9 @@ def check(
   _need_folder('predictions', folder, parts)
   out: list[str] = []
   for task, part in parts.items():
-    form = FORMS[part.form]
-    for language, path in _present(folder, task, part, out):
+    form = layout.FORMS[part.form]
+    files = _present('predictions', folder, task, part, out)
+    for language, path in files.items():
       want = (expected or {}).get(task, {}).get(language)
       limit = want if part.form == 'lines' and not part.names else None
       try:
@@ -255,9 +252,9 @@ def check(
             want = form.expected(form.gold(gold))
         found = form.read(path)
         form.match(path, found, want)
-        out += form.remarks(path, found, want, part, language)
+        out += form.remarks(path, found, want, part.names, language)
         if limit is not None:
-          out += _beyond(path, found, limit)
+          out += layout.beyond(path, found, limit)
       except ValueError as error:
         out.append(f'{task} {language}: {error}')
   return out
@@ -284,28 +281,65 @@ def _need_folder(name: str, folder: Path, parts: Mapping[str, Part]) -> None:
     )
 
 
+def _others(version: str, predictions: Path, labels: Path) -> dict[str, Part]:
+  """Tasks that other versions have and both folders hold."""
+  return {
+    task: part
+    for parts in TASKS.values()
+    for task, part in parts.items()
+    if task not in TASKS[version]
+    and all(os.path.isdir(os.path.join(f, task)) for f in (predictions, labels))
+  }
+
+
 def _present(
-  folder: Path, task: str, part: Part, missing: list[str]
-) -> Iterator[tuple[str, pathlib.Path]]:
-  """(language, file) of those there; the others are added to `missing`."""
+  what: str, folder: Path, task: str, part: Part, missing: list[str]
+) -> dict[str, pathlib.Path]:
+  """Language → file of those there; the others are added to `missing`."""
   if not os.path.isdir(os.path.join(folder, task)):
     pattern = part.path(folder, task, '<language>')
     count = len(part.languages)
-    missing.append(f'{task}: no predictions; {count} files {pattern}')
-    return
+    missing.append(f'{task}: no {what}; {count} files {pattern}')
+    return {}
+  out = {}
   for language in part.languages:
     path = part.path(folder, task, language)
     if path.is_file():
-      yield language, path
+      out[language] = path
     else:
-      missing.append(f'{task} {language}: no predictions {path}')
+      missing.append(f'{task} {language}: no {what} {path}')
+  return out
+
+
+def _score_task(
+  predictions: Path,
+  labels: Path,
+  task: str,
+  part: Part,
+  missing: list[str],
+  problems: list[str],
+  notes: list[str],
+) -> dict[str, Any] | None:
+  """A task's part of results.json; what is wrong is added to the lists."""
+  gold = _present('labels', labels, task, part, missing)
+  scores = {}
+  for language, path in _present(
+    'predictions', predictions, task, part, missing
+  ).items():
+    if language in gold:
+      try:
+        scores[language], remarks = _score(part, path, gold[language], language)
+        notes += remarks
+      except ValueError as error:
+        problems.append(f'{task} {language}: {error}')
+  return _row(part, scores) if scores else None
 
 
 def _score(
   part: Part, path: pathlib.Path, gold_path: pathlib.Path, language: str
 ) -> tuple[dict[str, float], list[str]]:
   """A language's score and its parts; what looks wrong."""
-  form = FORMS[part.form]
+  form = layout.FORMS[part.form]
   gold = form.gold(gold_path)
   _need_labels(gold_path, part, gold)
   found = form.read(path)
@@ -315,16 +349,19 @@ def _score(
     score = metrics.score(part.metric, *form.align(found, gold), language)
   except ValueError as error:
     raise ValueError(f'{path}: {error}') from error
-  return score, form.remarks(path, found, want, part, language)
+  return score, form.remarks(path, found, want, part.names, language)
 
 
 def _need_labels(path: pathlib.Path, part: Part, gold: Sequence) -> None:
   """Refuses a test file as it was published, without what is right."""
   if part.form == 'answers':
     bare = not any(text.strip() for _, texts in gold for text in texts)
+  elif part.form == 'tags':
+    tags = [tag for sentence in gold for tag in sentence]
+    known = lambda tag: tag in part.names or re.match('[BIES]-.', tag)
+    bare = 2 * sum(not known(tag) for tag in tags) > len(tags)
   else:
-    flat = [n for tags in gold for n in tags] if part.form == 'tags' else gold
-    bare = bool(part.names) and not any(name in part.names for name in flat)
+    return
   if bare:
     raise ValueError(
       f'{path}: no labels in this file, which looks like a published test '

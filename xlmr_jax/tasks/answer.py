@@ -1,50 +1,438 @@
-"""Extractive question answering: from scores of both ends to a span.
+"""Extractive question answering: an answer is a span of the context.
 
-The official rule of SQuAD (Rajpurkar et al. 2016, 2018): a span's score is
-that of its first token as a start plus that of its last as an end; `<s>` as
-both stands for "there is no answer".
+```
+tokens  <s>  ▁How  ▁many ?  </s> </s>  ▁just  ▁30     8       ▁points .     </s>
+inside   0    0     0    0   0    0     1      1       1       1      1      0
+spans   -1   -1    -1   -1  -1   -1   (0, 4) (5, 7)  (7, 8)  (9, 15) (15, 16) -1
+label                                         7 ────── 8     "308" at 5
+```
+
+A context that is too long is read in windows that overlap, each with the whole
+question; an answer's place is found and cut out by the offsets of characters
+alone. Rules and defaults are those of SQuAD's scripts as XTREME runs them
+(Rajpurkar et al. 2016, 2018; Hu et al. 2020, arXiv:2003.11080):
+
+  * A window starts every `stride` tokens.
+  * A span's score is the sum of its first token's score as a start and its
+    last one's as an end. Both are among the `candidates` highest of the window,
+    the span has at most `longest` tokens, and its first token is in no other
+    window with more context around it.
+  * "There is no answer" is `<s>` as start and end, of the window that scores
+    it lowest.
+
+There answers are put together from words, and where that fails, whole words
+are taken; here the text is always that of the tokens. White space around it is
+not part of it, nor may a piece without text (a lone ▁) be a span's end.
 """
 
-from jaxtyping import Bool, Float
+from collections.abc import Iterator, Sequence
+import itertools
+from typing import Any
+
+from jaxtyping import Bool, Float, Int
 import numpy as np
 
+HEADS = ('answer',)
+_SPECIALS = 4  # <s> question </s></s> context </s>
+_CHUNK = 1024  # texts tokenised together
 
-def best_span(
-  logits: Float[np.ndarray, 'L 2'],
-  inside: Bool[np.ndarray, 'L'],
+
+def encode(
+  examples: Sequence[Any],
+  tokenizer: Any,
   *,
-  longest: int = 30,
-  null: bool = False,
-  margin: float = 0.0,
-) -> tuple[int, int, float] | None:
-  """The best answer in one feature.
+  labels: Sequence[str] | None = None,
+  max_length: int | None = 384,
+  truncate: str = 'longest_first',
+  required: bool = False,
+  stride: int = 128,
+  question: int | None = 64,
+) -> list[dict[str, Any]]:
+  """Encodes questions and their contexts.
 
   Args:
-    logits: scores of being the first and the last token.
-    inside: which tokens an answer may hold (those of the context).
+    examples: objects with `question`, `context`, `label` ((text, first
+      character) of each right answer, () for no answer, None for unknown; a
+      text at -1 is nowhere) and `where`, as data/squad.py reads.
+    tokenizer: a data.tokenizer.Tokenizer.
+    labels: there are none.
+    max_length: the most tokens of a window, specials included.
+    truncate: 'error' refuses what does not fit into one window.
+    required: whether a question without a label is an error, as it must be
+      for training and for choosing a checkpoint.
+    stride: by how many tokens of the context a window starts after the one
+      before it.
+    question: the most tokens of a question; the rest is cut.
+
+  Returns:
+    Features {'tokens': int32 [n], 'label': int32 [2], 'example': int,
+    'inside': bool [n], 'starts': bool [n], 'spans': int32 [n, 2], 'context':
+    str}. A label is the first and the last token of the first right answer
+    that has a place: (0, 0) where it is not wholly in this window, (-1, -1)
+    where there is none. `inside` are the tokens of the context, and `starts`
+    those of them that no other window holds with more context; `spans` are
+    characters of the context, -1 outside. Windows follow each other in order.
+
+  Raises:
+    ValueError: with the question's place: no label where one is required, no
+      valid text, or no room for the context.
+  """
+  if labels is not None:
+    raise ValueError('answers are spans of a text; they have no label names')
+  if stride < 1 or question is not None and question < 1:
+    raise ValueError(
+      f'stride={stride}, question={question}; each is at least one token'
+    )
+  # SQuAD has questions with a lot of space before them.
+  asked = [example.question.lstrip() for example in examples]
+  queries = _tokenise(asked, examples, tokenizer, False)
+  contexts = _tokenise(
+    [example.context for example in examples], examples, tokenizer, True
+  )
+  out = []
+  for number, (example, text) in enumerate(zip(examples, asked, strict=True)):
+    ids, spans = contexts[example.context]
+    query = queries[text][:question]
+    room = len(ids)
+    if max_length is not None:
+      room = max_length - _SPECIALS - len(query)
+      if truncate == 'error' and (
+        len(ids) > room or len(query) < len(queries[text])
+      ):
+        raise ValueError(
+          f'{example.where}: {len(queries[text])} tokens of a question and'
+          f' {len(ids)} of its context are more than a window holds'
+          f' (max_length={max_length}, question={question}); let it be cut and'
+          ' read in windows'
+        )
+      if room < 1:
+        raise ValueError(
+          f'{example.where}: max_length={max_length} leaves no room for the'
+          f' context beside {len(query)} tokens of the question'
+        )
+    answer = _place(example, spans, required)
+    head = [tokenizer.bos_id, *query, tokenizer.eos_id, tokenizer.eos_id]
+    windows = _windows(len(ids), room, stride)
+    for (first, last), home in zip(
+      windows, _homes(windows, len(ids)), strict=True
+    ):
+      begin, end = len(head), len(head) + last - first
+      inside = np.zeros(end + 1, bool)
+      inside[begin:end] = True
+      starts = inside.copy()
+      starts[begin:end] = home
+      where = np.full((end + 1, 2), -1, np.int32)
+      where[begin:end] = spans[first:last]
+      label = np.array(answer or (0, 0), np.int32)
+      if answer and answer[0] >= 0:
+        label += begin - first
+        if answer[0] < first or answer[1] >= last:
+          label[:] = 0
+      out.append(
+        {
+          'tokens': np.array(
+            [*head, *ids[first:last], tokenizer.eos_id], np.int32
+          ),
+          'label': label,
+          'example': number,
+          'inside': inside,
+          'starts': starts,
+          'spans': where,
+          'context': example.context,
+        }
+      )
+  return out
+
+
+def gold(examples: Sequence[Any]) -> list[tuple[str, ...] | None]:
+  """The right answers to each question; '' for a question without one."""
+  return [
+    None
+    if example.label is None
+    else tuple(text for text, _ in example.label) or ('',)
+    for example in examples
+  ]
+
+
+def _tokenise(
+  texts: list[str], examples: Sequence[Any], tokenizer: Any, offsets: bool
+) -> dict[str, Any]:
+  """Each text's ids, and with `offsets` spans [n, 2], without specials.
+
+  Questions share contexts: every text is tokenised once.
+  """
+  different = list(dict.fromkeys(texts))
+  out = {}
+  for start in range(0, len(different), _CHUNK):
+    chunk = different[start : start + _CHUNK]
+    try:
+      encoded = tokenizer.encode_batch(chunk, offsets=offsets)
+    except (TypeError, ValueError):
+      # One of them is at fault: find it and say which.
+      for example, text in zip(examples, texts, strict=True):
+        try:
+          tokenizer.encode(text)
+        except (TypeError, ValueError) as error:
+          raise ValueError(f'{example.where}: {error}') from error
+      raise
+    for text, got in zip(chunk, encoded, strict=True):
+      if offsets:
+        ids, spans = got
+        spans = np.array(spans[1:-1], np.int32).reshape(-1, 2)
+        out[text] = ids[1:-1], spans
+      else:
+        out[text] = got[1:-1]
+  return out
+
+
+def _place(
+  example: Any, spans: Int[np.ndarray, 'n 2'], required: bool
+) -> tuple[int, int] | None:
+  """First and last token of the answer; (-1, -1): unknown; None: none."""
+  if example.label is None:
+    if required:
+      raise ValueError(
+        f'{example.where}: no label; training and choosing a checkpoint need'
+        ' labelled examples (XTREME ships its test files without labels)'
+      )
+    return -1, -1
+  if not example.label:
+    return None
+  begins, ends = spans.T
+  for text, start in example.label:
+    if start >= 0:
+      held = (ends > start) & (begins < start + len(text)) & (begins < ends)
+      tokens = np.flatnonzero(held)
+      if len(tokens):  # the tokenizer drops characters of some kinds
+        return int(tokens[0]), int(tokens[-1])
+  return -1, -1
+
+
+def _windows(length: int, room: int, stride: int) -> list[tuple[int, int]]:
+  """(first, last) tokens of each window; together they hold all tokens.
+
+  A stride above the room would leave tokens out.
+  """
+  out = [(0, min(room, length))]
+  while out[-1][1] < length:
+    first = out[-1][0] + min(stride, room)
+    out.append((first, min(first + room, length)))
+  return out
+
+
+def _homes(
+  windows: list[tuple[int, int]], length: int
+) -> list[Bool[np.ndarray, 'window']]:
+  """Of each window's tokens those that have most context in it.
+
+  Context is the shorter side's; a hundredth of the window's length decides
+  between equals, then the earlier window, as in SQuAD's scripts.
+  """
+  if len(windows) == 1:
+    return [np.ones(length, bool)]
+  at = np.arange(length)
+  context = np.stack(
+    [
+      np.where(
+        (first <= at) & (at < last),
+        np.minimum(at - first, last - 1 - at) + 0.01 * (last - first),
+        -np.inf,
+      )
+      for first, last in windows
+    ]
+  )
+  best = context.argmax(axis=0)
+  return [
+    best[first:last] == number for number, (first, last) in enumerate(windows)
+  ]
+
+
+# From scores to answers.
+
+
+def decode(
+  outputs: Sequence[Float[np.ndarray, 'n 2']],
+  labels: Sequence[str] | None,
+  features: Sequence[dict[str, Any]],
+  *,
+  longest: int = 30,
+  candidates: int | None = 20,
+  null: bool = False,
+  margin: float = 0.0,
+) -> list[str]:
+  """The answer to each question.
+
+  It is the highest of all spans of all its windows; of equal ones that of the
+  earliest window, then the earliest, then the shortest.
+
+  Args:
+    outputs: of each feature: every token's score as start and as end.
+    labels: there are none.
+    features: what `encode` made, in its order.
     longest: the most tokens of an answer.
-    null: whether there may be none; without it the best span is given.
+    candidates: how many of a window's highest starts, and ends, are looked at;
+      those outside the context count. None looks at all, and so does a
+      question for which these few form no span.
+    null: whether there may be no answer, ''. Without it only an empty context
+      gives ''.
     margin: by how much no answer must beat the best span to be chosen
       (SQuAD 2's null_score_diff_threshold).
 
-  Returns:
-    (first, last, score), both ends included; None for no answer. Of equal
-    spans the earliest.
-
   Raises:
-    ValueError: no token is inside, or `longest` is not positive.
+    ValueError: outputs do not fit the features, or are not finite.
   """
-  if longest < 1:
-    raise ValueError(f'longest={longest}; an answer has at least one token')
-  if not inside.any():
-    raise ValueError('no token may be part of an answer: the context is empty')
-  start, end = np.asarray(logits, np.float64).T
-  first, last = np.indices((len(start), len(start)))
-  allowed = inside[:, None] & inside[None, :]
-  allowed &= (first <= last) & (last < first + longest)
-  scores = np.where(allowed, start[:, None] + end[None, :], -np.inf)
-  at = np.unravel_index(scores.argmax(), scores.shape)
-  best = float(scores[at])
-  if null and start[0] + end[0] > best + margin:
-    return None
-  return int(at[0]), int(at[1]), best
+  del labels
+  out = []
+  for windows in _questions(outputs, features, longest, candidates):
+    best = None
+    for limit in (candidates, None):
+      for scores, feature in windows:
+        rows, table = _table(scores, *_ends(feature), longest, limit)
+        if table.size:
+          at = int(table.argmax())
+          row, more = divmod(at, table.shape[1])
+          score = table[row, more]
+          if score > (best[0] if best else -np.inf):
+            best = score, feature, rows[row], rows[row] + more
+      if best:
+        break
+    if best is None or null and _null(windows).sum() > best[0] + margin:
+      out.append('')
+    else:
+      out.append(_text(*best[1:]))
+  return out
+
+
+def nbest(
+  outputs: Sequence[Float[np.ndarray, 'n 2']],
+  features: Sequence[dict[str, Any]],
+  n: int = 20,
+  *,
+  longest: int = 30,
+  candidates: int | None = 20,
+  null: bool = False,
+) -> list[list[dict[str, Any]]]:
+  """The n best answers to each question, as SQuAD's scripts write them.
+
+  Args:
+    outputs, features, longest, candidates, null: as of `decode`. With `null`
+      '' is among the answers.
+    n: the most answers to a question.
+
+  Returns:
+    For each question {'text', 'probability', 'start_logit', 'end_logit'} of
+    different texts, the best first, and of two spans with one text the better
+    one. Probabilities are a softmax over these answers.
+  """
+  if n < 1:
+    raise ValueError(f'n={n}; there is at least one answer')
+  out = []
+  for windows in _questions(outputs, features, longest, candidates):
+    found: list[tuple[Any, ...]] = []
+    for limit in (candidates, None):
+      for scores, feature in windows:
+        rows, table = _table(scores, *_ends(feature), longest, limit)
+        for row, more in np.argwhere(table > -np.inf):
+          first = rows[row]
+          found.append((table[row, more], scores, feature, first, first + more))
+      if found:
+        break
+    # Sorting keeps the order of equals.
+    found.sort(key=lambda span: -span[0])
+    best: dict[str, tuple[float, float]] = {}
+    for _, scores, feature, first, last in found:
+      if len(best) == n:
+        break
+      ends = float(scores[first, 0]), float(scores[last, 1])
+      best.setdefault(_text(feature, first, last), ends)
+    if null and '' not in best:
+      start, end = _null(windows).tolist()
+      best[''] = start, end
+    rank = sorted(best.items() or [('', (0.0, 0.0))], key=lambda x: -sum(x[1]))
+    rank = rank[:n]
+    weights = np.exp([sum(ends) - sum(rank[0][1]) for _, ends in rank])
+    out.append(
+      [
+        {
+          'text': text,
+          'probability': float(weight),
+          'start_logit': ends[0],
+          'end_logit': ends[1],
+        }
+        for (text, ends), weight in zip(
+          rank, weights / weights.sum(), strict=True
+        )
+      ]
+    )
+  return out
+
+
+def _questions(
+  outputs: Sequence[Float[np.ndarray, 'n 2']],
+  features: Sequence[dict[str, Any]],
+  longest: int,
+  candidates: int | None,
+) -> Iterator[list[tuple[Float[np.ndarray, 'n 2'], dict[str, Any]]]]:
+  """The windows of each question, with their scores."""
+  if longest < 1 or candidates is not None and candidates < 1:
+    raise ValueError(
+      f'longest={longest}, candidates={candidates}; each is at least one'
+    )
+  if len(outputs) != len(features):
+    raise ValueError(f'{len(outputs)} outputs for {len(features)} features')
+  pairs = zip(outputs, features, strict=True)
+  for number, group in itertools.groupby(pairs, lambda p: p[1]['example']):
+    windows = []
+    for output, feature in group:
+      scores = np.asarray(output, np.float64)
+      expected = len(feature['tokens']), 2
+      if scores.shape != expected:
+        raise ValueError(
+          f'question {number}: outputs {scores.shape} for a window of'
+          f' {expected[0]} tokens; each has two, as start and as end'
+        )
+      if not np.isfinite(scores).all():
+        raise ValueError(f'question {number}: the scores are not finite')
+      windows.append((scores, feature))
+    yield windows
+
+
+def _ends(feature: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+  """Which tokens may be first, and which last, of an answer."""
+  begins, ends = feature['spans'].T
+  return feature['starts'], feature['inside'] & (begins < ends)
+
+
+def _table(
+  scores: Float[np.ndarray, 'n 2'],
+  first: Bool[np.ndarray, 'n'],
+  last: Bool[np.ndarray, 'n'],
+  longest: int,
+  candidates: int | None,
+) -> tuple[Int[np.ndarray, 'rows'], Float[np.ndarray, 'rows longest']]:
+  """Scores of spans by their first token, and by how many more they have.
+
+  -inf are spans that are none. Nowhere is it a table of all pairs of tokens.
+  """
+  start, end = scores.T
+  if candidates is not None and candidates < len(scores):
+    first, last = first.copy(), last.copy()
+    for allowed, side in ((first, start), (last, end)):
+      allowed[np.argsort(-side, kind='stable')[candidates:]] = False
+  rows = np.flatnonzero(first)
+  reach = min(longest, len(scores))
+  ends = np.full(len(scores) + reach, -np.inf)
+  ends[: len(scores)][last] = end[last]
+  return rows, start[rows, None] + ends[rows[:, None] + np.arange(reach)]
+
+
+def _null(
+  windows: list[tuple[Float[np.ndarray, 'n 2'], dict[str, Any]]],
+) -> Float[np.ndarray, '2']:
+  """<s> as start and as end in the window that scores it lowest."""
+  return min((scores[0] for scores, _ in windows), key=np.sum)
+
+
+def _text(feature: dict[str, Any], first: int, last: int) -> str:
+  begin, end = feature['spans'][first, 0], feature['spans'][last, 1]
+  return feature['context'][begin:end].strip()
