@@ -182,6 +182,22 @@ def test_a_kill_in_the_middle_of_a_deletion(workdir):
   assert kept(workdir) == ['2', '6']
 
 
+def test_what_is_deleted_is_no_step_any_more(workdir, monkeypatch):
+  """Killed before anything is deleted: the next run does it."""
+  params, state = start()
+  with monkeypatch.context() as m:
+    m.setattr(saves.shutil, 'rmtree', lambda *_, **__: None)
+    with saves.Manager(workdir) as manager:
+      manager.restore(4, *wanted())
+      manager.save(6, params, state, {**META, 'best_step': 2})
+    assert kept(workdir) == ['.deleted', '2', '6']
+  with saves.Manager(workdir) as manager:
+    assert manager.latest_step() == 6
+    manager.restore(6, *wanted())
+    manager.save(7, params, state, {**META, 'best_step': 2})
+  assert kept(workdir) == ['2', '7']
+
+
 def test_a_full_disk_leaves_the_step_before(workdir):
   params, state = start()
   big = jax.random.normal(jax.random.key(0), (50_000,))

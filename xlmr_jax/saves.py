@@ -4,16 +4,21 @@
   checkpoints/<step>/state    of the optimizer, and counters
   checkpoints/<step>/meta     plain JSON: best step and score, what it saw
 
-A step is whole or not there: it is written under another name and renamed.
+A step is whole or not there: it is written under another name and renamed, and
+renamed again before it is deleted.
 """
 
 import json
 import pathlib
+import shutil
 
 import jax
 import orbax.checkpoint as ocp
 
 from xlmr_jax import stored
+
+# Where a step lies while it is deleted, below the steps.
+_GONE = '.deleted'
 
 
 class Manager:
@@ -30,6 +35,7 @@ class Manager:
       create=not read_only,
       read_only=read_only,
       enable_async_checkpointing=not read_only,
+      todelete_subdir=_GONE,  # a step half deleted must not look like one
     )
     self._folder = folder
     self._latest, self._best = None, None  # steps that stay, once known
@@ -137,6 +143,8 @@ class Manager:
     for step in steps:
       if step not in (self._latest, self._best):
         self._manager.delete(step)
+    if jax.process_index() == 0:  # what a killed run began to delete, too
+      shutil.rmtree(self._folder / _GONE, ignore_errors=True)
 
   def restore(self, step: int, params, state) -> tuple[dict, dict, dict]:
     """(params, state, meta) of a step, in the shardings asked for.
