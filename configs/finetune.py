@@ -13,20 +13,26 @@ Any other task=NAME reads your own .tsv, .csv or .jsonl files:
   --config.text_columns='("text",)' --config.label_column=label
 
 With --config.objective=tag (or crf, which adds a linear chain) these files are
-sentences instead: a line `word<TAB>tag` a word, a blank line after each.
+sentences instead: a line `word<TAB>tag` a word, a blank line after each; with
+--config.objective=answer they are questions, in SQuAD's JSON.
 
 Settings: XTREME's for XNLI (length 128, batch 32, 5 epochs, rate 2e-5 for
 base; large 1e-5 or lower, it collapses above), UDPOS and PAN-X (length 128,
-batch 32, 10 epochs, rate 2e-5 for both; no warm-up, no decay).
+batch 32, 10 epochs, rate 2e-5 for both; no warm-up, no decay), PAWS-X (length
+128, batch 32, 5 epochs, rate 2e-5) and, for task=xquad and task=mlqa on SQuAD
+and task=tydiqa on its English part, windows of 384 tokens every 128, batch 32,
+3 epochs, rate 3e-5, 500 steps of warm-up.
 """
 
 from configs import common
+
+QUESTIONS = ('xquad', 'mlqa', 'tydiqa')
 
 
 def get_config(arg: str = ''):
   options = common.parse(arg, task='xnli', model='base')
   c = common.base()
-  c.objective = 'classify'  # 'regression' for numbers; 'tag' or 'crf' for words
+  c.objective = 'classify'  # or regression; tag or crf for words; answer
   c.task = options['task']
   c.variant = options['model']
 
@@ -52,7 +58,17 @@ def get_config(arg: str = ''):
     c.optim.learning_rate = 2e-5
     c.optim.warmup, c.optim.weight_decay, c.optim.eps = 0.0, 0.0, 1e-8
     c.eval_every = 500 if c.task == 'udpos' else 1000
-  if c.variant == 'tiny':  # the quickstart's
+  if c.task == 'pawsx':
+    c.optim.learning_rate = 2e-5
+    c.optim.warmup, c.optim.weight_decay, c.optim.eps = 0.0, 0.0, 1e-8
+    c.eval_every = 200
+  if c.task in QUESTIONS:
+    c.objective = 'answer'
+    c.max_length = c.row_length = 384
+    c.epochs = 3
+    c.optim.learning_rate, c.optim.warmup = 3e-5, 500
+    c.optim.weight_decay, c.optim.eps = 1e-4, 1e-8
+  elif c.variant == 'tiny':  # the quickstart's
     c.max_length = c.row_length = 64
     c.optim.learning_rate = 1e-3
     c.epochs = 3

@@ -13,7 +13,16 @@ import jax
 import numpy as np
 
 from configs import common
-from xlmr_jax import heads, hf, loaded, model, objectives, sharding, step
+from xlmr_jax import (
+  dropout,
+  heads,
+  hf,
+  loaded,
+  model,
+  objectives,
+  sharding,
+  step,
+)
 
 CONFIG = dataclasses.replace(
   model.VARIANTS['tiny'],
@@ -210,7 +219,7 @@ def loads():
 def rbg_dropout(rate=0.25):
   """Dropout of ones on (2, 2, 2), where each device draws its own rows."""
   mesh = sharding.make_mesh((2, 2, 2))
-  drop = model.Dropout(rate)
+  drop = dropout.Dropout(rate)
   shape = (ROWS, LENGTH, CONFIG.model_dim)
 
   @jax.jit

@@ -108,7 +108,7 @@ def test_command_scores_and_writes(model, folder, gold, tmp_path, capsys):
   assert results['checkpoint'] == str(tmp_path / 'out-checkpoint')
   task = results['tasks']['xnli']
   assert list(results['tasks']) == ['xnli']
-  assert list(task) == ['metric', 'languages', 'average']
+  assert list(task) == ['metric', 'languages', 'average', 'parts']
   assert task['metric'] == 'accuracy'
   assert list(task['languages']) == ['en', 'de']
   assert task['languages']['en'] == 100
@@ -633,6 +633,10 @@ def test_the_command_tags(make_model, tiny_tokenizer, tmp_path, capsys):
     'metric': 'span_f1',
     'languages': {'en': 100.0, 'de': None},
     'average': None,
+    'parts': {
+      name: {'languages': {'en': 100.0}, 'average': None}
+      for name in ('precision', 'recall')
+    },
   }
   folder = tmp_path / 'out/predictions/udpos'
   written = (folder / 'test-en.tsv').read_text()

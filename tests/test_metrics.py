@@ -63,7 +63,16 @@ def test_baselines():
   assert metrics.majority('mse', [1.0, 3.0]) == 1
   assert metrics.majority('pearson', [1.0, 3.0]) == 0
   assert metrics.chance('mse', None) is None
+  assert metrics.chance('accuracy', None) is None
   assert metrics.majority('accuracy', []) is None
+  for name, gold in (
+    ('squad', [('a',)]),
+    ('mlqa', [('a',)]),
+    ('pair_f1', [('a', 'b')]),
+    ('map@20', [('a',)]),
+  ):
+    assert metrics.chance(name, None) is None
+    assert metrics.majority(name, gold) is None
 
 
 def test_mean_is_unweighted_and_null_where_a_language_has_no_labels():
@@ -151,6 +160,7 @@ def test_spans_by_hand():
   # I- after O begins a span; B- splits one in two.
   assert score([['O', 'I-P']], [['O', 'B-P']]) == (100, 100, 100)
   assert score([['B-P', 'B-P']], [['B-P', 'I-P']]) == (0, 0, 0)
+  assert score([['O', 'I-O']], [['O', 'B-O']]) == (100, 100, 100)
   assert score([['O', 'O']], [['O', 'B-P']]) == (0, 0, 0)
   assert score([['B-P', 'O']], [['B-P', 'B-P']])[1:] == (100, 50)
   with pytest.raises(ValueError, match='sentence 1 has 2 predictions for 1'):
@@ -159,7 +169,119 @@ def test_spans_by_hand():
     score([['O']], [['O'], ['O']])
   with pytest.raises(ValueError, match='nothing to score'):
     score([], [])
+  with pytest.raises(ValueError, match='sentence 1: the prediction of word 0'):
+    score([['O'], ['', 'O']], [['O'], ['O', 'O']])
+  with pytest.raises(ValueError, match='sentence 0: the tag of word 1'):
+    score([['O', 'O']], [['O', '']])
   assert metrics.chance('span_f1', ('O', 'B-P')) is None
   assert metrics.majority(
     'span_f1', [['VERB'], ['VERB', 'X']]
   ) == pytest.approx(40)
+
+
+def cut(sentences):
+  """Spans as groups: where does one end? Another way to say conlleval's rule.
+
+  For B-, I-, E-, S- and O, and for names of parts of speech.
+  """
+  out = set()
+  for number, sentence in enumerate(sentences):
+    groups = []
+    for word, tag in enumerate(sentence):
+      kind = tag.split('-')[-1]
+      before = sentence[word - 1] if word else 'O'
+      new = kind != before.split('-')[-1]
+      new |= tag[0] in 'BSO' or before[0] in 'ESO'
+      if new:
+        groups.append((kind, []))
+      groups[-1][1].append(word)
+    out |= {
+      (number, kind, words[0], words[-1])
+      for kind, words in groups
+      if sentence[words[0]][0] != 'O'
+    }
+  return out
+
+
+@pytest.mark.parametrize(
+  'tags',
+  [
+    'O B-LOC I-LOC B-PER I-PER I-ORG',
+    'O I-A I-B',  # I- without B-
+    'O B-A I-A E-A S-A I-B E-B',
+    'X NOUN X SYM SCONJ INTJ VERB PUNCT ADP',  # X ends sentences too
+  ],
+)
+def test_spans_of_any_tags(tags):
+  rounds, size = 125, 20  # 2,500 sentences a set of tags
+  full = 0
+  for seed in range(rounds):
+    guess, gold = made_up(tags.split(), seed, size)
+    score = metrics.span_scores(guess, gold)
+    found, true = cut(guess), cut(gold)
+    right = len(found & true)
+    f1 = 200 * right / max(len(found) + len(true), 1)
+    assert score == pytest.approx(
+      (
+        f1,
+        100 * right / max(len(found), 1),
+        100 * right / max(len(true), 1),
+      ),
+      abs=1e-9,
+    )
+    assert all(0 <= value <= 100 for value in score)
+    # Guessed for gold: the same F1, precision for recall.
+    back = metrics.span_scores(gold, guess)
+    assert back == pytest.approx((score[0], score[2], score[1]), abs=1e-9)
+    order = list(range(size))
+    random.Random(seed).shuffle(order)
+    assert metrics.span_scores(
+      [guess[i] for i in order], [gold[i] for i in order]
+    ) == pytest.approx(score, abs=1e-9)
+    if true:
+      assert metrics.span_scores(gold, gold) == (100, 100, 100)
+      full += 1
+  assert full > rounds * 0.9
+
+
+def test_accuracy_of_any_lines():
+  draw = random.Random(5)
+  lines = ['', ' ', 'a', ' a', 'a\u00a0', 'A', 'á', 'a\u0301', '中', '\u200ba']
+  plain = [line.strip() for line in lines]
+  for _ in range(200):
+    at = [draw.randrange(len(lines)) for _ in range(50)]
+    to = [draw.choice([i, draw.randrange(len(lines))]) for i in at]
+    guess, gold = [lines[i] for i in at], [lines[i] for i in to]
+    score = metrics.accuracy(guess, gold)
+    same = [plain[i] == plain[j] for i, j in zip(at, to, strict=True)]
+    assert score == pytest.approx(100 * np.mean(same))
+    assert metrics.accuracy(gold, guess) == score
+    assert metrics.accuracy(gold[::-1], guess[::-1]) == score
+    assert metrics.accuracy(gold, gold) == 100
+
+
+def test_score_gives_the_metric_first_and_then_its_parts():
+  tags = [['B-A', 'I-A', 'O', 'B-B']]
+  score = metrics.score('span_f1', [['B-A', 'I-A', 'O', 'O']], tags)
+  assert list(score) == ['span_f1', 'precision', 'recall']
+  assert score == pytest.approx(
+    {'span_f1': 200 / 3, 'precision': 100, 'recall': 50}
+  )
+  score = metrics.score('squad', ['the cat sat', 'no'], [('Cat',), ('No!',)])
+  assert list(score) == ['squad', 'f1', 'exact_match']
+  assert score['exact_match'] == 50
+  assert score['f1'] == pytest.approx(100 * (2 / 3 + 1) / 2)
+  assert score['squad'] == (score['f1'] + 50) / 2
+  assert metrics.score('accuracy', ['a'], ['a']) == {'accuracy': 100}
+  score = metrics.score('pair_f1', [('a', 'b')], [('a', 'b'), ('c', 'd')])
+  assert list(score) == ['pair_f1', 'precision', 'recall']
+  assert metrics.score('map@20', [['x', 'a']], [('a',)]) == {'map@20': 50}
+  # der is an article in German alone.
+  german = metrics.score('mlqa', ['der Hund'], [('Hund',)], 'de')
+  assert german == {'mlqa': 100, 'f1': 100, 'exact_match': 100}
+  english = metrics.score('mlqa', ['der Hund'], [('Hund',)], 'en')
+  assert english['exact_match'] == 0
+  with pytest.raises(ValueError, match="metric 'bleu' is not one of accuracy"):
+    metrics.score('bleu', [], [])
+  assert set(metrics.SCORES) == set(metrics.METRICS)
+  assert metrics.SCORES['mse']([1.0], [3.0]) == 4

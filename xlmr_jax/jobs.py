@@ -458,7 +458,12 @@ def tasks_of(config) -> tuple[evaluate.Task, evaluate.Task]:
     """A number is an index from 0: tables without a header have no names."""
     return int(name) if str(name).isdigit() else name
 
-  metric = {'regression': 'mse', 'tag': 'span_f1', 'crf': 'span_f1'}
+  metric = {
+    'regression': 'mse',
+    'tag': 'span_f1',
+    'crf': 'span_f1',
+    'answer': 'squad',
+  }
 
   def row(path, languages):
     return evaluate.user_task(
@@ -489,9 +494,12 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
     )
   train_task, dev_task = tasks_of(config)
   kind = config.objective
-  fitting = ('tag', 'crf') if train_task.tags else ('classify',)
-  if train_task.numbers:
-    fitting = ('regression',)
+  if not train_task.heads:
+    raise ValueError(
+      f'config.task={train_task.name} is answered by the body alone: there is '
+      'nothing to fine-tune'
+    )
+  fitting = ('regression',) if train_task.numbers else train_task.heads
   if kind not in fitting:
     raise ValueError(
       f'config.objective={kind} does not fit {train_task.name}: set it to '
@@ -499,7 +507,7 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
     )
   examples = train_task.read(config.data_dir, 'train', config.train_language)
   labels = None
-  if not train_task.numbers:
+  if train_task.named:
     given = [e.label for e in examples if e.label is not None]
     if train_task.tags:
       given = [name for tags in given for name in tags]
@@ -513,6 +521,7 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
       max_length=config.max_length,
       truncate=config.truncate,
       required=True,
+      **train_task.reading,
     )
 
   features = encode(examples)
@@ -525,7 +534,7 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
     epochs=None if config.steps else config.epochs,
     row_multiple=config.accumulate * sharding.row_parts(mesh),
     local=sharding.local_rows(mesh),
-    label={'regression': 'float', 'classify': 'int'}.get(kind, 'tags'),
+    label=LABEL[kind],
   )
   head = 'classify' if kind == 'regression' else kind
   classes = len(labels or ()) or 1
@@ -538,6 +547,8 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
       objective = objectives.tag(model, classes=classes)
     case 'crf':
       objective = objectives.crf(model, labels=labels)
+    case 'answer':
+      objective = objectives.answer(model)
   dev_task = dataclasses.replace(
     dev_task, labels=labels, max_length=config.max_length
   )
@@ -548,8 +559,9 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
     encode(part)  # for its checks
   for part in (examples, *dev.values()):
     if why := evaluate.unscored(train_task, part):
+      where = part[0].where
       raise ValueError(
-        f'{part[0].where.rpartition(":")[0]}: {why}; training and choosing a '
+        f'{where.rpartition(":")[0] or where}: {why}; training and choosing a '
         'checkpoint need labels'
       )
   judged = Loaded(model, {}, tokenizer, head, labels, mesh=mesh)
@@ -562,11 +574,21 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
     objective=objective,
     evaluators=[Development(dev_task, dev, judged)],
     score=f'dev_{dev_task.metric}',
-    higher_is_better=labels is not None,
+    higher_is_better=dev_task.metric != 'mse',
     tokenizer_dir=folder,
     fingerprint=digest(features, tokenizer.fingerprint, labels),
     origin=origin,
   )
+
+
+# Objective → the labels that it wants of a batch (data/pack.py).
+LABEL = {
+  'classify': 'int',
+  'regression': 'float',
+  'tag': 'tags',
+  'crf': 'tags',
+  'answer': 'spans',
+}
 
 
 def digest(features, *facts) -> str:
@@ -581,7 +603,8 @@ def digest(features, *facts) -> str:
 
 
 class Development:
-  """Score per development language: accuracy, mean squared error, span F1."""
+  """Score per development language: accuracy, mean squared error, span F1,
+  the mean of an answer's exact match and F1."""
 
   def __init__(self, task, examples, model: Loaded):
     self._task, self._examples, self._model = task, examples, model
@@ -605,4 +628,5 @@ BUILD = {
   'regression': fine_tuning,
   'tag': fine_tuning,
   'crf': fine_tuning,
+  'answer': fine_tuning,
 }

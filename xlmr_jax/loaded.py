@@ -217,6 +217,54 @@ class Loaded:
       out /= np.maximum(np.linalg.norm(out, axis=-1, keepdims=True), 1e-12)
     return out
 
+  def vectors(
+    self,
+    examples: Sequence[Example],
+    *,
+    layer: int | float | None = None,
+    pooling: str = 'mean',
+    skip_specials: bool = False,
+    progress=None,
+  ) -> np.ndarray:
+    """One vector per example, pooled from the states of any layer.
+
+    Args:
+      examples: texts, pairs, or lists of ids.
+      layer: after which layer, from 1; 0 is what the first one reads. A float
+        is a share of the depth, 0.5 the middle. None: the last.
+      pooling: 'mean' over the example's tokens, or 'cls', the state of <s>.
+      skip_specials: whether the mean leaves <s> and </s> out.
+      progress: as for `logits`.
+
+    Returns:
+      float32 [examples, D].
+
+    Raises:
+      ValueError: no such layer or pooling.
+    """
+    count = self.config.num_layers
+    if isinstance(layer, float):
+      layer = round(layer * count)
+    if layer is not None and not 0 <= layer <= count:
+      raise ValueError(f'layer={layer}; this model has layers 1 to {count}')
+    if pooling not in heads.POOLINGS:
+      raise ValueError(
+        f'pooling {pooling!r} is not one of {", ".join(heads.POOLINGS)}'
+      )
+    skip = ()
+    if skip_specials:
+      if pooling == 'cls':
+        raise ValueError("skip_specials leaves nothing of pooling='cls'")
+      if self.tokenizer is None:
+        raise ValueError('skip_specials needs a tokenizer: it names them')
+      skip = (self.tokenizer.bos_id, self.tokenizer.eos_id)
+    features = self.tokens(examples)
+    program = dataclasses.replace(self.program(pooling), depth=layer, skip=skip)
+    out = np.zeros((len(features), self.config.model_dim), np.float32)
+    for feature, row, _, slot in program(self.params, features, progress):
+      out[feature] = row[slot]
+    return out
+
   def m3(self, texts: Sequence[Example], progress=None) -> list[dict]:
     """bge-m3's three views of each text.
 

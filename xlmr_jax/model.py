@@ -29,8 +29,8 @@ from jax.ad_checkpoint import checkpoint_name
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from xlmr_jax import sharding
 from xlmr_jax.attention import BACKENDS, attention
+from xlmr_jax.dropout import Dropout
 from xlmr_jax.sharding import gathered, shard
 
 
@@ -231,36 +231,6 @@ def layer_norm(config: Config, name: str) -> nn.LayerNorm:
     use_fast_variance=False,
     name=name,
   )
-
-
-class Dropout(nn.Module):
-  """Dropout of [B, L, D].
-
-  Threefry bits are the same on every mesh. XLA draws those of an rbg key for
-  the whole batch on every device, so each device draws its own rows' here.
-  """
-
-  rate: float
-
-  @nn.compact
-  def __call__(self, x: Float[Array, 'B L D'], train: bool = False):
-    if not train or not self.rate:
-      return x
-    rate = self.rate
-
-    def draw(x, key):
-      keep = jax.random.bernoulli(key, 1 - rate, x.shape)
-      return jnp.where(keep, x / (1 - rate), 0).astype(x.dtype)
-
-    key = self.make_rng('dropout')
-    if jax.random.key_impl(key) != 'rbg' or sharding.alone():
-      return draw(x, key)
-
-    def own(x, key):
-      return draw(x, jax.random.fold_in(key, sharding.row_part()))
-
-    dims = ('batch', 'length', 'width')
-    return sharding.local(own, (dims, ()), dims)(x, key)
 
 
 class Embed(nn.Module):

@@ -35,6 +35,9 @@ class Program:
     classes: of a labelled head.
     tied: whether the encoder's table scores the vocabulary.
     mesh: rows are cut over its devices; None for the default device.
+    depth: of the states that are pooled, 0 for the embeddings; None for the
+      last layer's.
+    skip: tokens that a pooling leaves out.
   """
 
   config: Config
@@ -42,6 +45,8 @@ class Program:
   classes: int = 0
   tied: bool = True
   mesh: jax.sharding.Mesh | None = None
+  depth: int | None = None
+  skip: tuple[int, ...] = ()
 
   def __call__(
     self,
@@ -138,18 +143,14 @@ def _jitted(program: Program):
     module = heads.make(program.config, what, program.classes, program.tied)
 
   def run(params, batch):
-    hidden = Encoder(program.config).apply(
-      {'params': params['encoder']},
-      batch['tokens'],
-      batch['segments'],
-      batch['positions'],
-      every=what == 'estimate',
-    )
+    hidden = _states(program, params['encoder'], batch, what == 'estimate')
     if what is None:
       return hidden.astype(jnp.float32)
-    pool = functools.partial(
-      heads.pool, hidden, batch['starts'], batch['segments']
-    )
+    segments = batch['segments']
+    if program.skip:
+      left_out = jnp.isin(batch['tokens'], jnp.array(program.skip))
+      segments = jnp.where(left_out, 0, segments)
+    pool = functools.partial(heads.pool, hidden, batch['starts'], segments)
     if pooling:
       return pool(what)
     out = heads.apply(module, params, hidden, batch)
@@ -162,6 +163,29 @@ def _jitted(program: Program):
   # Every host reads all of the output.
   out = None if program.mesh is None else sharding.whole(program.mesh)
   return jax.jit(run, out_shardings=out)
+
+
+def _states(program: Program, params: dict, batch: dict, every: bool):
+  """Hidden states of a depth; the layers above it are not computed."""
+  config, depth = program.config, program.depth
+  if depth == config.num_layers:
+    depth = None
+  if depth is not None:
+    # Pre-norm states pass the last LayerNorm only at the top: what the next
+    # layer reads is asked for, and one more layer runs. So for no layer.
+    every = config.pre_norm or not depth
+    count = depth + every
+    cut = jax.tree.map(lambda x: x[:count], params['layers'])
+    params = {**params, 'layers': cut}
+    config = dataclasses.replace(config, num_layers=count)
+  hidden = Encoder(config).apply(
+    {'params': params},
+    batch['tokens'],
+    batch['segments'],
+    batch['positions'],
+    every=every,
+  )
+  return hidden[depth] if every and depth is not None else hidden
 
 
 def row_length(config: Config, lengths: np.ndarray) -> int:

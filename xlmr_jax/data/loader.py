@@ -103,7 +103,7 @@ class Loader:
     local: Local | None = None,
     shuffle: bool = True,
     drop_last: bool = False,
-    label: Literal['int', 'float', 'tags'] | None = None,
+    label: Literal['int', 'float', 'tags', 'spans'] | None = None,
     pad_id: int = 1,
     cache: str | os.PathLike | None = None,
   ):

@@ -282,7 +282,7 @@ def fill(
   row_length: int,
   max_examples: int,
   pad_id: int = 1,
-  label: Literal['int', 'float', 'tags'] | None = None,
+  label: Literal['int', 'float', 'tags', 'spans'] | None = None,
 ) -> Batch:
   """Makes the arrays of a batch, one row per element of `rows`.
 
@@ -293,12 +293,14 @@ def fill(
     max_examples: E.
     pad_id: token of the padding.
     label: whether to add `labels`, as classes ('int', -1 where a feature has
-      none), as numbers ('float', NaN where a feature has none) or as a class
-      for each token ('tags', -1 for none).
+      none), as numbers ('float', NaN where a feature has none), as a class
+      for each token ('tags', -1 for none) or as first and last token of an
+      answer, counted from the feature's start ('spans', -1 for none).
 
   Returns:
     tokens, segments, positions int32 [B, L]; starts, example int32 [B, E];
-    labels int32 or float32 [B, E], or of tags int32 [B, L].
+    labels int32 or float32 [B, E], of tags int32 [B, L], of spans int32
+    [B, E, 2].
 
   Raises:
     ValueError: a row holds more tokens or examples than its arrays, or a
@@ -317,6 +319,8 @@ def fill(
     batch['labels'] = np.full((len(rows), max_examples), np.nan, np.float32)
   elif label == 'tags':
     batch['labels'] = np.full((len(rows), row_length), -1, np.int32)
+  elif label == 'spans':
+    batch['labels'] = np.full((len(rows), max_examples, 2), -1, np.int32)
   counts = np.array([len(row) for row in rows], np.int64)
   if counts.sum() == 0:
     return batch
@@ -367,7 +371,7 @@ def fill(
         )
     batch['labels'].ravel()[place] = np.concatenate(tags)
   elif label is not None:
-    missing = -1 if label == 'int' else np.nan
+    missing = {'int': -1, 'float': np.nan, 'spans': (-1, -1)}[label]
     labels = [feature.get('label') for feature in chosen]
     batch['labels'][row, slot] = [missing if x is None else x for x in labels]
   return batch

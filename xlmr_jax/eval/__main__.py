@@ -29,20 +29,34 @@ Or tagged sentences, a line `word<TAB>tag` a word, a blank line after each:
   python -m xlmr_jax.eval --benchmark=ner --checkpoint=DIR \\
       --test='ner/test-{language}.tsv' --metric=span_f1 --output_dir=OUT
 
+A whole benchmark: what is missing is fine-tuned, all is evaluated and put into
+tables; killed and started again, it goes on (configs/xtreme.py says more):
+
+  python -m xlmr_jax.eval --config=configs/xtreme.py:model=large,tasks=all \\
+      --config.data_dir=xtreme --workdir=runs/xtreme-large
+
+Any system's predictions, in the layout of XTREME's submissions, by no model:
+
+  python -m xlmr_jax.eval --benchmark=xtreme --predictions=DIR --labels=DIR \\
+      --output_dir=OUT
+
 OUT gets results.json and predictions/<benchmark>/test-<language>.tsv, one
 answer per line, as XTREME's leaderboard takes them: of tags with a blank line
-between sentences. Scores are per cent.
+between sentences, of questions as .json. Scores are per cent.
 """
 
 from collections.abc import Mapping
+import dataclasses
 import json
 import os
 import pathlib
 
 from absl import flags
+from ml_collections import config_flags
 
 from xlmr_jax import doors, loaded
-from xlmr_jax.eval import evaluate, metrics, xtreme
+from xlmr_jax.eval import evaluate, metrics, submission, suite, xtreme
+from xlmr_jax.eval.suite import write_json
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -58,12 +72,20 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     'checkpoint',
     None,
     'Directory (ours, a workdir, or Hugging Face) or hub name.',
-    required=True,
     **to,
   )
-  flags.DEFINE_string(
-    'output_dir', None, 'Folder for results.', required=True, **to
+  flags.DEFINE_string('output_dir', None, 'Folder for results.', **to)
+  config_flags.DEFINE_config_file(
+    'config', None, 'A recipe of a whole benchmark, with --workdir.', **to
   )
+  flags.DEFINE_string('workdir', None, 'With --config: of the runs.', **to)
+  flags.DEFINE_string(
+    'predictions',
+    None,
+    'Folder <task>/test-<language>.* to score, with --labels=DIR.',
+    **to,
+  )
+  _define_vectors(to)
   flags.DEFINE_string(
     'data_dir', None, "Folder of the benchmark's files.", **to
   )
@@ -72,7 +94,11 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     'split', 'test', ['test', 'dev'], 'Which files to score.', **to
   )
   flags.DEFINE_list(
-    'labels', None, "Names of the checkpoint's classes, by its ids.", **to
+    'labels',
+    None,
+    "Names of the checkpoint's classes, by its ids; with --predictions the "
+    'folder of labels.',
+    **to,
   )
   flags.DEFINE_integer(
     'max_length',
@@ -125,10 +151,40 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
   )
 
 
+def _define_vectors(to) -> None:
+  """Flags of tasks that are answered by the body alone."""
+  flags.DEFINE_float(
+    'layer',
+    None,
+    'Of retrieval: after which layer states are taken, from 1; below 1 a share '
+    'of the depth. Default: 7/12 of it.',
+    lower_bound=0,
+    **to,
+  )
+  flags.DEFINE_enum(
+    'pooling', None, ['mean', 'cls'], 'Of retrieval; default mean.', **to
+  )
+  flags.DEFINE_bool(
+    'skip_specials', False, 'Of retrieval: mean without <s> and </s>.', **to
+  )
+
+
 def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
   """Evaluates as the flags say."""
   if len(argv) > 1:
     raise ValueError(f'not a flag: {argv[1]!r}')
+  if options.config is not None:
+    if not options.workdir:
+      raise ValueError('--workdir is needed with --config')
+    suite.run(options.config, options.workdir)
+    return
+  if not options.output_dir:
+    raise ValueError('--output_dir is needed: the folder for results')
+  if options.predictions:
+    score(options)
+    return
+  if not options.checkpoint:
+    raise ValueError('--checkpoint is needed: a directory or hub name')
   task = task_of(options)
   others = dict(read_beside(text, task) for text in options.beside)
   examples = evaluate.read(
@@ -141,12 +197,13 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
   model = loaded.load(options.checkpoint, timer=timer, dtype=options.dtype)
   phases = ', '.join(f'{name} {t:.2f} s' for name, t in timer.items())
   print(f'{options.checkpoint}: {phases}', flush=True)
+  more = {'labels': options.labels, 'max_length': options.max_length}
+  thresholds = {}
+  if task.metric == 'pair_f1' and options.split == 'test':
+    dev = evaluate.read(task, options.data_dir, 'dev', list(examples))
+    thresholds = evaluate.evaluate(model, task, dev, **more).thresholds
   result = evaluate.evaluate(
-    model,
-    task,
-    examples,
-    labels=options.labels,
-    max_length=options.max_length,
+    model, task, examples, thresholds=thresholds, **more
   )
   written = xtreme.write_predictions(
     output / 'predictions', result, options.split
@@ -160,6 +217,38 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
     f'{result.packing_efficiency:.2f} % of the computed ones are real\n'
     f'wrote {output / "results.json"} and {written}'
   )
+
+
+def score(options) -> None:
+  """Scores a folder of predictions."""
+  if not options.labels:
+    raise ValueError('--labels is needed: the folder of what is right')
+  if options.benchmark not in submission.TASKS:
+    raise ValueError(
+      f'--benchmark={options.benchmark} has no such folders; these have: '
+      f'{", ".join(submission.TASKS)}'
+    )
+  found = submission.score_folder(
+    options.predictions, ','.join(options.labels), options.benchmark
+  )
+  output = pathlib.Path(options.output_dir)
+  output.mkdir(parents=True, exist_ok=True)
+  write_json(output / 'results.json', found)
+  for name, task in found['tasks'].items():
+    average = task['average']
+    shown = 'incomplete' if average is None else f'{average:.2f}'
+    parts = ', '.join(
+      f'{part} {values["average"]:.2f}'
+      for part, values in task['parts'].items()
+      if values['average'] is not None
+    )
+    print(f'{name:10} {task["metric"]:9} {shown:>10}  {parts}'.rstrip())
+  for name, value in (*found['groups'].items(), ('overall', found['overall'])):
+    print(f'{name:20} {"incomplete" if value is None else f"{value:.2f}":>10}')
+  for kind in ('missing', 'problems', 'notes'):
+    for text in found[kind]:
+      print(f'{kind}: {text}')
+  print(f'wrote {output / "results.json"}')
 
 
 def task_of(options) -> evaluate.Task:
@@ -187,7 +276,16 @@ def task_of(options) -> evaluate.Task:
     raise ValueError(f'--data_dir is needed: the folder of {options.benchmark}')
   if not os.path.isdir(options.data_dir):
     raise ValueError(f'--data_dir={options.data_dir} is not a folder')
-  return xtreme.TASKS[options.benchmark]
+  task = xtreme.TASKS[options.benchmark]
+  if task.heads:
+    return task
+  vectors = dict(task.vectors, skip_specials=options.skip_specials)
+  if options.layer is not None:
+    whole = options.layer == int(options.layer)
+    vectors['layer'] = int(options.layer) if whole else options.layer
+  if options.pooling:
+    vectors['pooling'] = options.pooling
+  return dataclasses.replace(task, vectors=vectors)
 
 
 def results(result: evaluate.Result, checkpoint: str) -> dict:
@@ -196,27 +294,10 @@ def results(result: evaluate.Result, checkpoint: str) -> dict:
   return {
     'benchmark': name,
     'checkpoint': checkpoint,
-    'tasks': {
-      name: {
-        'metric': result.task.metric,
-        'languages': result.scores,
-        'average': result.average,
-      }
-    },
+    'tasks': {name: suite.facts_of(result)},
     'tokens_per_second': result.tokens_per_second,
     'packing_efficiency': result.packing_efficiency,
   }
-
-
-def write_json(path: pathlib.Path, value: Mapping) -> None:
-  """Whole or not at all."""
-  temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-  try:
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    temporary.write_text(text + '\n', encoding='utf-8')
-    temporary.replace(path)
-  finally:
-    temporary.unlink(missing_ok=True)
 
 
 def read_beside(text: str, task: evaluate.Task) -> tuple[str, dict]:

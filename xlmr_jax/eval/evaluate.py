@@ -1,31 +1,31 @@
 """Evaluation: a task is a row of a table, and one loop scores any of them.
 
-  reader → kind.encode → one packed stream over all languages → kind.decode
-  → a score per language
+  reader → kind.encode of each language → one packed stream over all of them
+  → kind.decode of each language → its score
 
-All examples of all languages share rows, so no padding is computed and one
+All features of all languages share rows, so no padding is computed and one
 program serves the whole table.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import glob
+import itertools
 import pathlib
 import re
 import sys
 import time
 import types
+from typing import Any
 
 import numpy as np
 import tqdm
 
 from xlmr_jax import hf
-from xlmr_jax.data import files, sources, tagged
-from xlmr_jax.data.sources import Example
-from xlmr_jax.data.tagged import Sentence
-from xlmr_jax.eval import metrics
+from xlmr_jax.data import files, sources, squad, tagged
+from xlmr_jax.eval import metrics, mining
 from xlmr_jax.loaded import Loaded
-from xlmr_jax.tasks import classify, tag
+from xlmr_jax.tasks import answer, classify, tag
 
 # What XTREME's scripts for NLI and for tagging cut examples to, and Hugging
 # Face's for NLI.
@@ -41,32 +41,39 @@ class Task:
 
   Attributes:
     name: in results.json and of the folder of predictions.
-    kind: module with `encode` and `decode`, e.g. tasks.classify.
-    heads: those that the kind reads; the first is the usual one.
+    kind: module with `encode`, `gold` and `decode`, e.g. tasks.classify.
+    heads: those that the kind reads; the first is the usual one. None: the
+      body alone, whose vectors are compared.
     read: (data_dir, split, language) → examples.
     languages: in the benchmark's order.
-    metric: one of metrics.SCORES.
-    labels: the classes' names. None for numbers, and where the classes are
-      whatever the checkpoint knows.
+    metric: one of metrics.METRICS.
+    labels: the classes' names. None where there are none, as of numbers and
+      answers, and where they are whatever the checkpoint knows.
     source: language that models are fine-tuned on.
-    max_length: tokens of an example; what is longer is cut, and a tagged
-      sentence read in windows.
+    max_length: tokens of an example; what is longer is cut, and tagged
+      sentences and contexts of questions are read in windows.
+    reading: options of the kind's `encode`.
+    deciding: options of its `decode`.
+    vectors: options of Loaded.vectors, where there is no head.
   """
 
   name: str
   kind: types.ModuleType
   heads: tuple[str, ...]
-  read: Callable[[str, str, str], list[Example] | list[Sentence]]
+  read: Callable[[str, str, str], list]
   languages: tuple[str, ...]
   metric: str = 'accuracy'
   labels: tuple[str, ...] | None = None
   source: str = 'en'
   max_length: int = MAX_LENGTH
+  reading: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  deciding: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  vectors: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
   def __post_init__(self):
-    if self.metric not in metrics.SCORES:
+    if self.metric not in metrics.METRICS:
       raise ValueError(
-        f'metric {self.metric!r} is not one of {", ".join(metrics.SCORES)}'
+        f'metric {self.metric!r} is not one of {", ".join(metrics.METRICS)}'
       )
 
   @property
@@ -79,6 +86,16 @@ class Task:
     """Whether an example is a sentence with an answer for each word."""
     return self.kind is tag
 
+  @property
+  def named(self) -> bool:
+    """Whether the model's outputs are classes that have names."""
+    return self.kind in (classify, tag) and not self.numbers
+
+  @property
+  def windows(self) -> bool:
+    """Whether what is too long is read in parts, and nothing cut."""
+    return self.kind in (answer, tag)
+
 
 @dataclasses.dataclass(frozen=True)
 class Result:
@@ -86,8 +103,10 @@ class Result:
 
   Attributes:
     task: the row.
-    predictions: language → one per example, in the order read; of tags a list.
+    predictions: language → one per example, in the order read; of tags a list;
+      of retrieval one per query, or the pairs that were mined.
     scores: language → score.
+    parts: name → language → score: what the metric was made of, if anything.
     majority: language → what the best constant scores.
     chance: what guessing scores.
     average: unweighted over languages.
@@ -96,6 +115,8 @@ class Result:
       waits for the compiler, is not counted where there is another.
     packing_efficiency: real per computed tokens over all batches, per cent.
     notes: what a reader of the scores should know.
+    thresholds: language → score from which on a pair was taken for one.
+    ids: language → of each prediction, where the examples have any.
   """
 
   task: Task
@@ -108,6 +129,11 @@ class Result:
   tokens_per_second: float
   packing_efficiency: float
   notes: tuple[str, ...] = ()
+  parts: Mapping[str, dict[str, float]] = dataclasses.field(
+    default_factory=dict
+  )
+  thresholds: Mapping[str, float] = dataclasses.field(default_factory=dict)
+  ids: Mapping[str, list[str]] = dataclasses.field(default_factory=dict)
 
 
 def user_task(
@@ -135,12 +161,13 @@ def user_task(
     label: column or key of the label; None where there is none.
     labels: the classes' names, if not the checkpoint's own.
     metric: 'accuracy' for names; 'mse', 'pearson' or 'spearman' for numbers;
-      'span_f1' for files of tagged sentences (data/tagged.py), which have no
-      columns to choose.
+      'span_f1' for files of tagged sentences (data/tagged.py) and 'squad' or
+      'mlqa' for SQuAD's JSON (data/squad.py), which have no columns to choose.
     quoted: whether "..." in a table is a quoted field, or text as it is.
     max_length: tokens of an example.
   """
-  numbers, tags = metric in metrics.NUMBERS, metric == 'span_f1'
+  numbers = metric in metrics.NUMBERS
+  kind = {'span_f1': tag, 'squad': answer, 'mlqa': answer}.get(metric, classify)
   for path in paths.values():
     if PLACE not in path and len(languages) != 1:
       raise ValueError(
@@ -152,8 +179,10 @@ def user_task(
     if split not in paths:
       raise ValueError(f'{name} has no {split} file')
     path = pathlib.Path(data_dir or '') / paths[split].replace(PLACE, language)
-    if tags:
+    if kind is tag:
       return tagged.read(path)
+    if kind is answer:
+      return squad.read(path)
     plain = re.sub(r'\.(gz|xz)$', '', path.name)
     if plain.endswith('.jsonl'):
       return sources.jsonl(path, tuple(text), label, number=numbers)
@@ -170,8 +199,8 @@ def user_task(
 
   return Task(
     name=name,
-    kind=tag if tags else classify,
-    heads=tag.HEADS if tags else ('classify',),
+    kind=kind,
+    heads=kind.HEADS,
     read=read,
     languages=tuple(languages),
     metric=metric,
@@ -199,7 +228,7 @@ def read(
   data_dir: str,
   split: str = 'test',
   languages: Sequence[str] | None = None,
-) -> dict[str, list[Example]]:
+) -> dict[str, list]:
   """Examples per language, all of the task's unless some are chosen.
 
   Raises:
@@ -273,11 +302,12 @@ def _fold(name: str) -> str:
 def evaluate(
   model: Loaded,
   task: Task,
-  examples: Mapping[str, Sequence[Example]],
+  examples: Mapping[str, Sequence],
   *,
   labels: Sequence[str] | None = None,
   max_length: int | None = None,
   truncate: str = 'longest_first',
+  thresholds: Mapping[str, float] | None = None,
   show: bool = True,
 ) -> Result:
   """Runs a model over the examples of a task and scores each language.
@@ -290,15 +320,17 @@ def evaluate(
       used.
     max_length: tokens of an example; default: the task's, or the model's
       where that is less.
-    truncate: what is cut of a longer one (nothing, where it is a tagged
-      sentence); 'error' refuses it.
+    truncate: what is cut of a longer one (nothing, where it is read in
+      windows); 'error' refuses it.
+    thresholds: language → from which score on a mined pair counts; default:
+      what is best on these very examples, as for a development set.
     show: whether to show a progress bar.
 
   Raises:
     ValueError: a model that does not fit the task, a bad example, or scores
       that are not finite.
   """
-  if model.head not in task.heads:
+  if task.heads and model.head not in task.heads:
     raise ValueError(
       f'{task.name} needs a checkpoint with a {" or ".join(task.heads)} head, '
       f'the head of this one is {model.head or "missing"}: fine-tune it first'
@@ -314,73 +346,63 @@ def evaluate(
       f'max_length={max_length}, but the model holds {model.max_length} tokens'
     )
   names = None
-  if not task.numbers:
+  if task.named:
     names = match_labels(model.labels, task.labels, labels)
-  stream = [example for part in examples.values() for example in part]
-  features = task.kind.encode(
-    stream,
-    model.tokenizer,
-    labels=names,
-    max_length=max_length,
-    truncate=truncate,
-  )
-  if not stream:
+  if not any(examples.values()):
     raise ValueError(f'{task.name}: there is nothing to evaluate')
-  with _Meter(task.name, len(features), show) as meter:
-    logits, outputs = _run(model, names, features, meter)
-  bad = [i for i, x in enumerate(logits) if not np.isfinite(x).all()]
-  if bad:
-    where = stream[features[bad[0]].get('example', bad[0])].where
-    raise ValueError(
-      f'{where}: the model gives {logits[bad[0]]}, as for {len(bad)} of '
-      f'{len(features)} examples: its parameters are broken, or its dtype too '
-      'narrow'
+  features = {
+    language: task.kind.encode(
+      part,
+      model.tokenizer,
+      labels=names,
+      max_length=max_length,
+      truncate=truncate,
+      **task.reading,
     )
-  # The words of a sentence stand in its features.
-  given = (outputs, names, features) if task.tags else (outputs, names)
-  answers = iter(task.kind.decode(*given))
-  predictions = {
-    name: [next(answers) for _ in part] for name, part in examples.items()
+    for language, part in examples.items()
   }
-  notes = []
-  full = sum(len(f['tokens']) == max_length for f in features)
-  if task.tags and len(features) > len(stream):
-    notes.append(
-      f'{len(stream):,} sentences were read in {len(features):,} windows of at '
-      f'most max_length={max_length}: no word was cut'
+  stream = [feature for part in features.values() for feature in part]
+  with _Meter(task.name, len(stream), show) as meter:
+    scores, outputs = _run(model, task, names, stream, meter)
+  _check_finite(scores, features, examples)
+  outputs = iter(outputs)
+  found = {
+    language: task.kind.decode(
+      list(itertools.islice(outputs, len(part))), names, part, **task.deciding
     )
-  elif full and not task.tags and truncate != 'error':
+    for language, part in features.items()
+  }
+  facts = _judge(task, examples, found, thresholds or {})
+  count, notes = sum(map(len, examples.values())), []
+  full = sum(len(feature['tokens']) == max_length for feature in stream)
+  if task.windows and len(stream) > count:
     notes.append(
-      f'{full:,} of {len(stream):,} examples fill max_length={max_length}: '
-      'what was longer was cut'
+      f'{count:,} examples were read in {len(stream):,} windows of at most '
+      f'max_length={max_length}: no word was cut'
     )
-  scores, majority = {}, {}
-  for name, part in examples.items():
-    why = unscored(task, part)
-    if why:
-      notes.append(f'{name}: {why}: predictions are written, not scored')
-      scores[name] = majority[name] = None
-      continue
-    gold = [example.label for example in part]
-    scores[name] = metrics.SCORES[task.metric](predictions[name], gold)
-    majority[name] = metrics.majority(task.metric, gold)
+  elif full and not task.windows and truncate != 'error':
+    notes.append(
+      f'{full:,} of {len(stream):,} texts fill max_length={max_length}: what '
+      'was longer was cut'
+    )
   return Result(
     task=task,
-    predictions=predictions,
-    scores=scores,
-    majority=majority,
     chance=metrics.chance(task.metric, names),
-    average=metrics.mean(list(scores.values())),
+    average=metrics.mean(list(facts['scores'].values())),
     tokens=meter.tokens,
     tokens_per_second=meter.tokens_per_second,
     packing_efficiency=100 * meter.tokens / meter.computed,
-    notes=tuple(notes),
+    notes=(*notes, *facts.pop('notes')),
+    **facts,
   )
 
 
-def _run(model: Loaded, names, features, meter):
+def _run(model: Loaded, task: Task, names, features, meter):
   """Scores of features, and what decides: under a chain its best path."""
   tokens = [feature['tokens'] for feature in features]
+  if not task.heads:
+    vectors = model.vectors(tokens, progress=meter, **task.vectors)
+    return vectors, vectors
   if model.head != 'crf':
     logits = model.logits(tokens, meter)
     return logits, logits
@@ -391,16 +413,79 @@ def _run(model: Loaded, names, features, meter):
   return zip(*chain.paths(tokens, active, meter), strict=True)
 
 
-def unscored(task: Task, examples: Sequence[Example]) -> str | None:
+def _check_finite(scores, features, examples) -> None:
+  bad = [i for i, x in enumerate(scores) if not np.isfinite(x).all()]
+  if not bad:
+    return
+  at = bad[0]
+  for language, part in features.items():
+    if at < len(part):
+      where = examples[language][part[at].get('example', at)].where
+      break
+    at -= len(part)
+  raise ValueError(
+    f'{where}: the model gives {scores[bad[0]]}, as for {len(bad)} of '
+    f'{len(scores)} examples: its parameters are broken, or its dtype too '
+    'narrow'
+  )
+
+
+def _judge(task: Task, examples, found, thresholds) -> dict[str, Any]:
+  """The scores of a Result: what was found beside what is right."""
+  scores, parts, majority, used, ids = {}, {}, {}, {}, {}
+  predictions, notes = {}, []
+  for language, part in examples.items():
+    answers, gold = found[language], task.kind.gold(part)
+    why = unscored(task, part)
+    if task.metric == 'pair_f1':
+      pairs = {(source, target): score for source, target, score in answers}
+      threshold = thresholds.get(language)
+      if threshold is None:
+        threshold = 0.0 if why else mining.best_threshold(pairs, gold)
+        notes.append(
+          f'{language}: no threshold is known, so all pairs are written'
+          if why
+          else f'{language}: the threshold {threshold:.4f} was chosen on these '
+          'very pairs'
+        )
+      used[language] = threshold
+      answers = mining.mined(pairs, threshold)
+    elif hasattr(part[0], 'id') and len(part) == len(answers):
+      ids[language] = [example.id for example in part]
+    predictions[language] = answers
+    if why:
+      notes.append(f'{language}: {why}: predictions are written, not scored')
+      scores[language] = majority[language] = None
+      continue
+    score = metrics.score(task.metric, answers, gold, language)
+    scores[language] = score.pop(task.metric)
+    for name, value in score.items():
+      parts.setdefault(name, {})[language] = value
+    majority[language] = (
+      metrics.majority(task.metric, gold) if task.heads else None
+    )
+  return dict(
+    predictions=predictions,
+    scores=scores,
+    parts=parts,
+    majority=majority,
+    thresholds=used,
+    ids=ids,
+    notes=notes,
+  )
+
+
+def unscored(task: Task, examples: Sequence) -> str | None:
   """Why examples cannot be scored or learned from, where they cannot."""
-  if not sources.has_labels(examples):
-    count = sum(example.label is None for example in examples)
-    return f'{count:,} of {len(examples):,} examples have no label'
+  gold = task.kind.gold(examples)
+  missing = sum(label is None for label in gold)
+  if missing or not gold:
+    return f'{missing:,} of {len(gold):,} examples have no label'
+  if not task.named:
+    return None
   # Copies of XTREME's test files are about with one label on every line.
-  kinds = {example.label for example in examples}
-  if task.tags:
-    kinds = {name for tags in kinds for name in tags}
-  if not task.numbers and len(kinds) == 1 and len(examples) >= 100:
+  kinds = {name for tags in gold for name in tags} if task.tags else set(gold)
+  if len(kinds) == 1 and len(examples) >= 100:
     return f'every label is {kinds.pop()!r}, which looks like a placeholder'
   return None
 

@@ -1,72 +1,91 @@
-"""XTREME (Hu et al. 2020, arXiv:2003.11080) as a table.
+"""XTREME and XTREME-R as a table (Hu et al. 2020, arXiv:2003.11080; Ruder et
+al. 2021, arXiv:2104.07412).
 
-Adding a task is adding a row. `write_predictions` makes the files that its
-leaderboard takes.
+Adding a task is adding a row; its languages, metric and files' form stand in
+submission.py. `write_predictions` makes the files that the leaderboard takes.
 """
 
 from collections.abc import Mapping
+import json
 import os
 import pathlib
 import shutil
 import tempfile
 
-from xlmr_jax.data import sources, tagged
+from xlmr_jax.data import bitext, choices, sources, squad, tagged
+from xlmr_jax.eval import layout, submission
 from xlmr_jax.eval.evaluate import Result, Task
-from xlmr_jax.tasks import classify, tag
+from xlmr_jax.tasks import answer, choose, classify, retrieve, tag
 
-TASKS: Mapping[str, Task] = {
-  task.name: task
-  for task in (
-    Task(
-      name='xnli',
-      kind=classify,
-      heads=('classify',),
-      read=sources.xnli,
-      languages=tuple('ar bg de el en es fr hi ru sw th tr ur vi zh'.split()),
-      labels=('contradiction', 'entailment', 'neutral'),
-    ),
-    # Universal Dependencies 2.5, all treebanks of a language. Test files have
-    # no tags; dev files, where there are any, have them.
-    Task(
-      name='udpos',
-      kind=tag,
-      heads=tag.HEADS,
-      read=tagged.xtreme,
-      languages=tuple(
-        'af ar bg de el en es et eu fa fi fr he hi hu id it ja kk ko mr nl pt '
-        'ru ta te th tl tr ur vi yo zh'.split()
-      ),
-      metric='span_f1',
-      labels=tuple(
-        'ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ '
-        'SYM VERB X'.split()
-      ),
-    ),
-    # WikiANN (Pan et al. 2017; Rahimi et al. 2019).
-    Task(
-      name='panx',
-      kind=tag,
-      heads=tag.HEADS,
-      read=tagged.xtreme,
-      languages=tuple(
-        'ar he vi id jv ms tl eu ml ta te af nl en de el bn hi mr ur fa fr it '
-        'pt es bg ru ja ka ko th sw yo my zh kk tr et fi hu'.split()
-      ),
-      metric='span_f1',
-      labels=tuple('B-LOC B-ORG B-PER I-LOC I-ORG I-PER O'.split()),
-    ),
-  )
+# What tasks without a head are answered by: the states of a middle layer, the
+# 14th of 24, with mean pooling. XTREME's scripts take that layer for Tatoeba
+# and, by their defaults, the 20th and <s> for BUCC; retrieval depends on it
+# more than on the model, so it is shown with every score.
+_VECTORS = {'layer': 7 / 12, 'pooling': 'mean', 'skip_specials': False}
+
+# name: (kind, reader, more of the row)
+_ROWS = {
+  'xnli': (classify, sources.xnli, {}),
+  'pawsx': (classify, sources.pawsx, {}),
+  # Universal Dependencies 2.5, all treebanks of a language. Test files have
+  # no tags; dev files, where there are any, have them.
+  'udpos': (tag, tagged.xtreme, {}),
+  # WikiANN (Pan et al. 2017; Rahimi et al. 2019).
+  'panx': (tag, tagged.xtreme, {}),
+  # Questions: windows of 384 tokens every 128, answers of 30 at most.
+  'xquad': (answer, squad.xquad, {'max_length': 384}),
+  'mlqa': (answer, squad.mlqa, {'max_length': 384}),
+  'tydiqa': (answer, squad.tydiqa, {'max_length': 384}),
+  'bucc2018': (
+    retrieve,
+    bitext.bucc2018,
+    {'max_length': 512, 'vectors': _VECTORS, 'deciding': {'match': 'mine'}},
+  ),
+  'tatoeba': (
+    retrieve,
+    bitext.tatoeba,
+    {'max_length': 512, 'vectors': _VECTORS, 'deciding': {'match': 'nearest'}},
+  ),
+  'xcopa': (choose, choices.xcopa, {}),
+}
+
+
+def rows(version: str) -> dict[str, Task]:
+  """The tasks of 'xtreme' or 'xtreme-r' that can be run, by name."""
+  out = {}
+  for name, part in submission.TASKS[version].items():
+    if name not in _ROWS:  # mewslix, lareqa: their dual encoders are not here
+      continue
+    kind, read, more = _ROWS[name]
+    out[name] = Task(
+      name=name,
+      kind=kind,
+      heads=kind.HEADS,
+      read=read,
+      languages=part.languages,
+      metric=part.metric,
+      labels=part.names or None,
+      **more,
+    )
+  return out
+
+
+# Where both have a task the languages are XTREME's.
+TASKS: Mapping[str, Task] = rows('xtreme') | {
+  name: task
+  for name, task in rows('xtreme-r').items()
+  if name not in submission.TASKS['xtreme']
 }
 
 
 def write_predictions(
   folder: str | os.PathLike, result: Result, split: str = 'test'
 ) -> pathlib.Path:
-  """Writes <folder>/<task>/<split>-<language>.tsv, one answer per line.
+  """Writes <folder>/<task>/<split>-<language>.<suffix> of every language.
 
-  A blank line stands between the tags of two sentences.
-
-  The task's folder appears whole; one of an earlier evaluation goes.
+  Of names and places one a line; of tags too, a blank line between sentences;
+  of mined pairs both ids and a tab; of answers JSON by the question's id. The
+  task's folder appears whole; one of an earlier evaluation goes.
 
   Returns:
     The task's folder.
@@ -74,19 +93,37 @@ def write_predictions(
   folder = pathlib.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
   made = pathlib.Path(tempfile.mkdtemp(prefix='.', dir=folder))
+  name = result.task.name
+  part = submission.TASKS['xtreme'].get(name)
+  part = part or submission.TASKS['xtreme-r'].get(name)
+  form = part.form if part else 'tags' if result.task.tags else 'lines'
+  suffix = layout.FORMS[form].suffix
   try:
     for language, answers in result.predictions.items():
-      if result.task.tags:
-        sentences = (''.join(f'{name}\n' for name in tags) for tags in answers)
-        text = '\n'.join(sentences)
-      else:
-        text = ''.join(f'{answer}\n' for answer in answers)
-      (made / f'{split}-{language}.tsv').write_text(text, encoding='utf-8')
+      path = made / f'{split}-{language}.{suffix}'
+      text = _text(form, answers, result.ids.get(language))
+      path.write_text(text, encoding='utf-8')
     made.chmod(0o755)
-    target = folder / result.task.name
+    target = folder / name
     if target.exists():
       shutil.rmtree(target)
     made.rename(target)
   finally:
     shutil.rmtree(made, ignore_errors=True)
   return target
+
+
+def _text(form: str, answers: list, ids: list[str] | None) -> str:
+  """A file of predictions."""
+  match form:
+    case 'tags':
+      parts = (''.join(f'{name}\n' for name in tags) for tags in answers)
+      return '\n'.join(parts)
+    case 'pairs':
+      return ''.join(f'{source}\t{target}\n' for source, target in answers)
+    case 'answers':
+      found = dict(zip(ids, answers, strict=True))
+      return json.dumps(found, ensure_ascii=False, indent=0) + '\n'
+    case 'choices':
+      return ''.join(json.dumps({'label': int(x)}) + '\n' for x in answers)
+  return ''.join(f'{answer}\n' for answer in answers)

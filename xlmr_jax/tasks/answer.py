@@ -225,8 +225,8 @@ def _homes(
 ) -> list[Bool[np.ndarray, 'window']]:
   """Of each window's tokens those that have most context in it.
 
-  Context is the shorter side's; a hundredth of the window's length decides
-  between equals, then the earlier window, as in SQuAD's scripts.
+  Context is that of the shorter side and a hundredth of the window's length,
+  as in SQuAD's scripts; of equals the earlier window has it.
   """
   if len(windows) == 1:
     return [np.ones(length, bool)]

@@ -12,6 +12,7 @@ from typing import Any
 from jaxtyping import Float
 import numpy as np
 
+HEADS = ('classify',)
 _CHUNK = 8192  # examples tokenised together
 
 
@@ -100,16 +101,24 @@ def _label(
   return index[label]
 
 
+def gold(examples: Sequence[Any]) -> list:
+  """What `decode` should give: the label of each, None where there is none."""
+  return [example.label for example in examples]
+
+
 def decode(
   logits: Sequence[Float[np.ndarray, 'C']],
   labels: Sequence[str] | None = None,
+  features: Sequence[dict[str, Any]] | None = None,
 ) -> list[str] | list[float]:
   """Predictions: the name of the highest class, or the number.
 
   Args:
     logits: one array per example, [C], or [1] for regression.
     labels: names of the C classes; None for regression.
+    features: what `encode` made; the scores say it all.
   """
+  del features
   if not len(logits):
     return []
   scores = np.stack([np.asarray(x, np.float32) for x in logits])

@@ -172,6 +172,11 @@ def _tags(
   return [index[tag] for tag in example.label]
 
 
+def gold(examples: Sequence[Any]) -> list:
+  """What `decode` should give: the tags of each, None where there is none."""
+  return [example.label for example in examples]
+
+
 def decode(
   outputs: Sequence[Float[np.ndarray, 'L C'] | Int[np.ndarray, 'L']],
   labels: Sequence[str],

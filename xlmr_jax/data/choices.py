@@ -1,0 +1,163 @@
+"""Readers of questions with a few answers to choose from.
+
+What an example asks is one or two texts (a premise and a question), and the
+answers stand beside each other, right or wrong; how both become one input is
+the task's business (tasks/choose.py).
+"""
+
+from collections.abc import Sequence
+import dataclasses
+import json
+import os
+import pathlib
+from typing import Any
+
+from xlmr_jax.data import files
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Choice:
+  """A question and its answers.
+
+  Attributes:
+    texts: what stands before an answer, in order.
+    choices: the answers.
+    label: which of them is right, counted from 0; None where unknown.
+    where: 'file:line'.
+  """
+
+  texts: tuple[str, ...]
+  choices: tuple[str, ...]
+  label: int | None
+  where: str
+
+
+def xcopa(
+  data_dir: str | os.PathLike, split: str, language: str
+) -> list[Choice]:
+  """Reads one language of XCOPA (Ponti et al. 2020), or English COPA.
+
+  Lines of JSON: premise, choice1, choice2, question ('cause' or 'effect') and
+  label. The question is asked in English whatever the language, 'What was the
+  cause?', as XTREME-R does. Files are `{language}/{split}.{language}.jsonl`
+  as in XCOPA's repository, or without the folder as XTREME-R leaves them;
+  `dev` is called `val` there. SuperGLUE's test file of COPA has no labels.
+
+  Raises:
+    ValueError: none of the files is there, or a line is wrong.
+  """
+  names = {'train': 'train', 'dev': 'val', 'test': 'test'}
+  if split not in names:
+    raise ValueError(
+      f'split {split!r}; XCOPA has train (English), dev and test'
+    )
+  folder, name = pathlib.Path(data_dir), names[split]
+  path = _find(
+    [
+      root / f'{name}{dot}{language}.jsonl'
+      for root in (folder / language, folder)
+      for dot in '.-'
+    ],
+    f'XCOPA {split} file for {language!r}',
+  )
+  out = []
+  for where, item in _objects(path):
+    premise, first, second = _texts(
+      item, ('premise', 'choice1', 'choice2'), where
+    )
+    if item.get('question') not in ('cause', 'effect'):
+      raise ValueError(
+        f"{where}: question {item.get('question')!r} is neither 'cause' nor"
+        " 'effect'"
+      )
+    question = f'What was the {item["question"]}?'
+    label = _label(item.get('label'), 2, where)
+    out.append(Choice((premise, question), (first, second), label, where))
+  return out
+
+
+def siqa(
+  data_dir: str | os.PathLike, split: str, language: str = 'en'
+) -> list[Choice]:
+  """Reads Social IQa (Sap et al. 2019), which XTREME-R trains on before COPA.
+
+  The files are `socialIQa_v1.4_{trn,dev,tst}.jsonl`, lines of JSON: context,
+  question, answerA, answerB, answerC and correct ('A', 'B' or 'C').
+
+  Raises:
+    ValueError: none of the files is there, a line is wrong, or the language
+      is not English.
+  """
+  names = {'train': 'trn', 'dev': 'dev', 'test': 'tst'}
+  if split not in names:
+    raise ValueError(f'split {split!r}; Social IQa has train, dev and test')
+  if language != 'en':
+    raise ValueError(f'Social IQa is English, there is none in {language!r}')
+  folder = pathlib.Path(data_dir)
+  name = f'socialIQa_v1.4_{names[split]}.jsonl'
+  path = _find(
+    [folder / name, folder / 'siqa' / name, folder / 'socialIQa_v1.4' / name],
+    f'Social IQa {split} file',
+  )
+  out = []
+  for where, item in _objects(path):
+    context, question, *choices = _texts(
+      item, ('context', 'question', 'answerA', 'answerB', 'answerC'), where
+    )
+    label = item.get('correct')
+    if label is not None and label not in ('A', 'B', 'C'):
+      raise ValueError(f'{where}: correct is {label!r}, not A, B or C')
+    label = None if label is None else 'ABC'.index(label)
+    out.append(Choice((context, question), tuple(choices), label, where))
+  return out
+
+
+def _find(paths: Sequence[pathlib.Path], what: str) -> str:
+  for path in paths:
+    for suffix in files.SUFFIXES:
+      if os.path.isfile(f'{path}{suffix}'):
+        return f'{path}{suffix}'
+  looked = ', '.join(map(str, paths))
+  raise ValueError(
+    f'no {what}; looked for {looked} (each also as .gz, .xz and .zst)'
+  )
+
+
+def _objects(path: str):
+  """Yields ('file:line', object) of a file of JSON lines."""
+  empty = True
+  for number, line in enumerate(files.lines(path), 1):
+    where = f'{path}:{number}'
+    if not line.strip():
+      continue
+    try:
+      item = json.loads(line)
+    except json.JSONDecodeError as error:
+      raise ValueError(
+        f'{where}: not JSON ({error.msg} at character {error.pos})'
+      ) from error
+    if not isinstance(item, dict):
+      raise ValueError(f'{where}: not a JSON object')
+    empty = False
+    yield where, item
+  if empty:
+    raise ValueError(f'{path}: the file is empty')
+
+
+def _texts(item: dict[str, Any], keys: Sequence[str], where: str) -> list[str]:
+  for key in keys:
+    if not isinstance(item.get(key), str):
+      raise ValueError(
+        f'{where}: {key!r} is no text; the object has the keys'
+        f' {", ".join(item)}'
+      )
+  return [item[key] for key in keys]
+
+
+def _label(value: Any, choices: int, where: str) -> int | None:
+  """The place of the right answer."""
+  if value is None:
+    return None
+  if isinstance(value, bool) or value not in range(choices):
+    raise ValueError(f'{where}: label {value!r} is not 0 to {choices - 1}')
+  return int(value)

@@ -1,0 +1,418 @@
+"""A whole benchmark from one recipe: trained, evaluated, put into tables.
+
+  WORKDIR/runs/<run>/            a fine-tuning each, by xlmr_jax.train
+  WORKDIR/evaluations/           <task>-<seed>.json, one a finished evaluation
+  WORKDIR/submission-<seed>/     predictions in the benchmark's layout
+  WORKDIR/results.json, tables.md, heat.png, sizes.png
+
+What is there is not made again, so the same command goes on after a kill and
+is quick once all is done. A fine-tuning is a process of its own.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+
+from xlmr_jax import loaded, saves
+from xlmr_jax.eval import evaluate, published, submission, xtreme
+
+# Tasks whose model is tuned for several of them at once.
+SHARED = {'xquad': 'squad', 'mlqa': 'squad'}
+READERS = {'squad': 'xquad'}  # run → the task that reads its training data
+
+Say = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Need:
+  """A task that a model is wanted for.
+
+  Attributes:
+    task: the row.
+    seed: of the fine-tuning.
+    run: name of the fine-tuning; '' for the checkpoint as it is.
+  """
+
+  task: evaluate.Task
+  seed: int
+  run: str
+
+
+def needs(config) -> list[Need]:
+  """What a recipe asks for.
+
+  Raises:
+    ValueError: an unknown benchmark or task.
+  """
+  if config.benchmark not in submission.TASKS:
+    raise ValueError(
+      f'config.benchmark={config.benchmark!r} is not one of '
+      f'{", ".join(submission.TASKS)}'
+    )
+  known = xtreme.rows(config.benchmark)
+  names = list(known) if tuple(config.tasks) == ('all',) else config.tasks
+  out = []
+  for name in names:
+    if name not in known:
+      raise ValueError(
+        f'{config.benchmark} has no task {name!r} that can be run: write '
+        f'tasks={"+".join(list(known)[:2])}, of {", ".join(known)}'
+      )
+    task = known[name]
+    if not task.heads:
+      task = dataclasses.replace(
+        task,
+        vectors={
+          'layer': config.layer,
+          'pooling': config.pooling,
+          'skip_specials': config.skip_specials,
+        },
+      )
+    # Without fine-tuning one seed is like another.
+    tuned = bool(task.heads) or config.retrieve_with
+    for seed in range(config.seeds if tuned else 1):
+      run = SHARED.get(name, name) if task.heads else config.retrieve_with
+      out.append(Need(task, seed, f'{run}-{seed}' if run else ''))
+  return out
+
+
+def run(config, workdir, say: Say = print) -> dict:
+  """Makes whatever is missing of a recipe; returns what results.json holds.
+
+  Raises:
+    ValueError: a setting that does not fit, or nothing could be evaluated.
+  """
+  workdir = pathlib.Path(workdir)
+  if not config.data_dir or not os.path.isdir(config.data_dir):
+    raise ValueError(
+      f'config.data_dir={config.data_dir!r} is not a folder: it should have '
+      'one for each task'
+    )
+  wanted = needs(config)
+  for name in ('evaluations', 'runs'):
+    (workdir / name).mkdir(parents=True, exist_ok=True)
+  _same(config, workdir)
+  missing: list[str] = []
+  found: dict[str, list[dict]] = {}
+  for need in wanted:
+    name = f'{need.task.name}-{need.seed}'
+    path = workdir / 'evaluations' / f'{name}.json'
+    if not path.exists():
+      try:
+        _make(config, need, workdir, path, say)
+      except ValueError as error:
+        missing.append(f'{name}: {error}')
+        say(f'{name}: {error}; the rest goes on')
+        continue
+    facts = json.loads(path.read_text('utf-8'))
+    missing += facts.pop('missing')
+    found.setdefault(need.task.name, []).append(facts)
+  if not found:
+    raise ValueError('nothing could be evaluated: ' + '; '.join(missing))
+  results = summary(config, found)
+  results['missing'] = missing
+  write_json(workdir / 'results.json', results)
+  text = tables(config, results)
+  (workdir / 'tables.md').write_text(text, encoding='utf-8')
+  say(text)
+  for line in missing:
+    say(f'missing: {line}')
+  if config.split == 'test':
+    for seed in range(config.seeds):
+      _check_submission(config, workdir, seed, say)
+  return results
+
+
+def _same(config, workdir: pathlib.Path) -> None:
+  """Refuses a workdir of other settings; what only adds work may change."""
+  free = ('tasks', 'seeds', 'corpus', 'restarts', 'languages')
+  mine = {k: v for k, v in config.to_dict().items() if k not in free}
+  mine = json.loads(json.dumps(mine, default=list))
+  path = workdir / 'config.json'
+  if path.exists():
+    other = json.loads(path.read_text('utf-8'))
+    for name in sorted(mine.keys() | other.keys()):
+      if mine.get(name) != other.get(name):
+        raise ValueError(
+          f'{workdir} was begun with config.{name}={other.get(name)!r}, not '
+          f'{mine.get(name)!r}: give it back, or take another workdir'
+        )
+    return
+  write_json(path, mine)
+
+
+# ── One task ──────────────────────────────────────────────────────────────
+
+
+def _make(config, need: Need, workdir, path, say: Say) -> None:
+  """Trains what a task needs and evaluates it."""
+  task, split = need.task, config.split
+  folder = pathlib.Path(config.data_dir) / task.name
+  languages = [
+    name
+    for name in task.languages
+    if not config.languages or name in config.languages
+  ]
+  examples, missing = _read(task, folder, split, languages)
+  if not examples:
+    raise ValueError(f'no {split} files in {folder}: {missing[0]}')
+  source = config.init
+  if need.run:
+    source = train(config, need, workdir, say)
+  elif not source:
+    raise ValueError('config.init is empty: a checkpoint is needed')
+  model = (
+    loaded.load(source, dtype=config.dtype, head=None)
+    if (not task.heads)
+    else loaded.load(source, dtype=config.dtype)
+  )
+  thresholds = {}
+  if task.metric == 'pair_f1' and split == 'test':
+    dev, _ = _read(task, folder, 'dev', list(examples))
+    if dev:
+      thresholds = evaluate.evaluate(model, task, dev).thresholds
+  result = evaluate.evaluate(model, task, examples, thresholds=thresholds)
+  # Seeds of a task that is not tuned share its predictions.
+  seeds = [need.seed] if need.run else range(config.seeds)
+  for seed in seeds:
+    xtreme.write_predictions(workdir / f'submission-{seed}', result, split)
+  facts = facts_of(result)
+  facts['packing_efficiency'] = result.packing_efficiency
+  write_json(path, {**facts, 'notes': list(result.notes), 'missing': missing})
+
+
+def _read(task, folder, split, languages):
+  """(language → examples of those that are there, what is missing)."""
+  found, missing = {}, []
+  for language in languages:
+    try:
+      found[language] = task.read(str(folder), split, language)
+    except (ValueError, OSError) as error:
+      missing.append(f'{task.name} {language}: {error}')
+  return found, missing
+
+
+def facts_of(result: evaluate.Result) -> dict:
+  """A task's part of results.json."""
+  one = lambda values: {
+    'languages': dict(values),
+    'average': evaluate.metrics.mean([values.get(n) for n in result.scores]),
+  }
+  out = {
+    'metric': result.task.metric,
+    **one(result.scores),
+    'parts': {name: one(values) for name, values in result.parts.items()},
+  }
+  if result.thresholds:
+    out['thresholds'] = dict(result.thresholds)
+  if result.task.vectors:
+    out['vectors'] = dict(result.task.vectors)
+  return out
+
+
+def train(config, need: Need, workdir, say: Say) -> pathlib.Path:
+  """Fine-tunes, or goes on with it; returns the finished run.
+
+  Raises:
+    ValueError: the process failed.
+  """
+  for attempt in range(config.restarts + 1):
+    folder = workdir / 'runs' / (need.run + f'-again{attempt}' * bool(attempt))
+    if not finished(folder):
+      command = train_command(config, need, folder, 0.5**attempt)
+      say(f'training {folder.name}')
+      if subprocess.run(command, check=False).returncode:
+        raise ValueError(f'training in {folder} failed: see above')
+      if not finished(folder):
+        raise KeyboardInterrupt  # it was asked to stop, and saved
+    if not collapsed(folder):
+      return folder
+    say(f'{folder.name}: the model answers one class to everything')
+  return folder
+
+
+def train_command(config, need: Need, folder, factor: float) -> list[str]:
+  """The command line of a fine-tuning; its rate times a factor."""
+  run = need.run.rpartition('-')[0]
+  task = READERS.get(run, run)
+  words = [
+    *(sys.executable, '-m', 'xlmr_jax.train'),
+    f'--config={config.recipe}:task={task},model={config.model}',
+    f'--config.data_dir={pathlib.Path(config.data_dir) / task}',
+    f'--config.init={config.init}',
+    f'--config.seed={need.seed}',
+    f'--workdir={folder}',
+  ]
+  for setting in config.settings:
+    name, _, rest = setting.partition('=')
+    whose, colon, name = name.rpartition(':')
+    if not name or not rest:
+      raise ValueError(
+        f'config.settings has {setting!r}: write name=value or task:name=value'
+      )
+    if not colon or whose in (run, need.task.name):
+      words.append(f'--config.{name}={rest}')
+  if factor != 1:
+    words.append(f'--config.optim.learning_rate={_rate(folder) * factor}')
+  return words
+
+
+def _rate(folder: pathlib.Path) -> float:
+  """The learning rate of the first try of a run."""
+  first = folder.with_name(folder.name.rpartition('-again')[0])
+  config = json.loads((first / 'config.json').read_text('utf-8'))
+  return config['optim']['learning_rate']
+
+
+def finished(folder: pathlib.Path) -> bool:
+  """Whether a run is through."""
+  with saves.Manager(folder, read_only=True) as manager:
+    latest = manager.latest_step()
+    return latest is not None and bool(manager.meta(latest).get('finished'))
+
+
+def collapsed(folder: pathlib.Path) -> bool:
+  """Whether a run's last evaluation found one class for everything."""
+  last = {}
+  path = folder / 'metrics.jsonl'
+  for line in path.read_text().splitlines() if path.exists() else ():
+    try:
+      record = json.loads(line)
+    except json.JSONDecodeError:
+      continue
+    if 'collapsed' in record:
+      last = record
+  return bool(last.get('collapsed'))
+
+
+# ── All of them ───────────────────────────────────────────────────────────
+
+
+def summary(config, found: Mapping[str, Sequence[dict]]) -> dict:
+  """results.json of tasks: means over seeds, groups, the overall score."""
+  tasks = {}
+  for name, runs in found.items():
+    row = {'metric': runs[0]['metric'], **_over_seeds(runs)}
+    row['parts'] = {
+      part: _over_seeds([run['parts'][part] for run in runs])
+      for part in runs[0]['parts']
+    }
+    for key in ('thresholds', 'vectors', 'packing_efficiency', 'notes'):
+      if runs[0].get(key):
+        row[key] = runs[0][key]
+    tasks[name] = row
+  mean = lambda names: evaluate.metrics.mean(
+    [tasks[n]['average'] if n in tasks else None for n in names]
+  )
+  groups = submission.GROUPS[config.benchmark]
+  return {
+    'benchmark': config.benchmark,
+    'model': config.model,
+    'checkpoint': config.init,
+    'split': config.split,
+    'tasks': tasks,
+    'groups': {
+      group: mean(names)
+      for group, names in groups.items()
+      if any(name in tasks for name in names)
+    },
+    'overall': mean(submission.TASKS[config.benchmark]),
+  }
+
+
+def _over_seeds(runs: Sequence[dict]) -> dict:
+  """Means, and with several seeds standard deviations."""
+
+  def over(function, get):
+    values = [get(run) for run in runs]
+    return None if None in values else function(values)
+
+  names = list(runs[0]['languages'])
+  out = {
+    'languages': {
+      n: over(statistics.mean, lambda run, n=n: run['languages'].get(n))
+      for n in names
+    },
+    'average': over(statistics.mean, lambda run: run['average']),
+  }
+  if len(runs) > 1:
+    out['deviation'] = {
+      'languages': {
+        n: over(statistics.stdev, lambda run, n=n: run['languages'].get(n))
+        for n in names
+      },
+      'average': over(statistics.stdev, lambda run: run['average']),
+    }
+  return out
+
+
+def tables(config, results: dict) -> str:
+  """Markdown: a table a task, ours, the published row and the difference."""
+  lines = [f'# {results["benchmark"]}, {results["checkpoint"] or "fresh"}', '']
+  for name, task in results['tasks'].items():
+    theirs = published.find('xtreme', config.model, name)
+    if config.split != 'test':
+      theirs = None
+    lines += [f'## {name} {config.split}: {task["metric"]}, per cent', '']
+    head = ['', *task['languages'], 'mean']
+    ours = [*task['languages'].values(), task['average']]
+    rows = [['ours', *map(_cell, ours)]]
+    if 'deviation' in task:
+      spread = task['deviation']
+      values = [*spread['languages'].values(), spread['average']]
+      rows.append(['±', *map(_cell, values)])
+    for part, values in task['parts'].items():
+      cells = [*values['languages'].values(), values['average']]
+      rows.append([part.replace('_', ' '), *map(_cell, cells)])
+    if theirs:
+      printed = [theirs.languages.get(n) for n in task['languages']]
+      printed.append(theirs.average)
+      rows.append(['published', *map(_cell, printed)])
+      rows.append(['difference', *map(_less, ours, printed)])
+    lines += [_line(head), _line(['---'] * len(head)), *map(_line, rows), '']
+    if theirs:
+      lines += [f'Published: {theirs.source}.', '']
+    lines += [f'- {note}' for note in task.get('notes', ())]
+    lines.append('')
+  lines += [_line(['group', 'score']), _line(['---', '---'])]
+  lines += [_line([k, _cell(v)]) for k, v in results['groups'].items()]
+  lines += [_line(['**overall**', _cell(results['overall'])]), '']
+  return '\n'.join(lines)
+
+
+def _line(cells: Sequence[str]) -> str:
+  return '| ' + ' | '.join(cells) + ' |'
+
+
+def _cell(value: float | None) -> str:
+  return '-' if value is None else f'{value:.1f}'
+
+
+def _less(ours: float | None, theirs: float | None) -> str:
+  return '-' if None in (ours, theirs) else f'{ours - theirs:+.1f}'
+
+
+def _check_submission(config, workdir, seed: int, say: Say) -> None:
+  folder = workdir / f'submission-{seed}'
+  if not folder.is_dir():
+    return
+  problems = submission.check(folder, config.benchmark)
+  count = len(problems)
+  more = f', {problems[0]}' if problems else ''
+  say(f'{folder}: {count or "no"} problems{more}')
+
+
+def write_json(path: pathlib.Path, value: Mapping) -> None:
+  """Whole or not at all."""
+  temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+  try:
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    temporary.write_text(text + '\n', encoding='utf-8')
+    temporary.replace(path)
+  finally:
+    temporary.unlink(missing_ok=True)
