@@ -2,7 +2,8 @@
 
   python colab/make.py
 
-quickstart.sh becomes colab/quickstart.ipynb, colab/pretrain.sh pretrain.ipynb.
+quickstart.sh becomes colab/quickstart.ipynb, colab/pretrain.sh pretrain.ipynb,
+colab/xtreme.sh xtreme.ipynb.
 Each `## Title` of the script becomes a heading, the comment below it text,
 and its commands a cell; a Python program within becomes a cell of Python.
 """
@@ -26,6 +27,11 @@ PRETRAIN = """# Pretraining XLM-RoBERTa in JAX: text, shards, steps, plan
 
 The story of `colab/pretrain.sh`. A CPU is enough; on a TPU or GPU the same \
 commands use it. All text is synthetic."""
+
+XTREME = """# XTREME in JAX: from a checkpoint to the table
+
+The story of `colab/xtreme.sh`, one task of the benchmark. A CPU is enough; on \
+a TPU or GPU the same command uses it. All text is synthetic."""
 
 SETUP = """import importlib.util
 import os
@@ -66,7 +72,7 @@ def sections(script: str) -> list[tuple[str, str, str]]:
 
 
 def notebook(name: str) -> nbformat.NotebookNode:
-  """A notebook, without outputs: 'quickstart' or 'pretrain'."""
+  """A notebook, without outputs: a name of BOOKS."""
   intro, script, last = BOOKS[name]
   setup = SETUP.replace('{name}', name)
   cells = [v4.new_markdown_cell(intro), v4.new_code_cell(setup)]
@@ -89,6 +95,7 @@ def notebook(name: str) -> nbformat.NotebookNode:
 BOOKS = {
   'quickstart': (QUICKSTART, 'quickstart.sh', CALL),
   'pretrain': (PRETRAIN, 'colab/pretrain.sh', ''),
+  'xtreme': (XTREME, 'colab/xtreme.sh', ''),
 }
 
 

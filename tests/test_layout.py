@@ -17,7 +17,8 @@ FLOORS = (
   # 0: nothing of ours, but for those that read files
   """crf doors hlo hosts hub logs masking same_run sharding tensors
      data.duplicates data.files data.pack data.shards data.shuffle
-     data.toy_lexicon eval.answers eval.mining eval.published""",
+     data.toy_lexicon eval.answers eval.mining eval.pictures
+     eval.published""",
   """attention chips lazy unpickle
      data.bitext data.buckets data.choices data.inputs data.squad data.tagged
      data.tokenizer eval.layout eval.metrics""",
@@ -59,6 +60,7 @@ ONLY = {
   'eval.answers': (),
   'eval.metrics': ('eval.answers', 'eval.mining'),
   'eval.mining': (),
+  'eval.pictures': (),
   'eval.published': (),
   'attention': ('sharding',),
   'masking': (),

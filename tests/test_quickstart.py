@@ -57,7 +57,7 @@ def test_script(tmp_path):
     assert word in done.stdout, word
 
 
-@pytest.mark.parametrize('name', ['quickstart', 'pretrain'])
+@pytest.mark.parametrize('name', ['quickstart', 'pretrain', 'xtreme'])
 def test_notebook_is_made_from_the_script(name):
   spec = importlib.util.spec_from_file_location('make', ROOT / 'colab/make.py')
   make = importlib.util.module_from_spec(spec)
@@ -110,3 +110,15 @@ def test_pretraining_notebook(tmp_path, monkeypatch):
   outputs = [json.dumps(c.get('outputs', '')) for c in book.cells]
   assert any('image/png' in text for text in outputs)
   assert 'ESTIMATE' in outputs[-3] and 'tokens/s' in outputs[-3]
+
+
+def test_xtreme_notebook(tmp_path, monkeypatch):
+  out = tmp_path / 'out'
+  book = execute('xtreme', monkeypatch, out, SIZE='fast', STEPS='12')
+  results = json.loads((out / 'run' / 'results.json').read_text())
+  scores = results['tasks']['xnli']['languages']
+  assert len(scores) == 8 and None not in scores.values()
+  outputs = [json.dumps(c.get('outputs', '')) for c in book.cells]
+  assert any('image/png' in text for text in outputs)
+  assert any('## xnli test: accuracy' in text for text in outputs)
+  assert 'test-zh.tsv' in outputs[-1]

@@ -35,7 +35,8 @@ class Manager:
       create=not read_only,
       read_only=read_only,
       enable_async_checkpointing=not read_only,
-      todelete_subdir=_GONE,  # a step half deleted must not look like one
+      # A step half deleted must not look like one.
+      todelete_subdir=None if read_only else _GONE,
     )
     self._folder = folder
     self._latest, self._best = None, None  # steps that stay, once known

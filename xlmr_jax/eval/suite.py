@@ -19,7 +19,8 @@ import subprocess
 import sys
 
 from xlmr_jax import loaded, saves
-from xlmr_jax.eval import evaluate, published, submission, xtreme
+from xlmr_jax.data import shards
+from xlmr_jax.eval import evaluate, pictures, published, submission, xtreme
 
 # Tasks whose model is tuned for several of them at once.
 SHARED = {'xquad': 'squad', 'mlqa': 'squad'}
@@ -120,6 +121,7 @@ def run(config, workdir, say: Say = print) -> dict:
   text = tables(config, results)
   (workdir / 'tables.md').write_text(text, encoding='utf-8')
   say(text)
+  _draw(config, results, workdir, say)
   for line in missing:
     say(f'missing: {line}')
   if config.split == 'test':
@@ -306,9 +308,19 @@ def summary(config, found: Mapping[str, Sequence[dict]]) -> dict:
       if runs[0].get(key):
         row[key] = runs[0][key]
     tasks[name] = row
-  mean = lambda names: evaluate.metrics.mean(
-    [tasks[n]['average'] if n in tasks else None for n in names]
-  )
+
+  def mean(names):
+    """Of tasks that are there in all their languages."""
+    return evaluate.metrics.mean(
+      [
+        tasks[name]['average']
+        if name in tasks and set(tasks[name]['languages']) == set(languages)
+        else None
+        for name in names
+        for languages in [submission.TASKS[config.benchmark][name].languages]
+      ]
+    )
+
   groups = submission.GROUPS[config.benchmark]
   return {
     'benchmark': config.benchmark,
@@ -383,6 +395,18 @@ def tables(config, results: dict) -> str:
   lines += [_line([k, _cell(v)]) for k, v in results['groups'].items()]
   lines += [_line(['**overall**', _cell(results['overall'])]), '']
   return '\n'.join(lines)
+
+
+def _draw(config, results, workdir: pathlib.Path, say: Say) -> None:
+  """The pictures, where they can be drawn."""
+  try:
+    pictures.heat(results).savefig(workdir / 'heat.png', dpi=150)
+    if config.corpus:
+      parts = shards.open_shards(config.corpus).parts.values()
+      tokens = {part.name: part.tokens for part in parts if part.kind == 'text'}
+      pictures.sizes(results, tokens).savefig(workdir / 'sizes.png', dpi=150)
+  except ValueError as error:
+    say(f'no pictures: {error}')
 
 
 def _line(cells: Sequence[str]) -> str:
