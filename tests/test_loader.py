@@ -68,6 +68,35 @@ def test_every_feature_once_an_epoch_with_its_tokens_and_label():
   assert orders[0] != orders[1] != orders[2]
 
 
+def test_every_group_whole_in_one_row_an_epoch():
+  source = features(300)
+  groups = np.repeat(np.arange(120), [2, 3, 2, 3] * 30)
+  data = make(source, groups=groups, batch_size=9, row_length=128)
+  sums = np.bincount(groups, [len(f['tokens']) for f in source]).astype(int)
+  assert data.rows == round(9 / 120 * len(pack.plan(sums, 128)))
+  assert data.examples_per_step == pytest.approx(120 / data.steps_per_epoch)
+  orders = []
+  for epoch in range(3):
+    first = epoch * data.steps_per_epoch
+    batches = [data.batch(first + s) for s in range(data.steps_per_epoch)]
+    assert seen(batches) == list(range(300))
+    found = {}
+    for batch in batches:
+      for example, group in zip(batch['example'], batch['group'], strict=True):
+        assert (group == np.where(example < 0, -1, groups[example])).all()
+        for number in set(group[group >= 0].tolist()):
+          assert number not in found
+          found[number] = example[group == number].tolist()
+    assert found == {
+      number: np.flatnonzero(groups == number).tolist() for number in range(120)
+    }
+    orders.append([b['group'].tolist() for b in batches])
+  assert orders[0] != orders[1] != orders[2]
+  last = data.batch(4)['group'][1]
+  names = dict.fromkeys(last[last >= 0].tolist())
+  assert data.identity(4, 1) == f'examples {", ".join(map(str, names))}'
+
+
 def test_shapes_never_change():
   for label in ('int', 'float', None):
     data = make(label=label)
@@ -263,7 +292,11 @@ def test_epochs_of_a_stream():
   assert data.efficiency == pytest.approx(plan.efficiency)
   assert data.examples_per_step == pytest.approx(4 * 60 / len(plan))
   assert data.locate(data.total_steps) == (3, 0)
-  for wrong in ({'shuffle': False}, {'drop_last': True}):
+  for wrong in (
+    {'shuffle': False},
+    {'drop_last': True},
+    {'groups': np.arange(60)},
+  ):
     with pytest.raises(ValueError, match='fixed set of features'):
       loader.Loader(source, row_length=64, rows=4, epochs=3, **wrong)
   with pytest.raises(ValueError, match='up to 40 tokens do not fit'):

@@ -192,6 +192,65 @@ def test_fill_refuses_what_its_arrays_cannot_hold():
     pack.fill(features, row, row_length=16, max_examples=1)
 
 
+def grouped(count=400, seed=0):
+  """(lengths, groups): groups of one to four features, numbered with gaps."""
+  draw = np.random.default_rng(seed)
+  groups = np.repeat(7 * np.arange(count), draw.integers(1, 5, count))
+  return draw.integers(4, 30, len(groups)), groups
+
+
+@pytest.mark.parametrize('shuffle', [True, False])
+@pytest.mark.parametrize('window', [50, 1 << 17])
+def test_a_group_shares_a_row(shuffle, window):
+  sizes, groups = grouped()
+  how = {'shuffle': shuffle, 'window': window}
+  plan = pack.plan(sizes, 128, groups=groups, **how)
+  assert sorted(plan.features) == list(range(len(sizes)))
+  rows = {}
+  for number, row in enumerate(rows_of(plan)):
+    assert 0 < sizes[row].sum() <= 128 and len(row) <= plan.max_examples
+    for feature in row:
+      rows.setdefault(groups[feature], set()).add(number)
+      # Side by side, in the order given.
+      if feature and groups[feature] == groups[feature - 1]:
+        assert row[row.index(feature) - 1] == feature - 1
+  assert len(rows) == 400 and all(len(found) == 1 for found in rows.values())
+  assert plan.efficiency == pytest.approx(sizes.sum() / 128 / len(plan))
+  # As tight as their sums can be packed.
+  sums = [int(sizes[groups == g].sum()) for g in sorted(rows)]
+  alone = pack.plan(sums, 128, **how)
+  assert len(plan) == len(alone)
+  assert plan.max_examples == pack.max_examples(sizes, 128)
+  # A group of one each is no group.
+  single = pack.plan(sizes, 128, groups=np.arange(len(sizes)), **how)
+  assert rows_of(single) == rows_of(pack.plan(sizes, 128, **how))
+
+
+def test_groups_that_cannot_share_a_row():
+  with pytest.raises(ValueError, match='group 5 has 9 tokens together.* of 8'):
+    pack.plan([3, 4, 5], 8, groups=np.array([2, 5, 5]))
+  with pytest.raises(ValueError, match='group 2 do not follow each other'):
+    pack.plan([3, 4, 5], 8, groups=np.array([2, 5, 2]))
+  with pytest.raises(
+    ValueError, match=r'3 features and groups of shape \(2,\)'
+  ):
+    pack.plan([3, 4, 5], 8, groups=np.array([2, 5]))
+  assert len(pack.plan([], 8, groups=np.array([], np.int64))) == 0
+
+
+def test_fill_says_which_group():
+  features = make([2, 2, 3, 1])
+  groups = np.array([4, 4, 9, 0])
+  rows = [np.array([2, 3]), np.array([], np.int64), np.array([0, 1])]
+  size = {'row_length': 6, 'max_examples': 3}
+  batch = pack.fill(features, rows, groups=groups, **size)
+  assert batch['group'].dtype == np.int32
+  assert batch['group'].tolist() == [[9, 0, -1], [-1] * 3, [4, 4, -1]]
+  empty = pack.fill(features, rows[1:2], groups=groups, **size)
+  assert empty['group'].tolist() == [[-1] * 3]
+  assert 'group' not in pack.fill(features, rows, **size)
+
+
 def test_fast_enough_for_a_host():
   sizes = lengths(400_000)
   start = time.process_time()

@@ -19,11 +19,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from xlmr_jax import checkpoint, heads, hf, hosts, objectives, sharding
-from xlmr_jax.data import corpus, inputs, pack, phases, sampling, shards, words
+from xlmr_jax.data import (
+  choices,
+  corpus,
+  inputs,
+  pack,
+  phases,
+  sampling,
+  shards,
+  words,
+)
 from xlmr_jax.data import loader as loaders
 from xlmr_jax.eval import evaluate, xtreme
 from xlmr_jax.loaded import Loaded
 from xlmr_jax.model import VARIANTS, Config
+from xlmr_jax.tasks import choose
 
 # An evaluator maps parameters to named values; 'name/part' is a detail.
 Evaluator = Callable[[dict], Mapping[str, float]]
@@ -441,12 +451,23 @@ class HeldOut:
 
 # ── Fine-tuning ───────────────────────────────────────────────────────────
 
+# What XTREME-R trains on before COPA (Ruder et al. 2021); no benchmark here.
+_SIQA = evaluate.Task(
+  name='siqa',
+  kind=choose,
+  heads=choose.HEADS,
+  read=choices.siqa,
+  languages=('en',),
+)
+
 
 def tasks_of(config) -> tuple[evaluate.Task, evaluate.Task]:
   """The rows that a config trains and develops on."""
-  if config.task in xtreme.TASKS:
-    task = xtreme.TASKS[config.task]
-    return task, task
+  if config.task in ('siqa', *xtreme.TASKS):
+    task = xtreme.TASKS.get(config.task, _SIQA)
+    # XCOPA itself has no English, which is COPA.
+    languages = tuple(dict.fromkeys((*task.languages, task.source)))
+    return task, dataclasses.replace(task, languages=languages)
   for name in ('train', 'dev'):
     if not config[name]:
       raise ValueError(
@@ -525,6 +546,9 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
     )
 
   features = encode(examples)
+  groups = None
+  if kind == 'choose':
+    groups = _questions(features, examples, config.row_length)
   loader = loaders.Loader(
     features,
     row_length=config.row_length,
@@ -535,6 +559,7 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
     row_multiple=config.accumulate * sharding.row_parts(mesh),
     local=sharding.local_rows(mesh),
     label=LABEL[kind],
+    groups=groups,
   )
   head = 'classify' if kind == 'regression' else kind
   classes = len(labels or ()) or 1
@@ -549,6 +574,8 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
       objective = objectives.crf(model, labels=labels)
     case 'answer':
       objective = objectives.answer(model)
+    case 'choose':
+      objective = objectives.choose(model)
   dev_task = dataclasses.replace(
     dev_task, labels=labels, max_length=config.max_length
   )
@@ -576,7 +603,12 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
     score=f'dev_{dev_task.metric}',
     higher_is_better=dev_task.metric != 'mse',
     tokenizer_dir=folder,
-    fingerprint=digest(features, tokenizer.fingerprint, labels),
+    fingerprint=digest(
+      features,
+      tokenizer.fingerprint,
+      labels,
+      *([] if groups is None else [groups.tolist()]),
+    ),
     origin=origin,
   )
 
@@ -588,7 +620,27 @@ LABEL = {
   'tag': 'tags',
   'crf': 'tags',
   'answer': 'spans',
+  'choose': 'int',
 }
+
+
+def _questions(features, examples, row_length: int) -> np.ndarray:
+  """The question of each choice, counted from 0.
+
+  Raises:
+    ValueError: a question whose choices do not fit into a row together.
+  """
+  groups = np.array([feature['example'] for feature in features])
+  tokens = np.zeros(len(examples), np.int64)
+  np.add.at(tokens, groups, [len(feature['tokens']) for feature in features])
+  longest = int(tokens.argmax())
+  if tokens[longest] > row_length:
+    raise ValueError(
+      f'{examples[longest].where}: the choices of this question have '
+      f'{tokens[longest]} tokens and share a row, more than config.row_length='
+      f'{row_length}: set it to {tokens[longest]} or more'
+    )
+  return groups
 
 
 def digest(features, *facts) -> str:
@@ -604,7 +656,11 @@ def digest(features, *facts) -> str:
 
 class Development:
   """Score per development language: accuracy, mean squared error, span F1,
-  the mean of an answer's exact match and F1."""
+  the mean of an answer's exact match and F1.
+
+  Of names also `collapsed`, 1 where the model gives all of them the same: so
+  do large models that were tuned at too high a rate, for good.
+  """
 
   def __init__(self, task, examples, model: Loaded):
     self._task, self._examples, self._model = task, examples, model
@@ -618,7 +674,19 @@ class Development:
       show=False,
     )
     scores = {f'{name}/{k}': v for k, v in result.scores.items()}
-    return {**scores, name: result.average}
+    scores[name] = result.average
+    if self._task.named:
+      given = [x for part in result.predictions.values() for x in part]
+      if self._task.tags:
+        given = [tag for tags in given for tag in tags]
+      scores['collapsed'] = float(len(set(given)) == 1)
+      if scores['collapsed'] and jax.process_index() == 0:
+        print(
+          f'every answer on the development set is {given[0]!r}: if that '
+          'stays, lower the learning rate or warm up longer',
+          flush=True,
+        )
+    return scores
 
 
 BUILD = {
@@ -629,4 +697,5 @@ BUILD = {
   'tag': fine_tuning,
   'crf': fine_tuning,
   'answer': fine_tuning,
+  'choose': fine_tuning,
 }

@@ -84,7 +84,8 @@ class Loader:
       tokens as there are.
     total_steps: steps of the run.
     epochs: how many epochs they are.
-    examples_per_step: features per step on average, padding not counted.
+    examples_per_step: features per step on average, padding not counted; of
+      features in groups, groups.
     efficiency: real tokens per computed one; of a stream, in its first window.
   """
 
@@ -106,6 +107,7 @@ class Loader:
     label: Literal['int', 'float', 'tags', 'spans'] | None = None,
     pad_id: int = 1,
     cache: str | os.PathLike | None = None,
+    groups: Int[np.ndarray, 'features'] | None = None,
   ):
     """Plans the first epoch or window and counts the steps.
 
@@ -113,8 +115,8 @@ class Loader:
       features: {'tokens', 'label'} by index: a sequence or a View, whose
         features make up each epoch; or Windows.
       row_length: L.
-      batch_size: features in a global batch on average, as papers count. The
-        batch gets the number of rows that comes nearest.
+      batch_size: features, or groups, in a global batch on average, as
+        papers count. The batch gets the number of rows that comes nearest.
       batch_tokens: or: tokens in a global batch, padding counted.
       rows: or: rows in a global batch.
       row_multiple: what the number of rows must be a multiple of (devices
@@ -130,6 +132,8 @@ class Loader:
       pad_id: token of the padding.
       cache: folder to keep counted rows of windows in. Without it a run that
         resumes late counts them again, in about a second for 10^9 tokens.
+      groups: the group of each feature, as `pack.plan` takes them: the choices
+        of a question, whose `group` the batches then have.
 
     Raises:
       ValueError: no features, one longer than a row, or sizes that contradict
@@ -152,10 +156,10 @@ class Loader:
     if seed < 0:
       raise ValueError(f'seed={seed}; it must not be negative')
     self._flows = hasattr(features, 'window')
-    if self._flows and (drop_last or not shuffle):
+    if self._flows and (drop_last or not shuffle or groups is not None):
       raise ValueError(
-        'a stream without end is always shuffled and has no last batch: '
-        'drop_last and shuffle=False are for a fixed set of features'
+        'a stream without end is always shuffled and has no last batch: groups,'
+        ' drop_last and shuffle=False are for a fixed set of features'
       )
     if self._flows and features.max_length > row_length:
       raise ValueError(
@@ -165,6 +169,7 @@ class Loader:
     self.row_length = row_length
     self._seed, self._shuffle = seed, shuffle
     self._label, self._pad_id = label, pad_id
+    self._groups = None if groups is None else np.asarray(groups, np.int64)
     self._source = features if self._flows else _View(features)
     self._lock = threading.RLock()
     self._planned: collections.OrderedDict[int, tuple[View, pack.Plan]] = (
@@ -184,7 +189,8 @@ class Loader:
     self.max_examples = (
       features.max_examples(row_length) if self._flows else plan.max_examples
     )
-    per_row = len(view.lengths) / len(plan)
+    examples = len(view.lengths if groups is None else np.unique(groups))
+    per_row = examples / len(plan)
     if batch_size is not None:
       rows = batch_size / per_row
     elif batch_tokens is not None:
@@ -212,7 +218,7 @@ class Loader:
     else:
       self.epochs = self.total_steps / self.steps_per_epoch
       whole = batches if drop_last else self.steps_per_epoch
-      self.examples_per_step = len(view.lengths) / whole
+      self.examples_per_step = examples / whole
       self.efficiency = used / (whole * self.rows)
 
   def batch(self, step: int) -> pack.Batch:
@@ -229,6 +235,7 @@ class Loader:
         max_examples=self.max_examples,
         pad_id=self._pad_id,
         label=self._label,
+        groups=self._groups,
       )
       for view, plan, rows in self._stretches(step, self._local)
     ]
@@ -244,6 +251,8 @@ class Loader:
       return 'no example'
     if self._flows:
       return '; '.join(view.identity(index) for index in indices)
+    if self._groups is not None:
+      indices = dict.fromkeys(self._groups[indices].tolist())
     return f'examples {", ".join(map(str, indices))}'
 
   def locate(self, step: int) -> tuple[int, int]:
@@ -326,6 +335,7 @@ class Loader:
             epoch=number,
             window=max(1, len(lengths)),
             shuffle=self._shuffle,
+            groups=self._groups,
           ),
         )
         while len(self._planned) > 3:

@@ -13,9 +13,10 @@ row 1 holds features 2 and 3              1 1 1 1 2 2 0 0
                                           2 3
 ```
 
-`plan` is a pure function of (lengths, seed, epoch): every host makes the same
-plan, and a run that resumes makes it again. `fill` turns rows of a plan into
-a batch of static shapes.
+`plan` is a pure function of (lengths, groups, seed, epoch): every host makes
+the same plan, and a run that resumes makes it again. `fill` turns rows of a
+plan into a batch of static shapes. Features of a group, such as the choices of
+a question, share a row: their softmax never looks into another.
 """
 
 import bisect
@@ -71,6 +72,7 @@ def plan(
   epoch: int = 0,
   window: int = 1 << 17,
   shuffle: bool = True,
+  groups: Int[np.ndarray, 'features'] | None = None,
 ) -> Plan:
   """Packs features into rows.
 
@@ -83,14 +85,37 @@ def plan(
     lengths: tokens of each feature, specials included.
     row_length: L.
     seed, epoch: another order for every pair.
-    window: features packed together.
+    window: features packed together; of groups, groups.
     shuffle: False keeps the given order as far as packing allows: rows in the
       order of their first feature, for evaluation.
+    groups: the group of each feature. Those of one follow each other, and
+      keep their order in the row that they share.
 
   Raises:
-    ValueError: a feature that is empty or longer than a row.
+    ValueError: a feature that is empty or, with its group, longer than a row,
+      or a group in several pieces.
   """
   lengths = _check(lengths, row_length)
+  if groups is not None:
+    first, totals = _whole(lengths, groups, row_length)
+    made = plan(
+      totals,
+      row_length,
+      seed=seed,
+      epoch=epoch,
+      window=window,
+      shuffle=shuffle,
+    )
+    # Each group in the plan gives way to its features.
+    sizes = np.diff(first, append=len(lengths))[made.features]
+    ends = np.append(0, np.cumsum(sizes))
+    shift = first[made.features] - ends[:-1]
+    return dataclasses.replace(
+      made,
+      offsets=ends[made.offsets],
+      features=np.arange(len(lengths)) + np.repeat(shift, sizes),
+      max_examples=max_examples(lengths, row_length),
+    )
   count = len(lengths)
   if shuffle:
     order = permutation(count, seed, epoch, 0)
@@ -193,6 +218,28 @@ def _check(lengths, row_length: int) -> Int[np.ndarray, 'features']:
   return lengths
 
 
+def _whole(lengths, groups, row_length: int):
+  """(the first feature, the tokens) of each group; refuses what is torn."""
+  groups = np.asarray(groups, np.int64)
+  if groups.shape != lengths.shape:
+    raise ValueError(
+      f'{len(lengths)} features and groups of shape {groups.shape}'
+    )
+  first = np.flatnonzero(np.diff(groups, prepend=groups[:1] - 1))
+  names, pieces = np.unique(groups[first], return_counts=True)
+  if (pieces > 1).any():
+    raise ValueError(
+      f'the features of group {names[pieces > 1][0]} do not follow each other'
+    )
+  totals = np.add.reduceat(lengths, first) if len(first) else lengths
+  if len(over := np.flatnonzero(totals > row_length)):
+    raise ValueError(
+      f'group {groups[first[over[0]]]} has {totals[over[0]]} tokens together,'
+      f' more than a row of {row_length} holds; take longer rows'
+    )
+  return first, totals
+
+
 def _best_fit(lengths: list[int], row_length: int) -> tuple[list[int], int]:
   """The row of each length, in the order given, and the number of rows.
 
@@ -283,6 +330,7 @@ def fill(
   max_examples: int,
   pad_id: int = 1,
   label: Literal['int', 'float', 'tags', 'spans'] | None = None,
+  groups: Int[np.ndarray, 'features'] | None = None,
 ) -> Batch:
   """Makes the arrays of a batch, one row per element of `rows`.
 
@@ -296,11 +344,12 @@ def fill(
       none), as numbers ('float', NaN where a feature has none), as a class
       for each token ('tags', -1 for none) or as first and last token of an
       answer, counted from the feature's start ('spans', -1 for none).
+    groups: the group of each feature, for the batch to say.
 
   Returns:
     tokens, segments, positions int32 [B, L]; starts, example int32 [B, E];
     labels int32 or float32 [B, E], of tags int32 [B, L], of spans int32
-    [B, E, 2].
+    [B, E, 2]; with groups also group int32 [B, E], -1 where no example is.
 
   Raises:
     ValueError: a row holds more tokens or examples than its arrays, or a
@@ -321,6 +370,8 @@ def fill(
     batch['labels'] = np.full((len(rows), row_length), -1, np.int32)
   elif label == 'spans':
     batch['labels'] = np.full((len(rows), max_examples, 2), -1, np.int32)
+  if groups is not None:
+    batch['group'] = np.full((len(rows), max_examples), -1, np.int32)
   counts = np.array([len(row) for row in rows], np.int64)
   if counts.sum() == 0:
     return batch
@@ -359,6 +410,8 @@ def fill(
   batch['positions'].ravel()[place] = within
   batch['starts'][row, slot] = start
   batch['example'][row, slot] = index
+  if groups is not None:
+    batch['group'][row, slot] = np.asarray(groups)[index]
   if label == 'tags':
     tags = [
       np.full(n, -1) if (x := feature.get('label')) is None else np.asarray(x)
