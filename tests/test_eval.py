@@ -100,9 +100,11 @@ def test_command_scores_and_writes(model, folder, gold, tmp_path, capsys):
   assert list(results) == [
     'benchmark',
     'checkpoint',
+    'split',
     'tasks',
     'tokens_per_second',
     'packing_efficiency',
+    'notes',
   ]
   assert results['benchmark'] == 'xnli'
   assert results['checkpoint'] == str(tmp_path / 'out-checkpoint')

@@ -65,7 +65,8 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
   flags.DEFINE_string(
     'benchmark',
     'xnli',
-    f'One of {", ".join(xtreme.TASKS)}; with --test any name for your files.',
+    f'One of {", ".join(xtreme.TASKS)}; with --test any name for your files; '
+    f'with --predictions {" or ".join(submission.TASKS)}.',
     **to,
   )
   flags.DEFINE_string(
@@ -156,8 +157,8 @@ def _define_vectors(to) -> None:
   flags.DEFINE_float(
     'layer',
     None,
-    'Of retrieval: after which layer states are taken, from 1; below 1 a share '
-    'of the depth. Default: 7/12 of it.',
+    'Of retrieval: after which layer states are taken, 0 for the embeddings; '
+    'a fraction is a share of the depth. Default: 7/12 of it.',
     lower_bound=0,
     **to,
   )
@@ -183,6 +184,11 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
   if options.predictions:
     score(options)
     return
+  if options.benchmark in submission.TASKS:
+    raise ValueError(
+      f'--benchmark={options.benchmark} needs --predictions=DIR and '
+      '--labels=DIR, or a recipe: --config=configs/xtreme.py:model=...'
+    )
   if not options.checkpoint:
     raise ValueError('--checkpoint is needed: a directory or hub name')
   task = task_of(options)
@@ -208,7 +214,9 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
   written = xtreme.write_predictions(
     output / 'predictions', result, options.split
   )
-  write_json(output / 'results.json', results(result, options.checkpoint))
+  write_json(
+    output / 'results.json', results(result, options.checkpoint, options.split)
+  )
   print(table(result, options.split, others))
   for note in result.notes:
     print(f'note: {note}')
@@ -225,9 +233,12 @@ def score(options) -> None:
     raise ValueError('--labels is needed: the folder of what is right')
   if options.benchmark not in submission.TASKS:
     raise ValueError(
-      f'--benchmark={options.benchmark} has no such folders; these have: '
-      f'{", ".join(submission.TASKS)}'
+      '--predictions are of a whole benchmark: write --benchmark='
+      + ' or '.join(submission.TASKS)
     )
+  for name in ('checkpoint', 'data_dir', 'languages', 'test'):
+    if options[name].value:
+      raise ValueError(f'--{name} says nothing to --predictions: leave it out')
   found = submission.score_folder(
     options.predictions, ','.join(options.labels), options.benchmark
   )
@@ -288,15 +299,17 @@ def task_of(options) -> evaluate.Task:
   return dataclasses.replace(task, vectors=vectors)
 
 
-def results(result: evaluate.Result, checkpoint: str) -> dict:
+def results(result: evaluate.Result, checkpoint: str, split: str) -> dict:
   """What results.json holds: per cent, null where there are no labels."""
   name = result.task.name
   return {
     'benchmark': name,
     'checkpoint': checkpoint,
+    'split': split,
     'tasks': {name: suite.facts_of(result)},
     'tokens_per_second': result.tokens_per_second,
     'packing_efficiency': result.packing_efficiency,
+    'notes': list(result.notes),
   }
 
 

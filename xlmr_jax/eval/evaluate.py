@@ -331,8 +331,10 @@ def evaluate(
       that are not finite.
   """
   if task.heads and model.head not in task.heads:
+    article = 'an' if task.heads[0][0] in 'aeiou' else 'a'
     raise ValueError(
-      f'{task.name} needs a checkpoint with a {" or ".join(task.heads)} head, '
+      f'{task.name} needs a checkpoint with {article} '
+      f'{" or ".join(task.heads)} head, '
       f'the head of this one is {model.head or "missing"}: fine-tune it first'
     )
   if model.tokenizer is None:

@@ -330,6 +330,8 @@ def read_json(path: Path) -> Any:
     raise ValueError(
       f'{path}: byte {error.start} is not UTF-8; convert the file to UTF-8'
     ) from error
+  except RecursionError as error:
+    raise ValueError(f'{path}: broken JSON, brackets in brackets') from error
 
 
 def _by_id(

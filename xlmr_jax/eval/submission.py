@@ -356,6 +356,17 @@ def _need_labels(path: pathlib.Path, part: Part, gold: Sequence) -> None:
   """Refuses a test file as it was published, without what is right."""
   if part.form == 'answers':
     bare = not any(text.strip() for _, texts in gold for text in texts)
+  elif part.form == 'lines':
+    strange = [
+      line
+      for line in gold
+      if (line not in part.names if part.names else not line.isdecimal())
+    ]
+    bare = 2 * len(strange) > len(gold)
+    if len(gold) >= 100 and len(set(gold)) == 1 and not bare:
+      raise ValueError(
+        f'{path}: every label is {gold[0]!r}, which looks like a placeholder'
+      )
   elif part.form == 'tags':
     tags = [tag for sentence in gold for tag in sentence]
     known = lambda tag: tag in part.names or re.match('[BIES]-.', tag)

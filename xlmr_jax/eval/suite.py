@@ -5,15 +5,19 @@
   WORKDIR/submission-<seed>/     predictions in the benchmark's layout
   WORKDIR/results.json, tables.md, heat.png, sizes.png
 
-What is there is not made again, so the same command goes on after a kill and
-is quick once all is done. A fine-tuning is a process of its own.
+What is there is not made again, unless a task's files changed, so the same
+command goes on after a kill and is quick once all is done. A fine-tuning is a
+process of its own.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+import copy
 import dataclasses
+import hashlib
 import json
 import os
 import pathlib
+import shutil
 import statistics
 import subprocess
 import sys
@@ -21,6 +25,7 @@ import sys
 from xlmr_jax import loaded, saves
 from xlmr_jax.data import shards
 from xlmr_jax.eval import evaluate, pictures, published, submission, xtreme
+from xlmr_jax.model import VARIANTS
 
 # Tasks whose model is tuned for several of them at once.
 SHARED = {'xquad': 'squad', 'mlqa': 'squad'}
@@ -50,6 +55,10 @@ def needs(config) -> list[Need]:
   Raises:
     ValueError: an unknown benchmark or task.
   """
+  if 'benchmark' not in config:
+    raise ValueError(
+      'this recipe is not one of a benchmark; configs/xtreme.py is'
+    )
   if config.benchmark not in submission.TASKS:
     raise ValueError(
       f'config.benchmark={config.benchmark!r} is not one of '
@@ -89,45 +98,84 @@ def run(config, workdir, say: Say = print) -> dict:
     ValueError: a setting that does not fit, or nothing could be evaluated.
   """
   workdir = pathlib.Path(workdir)
-  if not config.data_dir or not os.path.isdir(config.data_dir):
+  if 'benchmark' in config and not os.path.isdir(config.data_dir or ''):
     raise ValueError(
       f'config.data_dir={config.data_dir!r} is not a folder: it should have '
       'one for each task'
     )
   wanted = needs(config)
+  _check_settings(config)
   for name in ('evaluations', 'runs'):
     (workdir / name).mkdir(parents=True, exist_ok=True)
   _same(config, workdir)
   missing: list[str] = []
+  problems: list[str] = []
   found: dict[str, list[dict]] = {}
   for need in wanted:
-    name = f'{need.task.name}-{need.seed}'
-    path = workdir / 'evaluations' / f'{name}.json'
-    if not path.exists():
+    path = workdir / 'evaluations' / f'{need.task.name}-{need.seed}.json'
+    there = _read(config, need.task)
+    # Each seed finds the same.
+    missing += [x for x in there.missing if x not in missing]
+    problems += [x for x in there.broken if x not in problems]
+    if not there.examples:
+      continue
+    facts = _stored(path, there.examples)
+    if facts is None:
       try:
-        _make(config, need, workdir, path, say)
+        _make(config, need, workdir, path, there.examples, say)
       except ValueError as error:
-        missing.append(f'{name}: {error}')
-        say(f'{name}: {error}; the rest goes on')
+        problems.append(f'{path.stem}: {error}')
+        say(f'{path.stem}: {error}; the rest goes on')
         continue
-    facts = json.loads(path.read_text('utf-8'))
-    missing += facts.pop('missing')
+      facts = json.loads(path.read_text('utf-8'))
     found.setdefault(need.task.name, []).append(facts)
+    _share(config, need, workdir)
+  for kind, texts in (('missing', missing), ('problem', problems)):
+    for text in texts:
+      say(f'{kind}: {text}')
   if not found:
-    raise ValueError('nothing could be evaluated: ' + '; '.join(missing))
+    raise ValueError('nothing could be evaluated: see above')
   results = summary(config, found)
-  results['missing'] = missing
+  results['missing'], results['problems'] = missing, problems
   write_json(workdir / 'results.json', results)
   text = tables(config, results)
   (workdir / 'tables.md').write_text(text, encoding='utf-8')
   say(text)
   _draw(config, results, workdir, say)
-  for line in missing:
-    say(f'missing: {line}')
   if config.split == 'test':
     for seed in range(config.seeds):
-      _check_submission(config, workdir, seed, say)
+      _check_submission(config, list(found), workdir, seed, say)
   return results
+
+
+def _check_settings(config) -> None:
+  """Refuses what no run would read.
+
+  Raises:
+    ValueError: a setting without value or of no task, no model to start from.
+  """
+  tasks = xtreme.rows(config.benchmark)
+  known = {*tasks, *SHARED.values()}
+  for setting in config.settings:
+    name, _, value = setting.partition('=')
+    whose, colon, name = name.rpartition(':')
+    if not name or not value:
+      raise ValueError(
+        f'config.settings has {setting!r}: write name=value or task:name=value'
+      )
+    if colon and whose not in known:
+      raise ValueError(
+        f'config.settings has {setting!r}, but there is no task {whose!r} '
+        f'among {", ".join(sorted(known))}'
+      )
+  if not config.init and config.model not in VARIANTS:
+    raise ValueError(
+      f'model={config.model} is neither a size ({", ".join(VARIANTS)}) nor '
+      'has it a checkpoint: set config.init'
+    )
+  for language in config.languages:
+    if not any(language in task.languages for task in tasks.values()):
+      raise ValueError(f'config.languages: no task has {language!r}')
 
 
 def _same(config, workdir: pathlib.Path) -> None:
@@ -136,7 +184,10 @@ def _same(config, workdir: pathlib.Path) -> None:
   mine = {k: v for k, v in config.to_dict().items() if k not in free}
   mine = json.loads(json.dumps(mine, default=list))
   path = workdir / 'config.json'
-  if path.exists():
+  begun = any((workdir / 'runs').iterdir()) or any(
+    (workdir / 'evaluations').iterdir()
+  )
+  if path.exists() and begun:
     other = json.loads(path.read_text('utf-8'))
     for name in sorted(mine.keys() | other.keys()):
       if mine.get(name) != other.get(name):
@@ -151,52 +202,106 @@ def _same(config, workdir: pathlib.Path) -> None:
 # ── One task ──────────────────────────────────────────────────────────────
 
 
-def _make(config, need: Need, workdir, path, say: Say) -> None:
-  """Trains what a task needs and evaluates it."""
-  task, split = need.task, config.split
+@dataclasses.dataclass(frozen=True)
+class There:
+  """What the data folder has of a task.
+
+  Attributes:
+    examples: language → examples.
+    missing: what is not there, and where it was looked for.
+    broken: what is there and cannot be read.
+  """
+
+  examples: dict[str, list]
+  missing: list[str]
+  broken: list[str]
+
+
+def _split(config, task: evaluate.Task) -> str:
+  return 'test' if task.name == 'tatoeba' else config.split  # it has no other
+
+
+def _read(config, task: evaluate.Task) -> There:
   folder = pathlib.Path(config.data_dir) / task.name
-  languages = [
-    name
-    for name in task.languages
-    if not config.languages or name in config.languages
-  ]
-  examples, missing = _read(task, folder, split, languages)
-  if not examples:
-    raise ValueError(f'no {split} files in {folder}: {missing[0]}')
+  split = _split(config, task)
+  chosen = config.languages or task.languages
+  examples, absent, broken, why = {}, [], [], ''
+  for language in task.languages:
+    if language not in chosen:
+      continue
+    try:
+      examples[language] = task.read(str(folder), split, language)
+    except (ValueError, OSError) as error:
+      if 'no ' in str(error)[:4] or isinstance(error, FileNotFoundError):
+        absent.append(language)
+        why = why or str(error)
+      else:
+        broken.append(f'{task.name} {language}: {error}')
+  missing = []
+  if absent:
+    missing = [f'{task.name} {" ".join(absent)}: {why}']
+  return There(examples, missing, broken)
+
+
+def _stored(path: pathlib.Path, examples: Mapping) -> dict | None:
+  """A finished evaluation of these very examples, or None."""
+  if not path.exists():
+    return None
+  try:
+    facts = json.loads(path.read_text('utf-8'))
+    return facts if facts['of'] == _identity(examples) else None
+  except (ValueError, KeyError, TypeError):
+    return None  # damaged: made again
+
+
+def _identity(examples: Mapping) -> dict[str, str]:
+  """Language → digest of its examples."""
+  return {
+    language: hashlib.sha256(repr(part).encode()).hexdigest()[:16]
+    for language, part in examples.items()
+  }
+
+
+def _make(config, need: Need, workdir, path, examples, say: Say) -> None:
+  """Trains what a task needs and evaluates it."""
+  task, split = need.task, _split(config, need.task)
   source = config.init
   if need.run:
     source = train(config, need, workdir, say)
   elif not source:
     raise ValueError('config.init is empty: a checkpoint is needed')
-  model = (
-    loaded.load(source, dtype=config.dtype, head=None)
-    if (not task.heads)
-    else loaded.load(source, dtype=config.dtype)
-  )
+  more = {} if task.heads else {'head': None}
+  model = loaded.load(source, dtype=config.dtype, **more)
   thresholds = {}
   if task.metric == 'pair_f1' and split == 'test':
-    dev, _ = _read(task, folder, 'dev', list(examples))
+    dev = _read(_with(config, split='dev'), task).examples
+    dev = {name: part for name, part in dev.items() if name in examples}
     if dev:
       thresholds = evaluate.evaluate(model, task, dev).thresholds
   result = evaluate.evaluate(model, task, examples, thresholds=thresholds)
-  # Seeds of a task that is not tuned share its predictions.
-  seeds = [need.seed] if need.run else range(config.seeds)
-  for seed in seeds:
-    xtreme.write_predictions(workdir / f'submission-{seed}', result, split)
+  xtreme.write_predictions(workdir / f'submission-{need.seed}', result, split)
   facts = facts_of(result)
   facts['packing_efficiency'] = result.packing_efficiency
-  write_json(path, {**facts, 'notes': list(result.notes), 'missing': missing})
+  facts['of'] = _identity(examples)
+  write_json(path, {**facts, 'notes': list(result.notes)})
 
 
-def _read(task, folder, split, languages):
-  """(language → examples of those that are there, what is missing)."""
-  found, missing = {}, []
-  for language in languages:
-    try:
-      found[language] = task.read(str(folder), split, language)
-    except (ValueError, OSError) as error:
-      missing.append(f'{task.name} {language}: {error}')
-  return found, missing
+def _with(config, **changes):
+  """A copy of a recipe with other settings."""
+  config = copy.deepcopy(config)
+  config.update(changes)
+  return config
+
+
+def _share(config, need: Need, workdir: pathlib.Path) -> None:
+  """Predictions of a task that is not tuned belong to every seed."""
+  if need.run:
+    return
+  source = workdir / 'submission-0' / need.task.name
+  for seed in range(1, config.seeds):
+    target = workdir / f'submission-{seed}' / need.task.name
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(source, target)
 
 
 def facts_of(result: evaluate.Result) -> dict:
@@ -253,10 +358,6 @@ def train_command(config, need: Need, folder, factor: float) -> list[str]:
   for setting in config.settings:
     name, _, rest = setting.partition('=')
     whose, colon, name = name.rpartition(':')
-    if not name or not rest:
-      raise ValueError(
-        f'config.settings has {setting!r}: write name=value or task:name=value'
-      )
     if not colon or whose in (run, need.task.name):
       words.append(f'--config.{name}={rest}')
   if factor != 1:
@@ -299,28 +400,20 @@ def summary(config, found: Mapping[str, Sequence[dict]]) -> dict:
   """results.json of tasks: means over seeds, groups, the overall score."""
   tasks = {}
   for name, runs in found.items():
-    row = {'metric': runs[0]['metric'], **_over_seeds(runs)}
+    languages = submission.TASKS[config.benchmark][name].languages
+    whole = set(runs[0]['languages']) == set(languages)
+    row = {'metric': runs[0]['metric'], **_over_seeds(runs, whole)}
     row['parts'] = {
-      part: _over_seeds([run['parts'][part] for run in runs])
+      part: _over_seeds([run['parts'][part] for run in runs], whole)
       for part in runs[0]['parts']
     }
     for key in ('thresholds', 'vectors', 'packing_efficiency', 'notes'):
       if runs[0].get(key):
         row[key] = runs[0][key]
     tasks[name] = row
-
-  def mean(names):
-    """Of tasks that are there in all their languages."""
-    return evaluate.metrics.mean(
-      [
-        tasks[name]['average']
-        if name in tasks and set(tasks[name]['languages']) == set(languages)
-        else None
-        for name in names
-        for languages in [submission.TASKS[config.benchmark][name].languages]
-      ]
-    )
-
+  mean = lambda names: evaluate.metrics.mean(
+    [tasks[n]['average'] if n in tasks else None for n in names]
+  )
   groups = submission.GROUPS[config.benchmark]
   return {
     'benchmark': config.benchmark,
@@ -337,8 +430,12 @@ def summary(config, found: Mapping[str, Sequence[dict]]) -> dict:
   }
 
 
-def _over_seeds(runs: Sequence[dict]) -> dict:
-  """Means, and with several seeds standard deviations."""
+def _over_seeds(runs: Sequence[dict], whole: bool) -> dict:
+  """Means, and with several seeds standard deviations.
+
+  The average is None where a language is missing or was not scored: it could
+  not be compared with others.
+  """
 
   def over(function, get):
     values = [get(run) for run in runs]
@@ -350,7 +447,9 @@ def _over_seeds(runs: Sequence[dict]) -> dict:
       n: over(statistics.mean, lambda run, n=n: run['languages'].get(n))
       for n in names
     },
-    'average': over(statistics.mean, lambda run: run['average']),
+    'average': over(statistics.mean, lambda run: run['average'])
+    if whole
+    else None,
   }
   if len(runs) > 1:
     out['deviation'] = {
@@ -358,7 +457,9 @@ def _over_seeds(runs: Sequence[dict]) -> dict:
         n: over(statistics.stdev, lambda run, n=n: run['languages'].get(n))
         for n in names
       },
-      'average': over(statistics.stdev, lambda run: run['average']),
+      'average': over(statistics.stdev, lambda run: run['average'])
+      if whole
+      else None,
     }
   return out
 
@@ -421,11 +522,11 @@ def _less(ours: float | None, theirs: float | None) -> str:
   return '-' if None in (ours, theirs) else f'{ours - theirs:+.1f}'
 
 
-def _check_submission(config, workdir, seed: int, say: Say) -> None:
+def _check_submission(config, tasks, workdir, seed: int, say: Say) -> None:
   folder = workdir / f'submission-{seed}'
   if not folder.is_dir():
     return
-  problems = submission.check(folder, config.benchmark)
+  problems = submission.check(folder, config.benchmark, tasks=tasks)
   count = len(problems)
   more = f', {problems[0]}' if problems else ''
   say(f'{folder}: {count or "no"} problems{more}')
