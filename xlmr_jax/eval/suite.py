@@ -283,6 +283,7 @@ def _make(config, need: Need, workdir, path, examples, say: Say) -> None:
   facts = facts_of(result)
   facts['packing_efficiency'] = result.packing_efficiency
   facts['of'] = _identity(examples)
+  facts['split'] = split
   write_json(path, {**facts, 'notes': list(result.notes)})
 
 
@@ -403,6 +404,7 @@ def summary(config, found: Mapping[str, Sequence[dict]]) -> dict:
     languages = submission.TASKS[config.benchmark][name].languages
     whole = set(runs[0]['languages']) == set(languages)
     row = {'metric': runs[0]['metric'], **_over_seeds(runs, whole)}
+    row['split'] = runs[0].get('split', config.split)
     row['parts'] = {
       part: _over_seeds([run['parts'][part] for run in runs], whole)
       for part in runs[0]['parts']
@@ -469,9 +471,9 @@ def tables(config, results: dict) -> str:
   lines = [f'# {results["benchmark"]}, {results["checkpoint"] or "fresh"}', '']
   for name, task in results['tasks'].items():
     theirs = published.find('xtreme', config.model, name)
-    if config.split != 'test':
+    if task['split'] != 'test':
       theirs = None
-    lines += [f'## {name} {config.split}: {task["metric"]}, per cent', '']
+    lines += [f'## {name} {task["split"]}: {task["metric"]}, per cent', '']
     head = ['', *task['languages'], 'mean']
     ours = [*task['languages'].values(), task['average']]
     rows = [['ours', *map(_cell, ours)]]
