@@ -168,6 +168,7 @@ def main(argv):
       workdir = folder / f'run{runs}'
       done, latest = False, None
       while not done:
+        began = time.perf_counter()
         process = start(folder, workdir)
         number = draw.choice((signal.SIGTERM, signal.SIGKILL))
         try:
@@ -177,6 +178,8 @@ def main(argv):
             output = process.communicate(timeout=draw.uniform(0, life))[0]
           assert process.returncode == 0, output
           done = True
+          if latest is None:  # a whole run: as long as one lasts now
+            life = time.perf_counter() - began
         except subprocess.TimeoutExpired:
           process.send_signal(number)
           doing = where(workdir)

@@ -39,6 +39,7 @@ THEIRS = {
   '--metadata-cache-ttl-secs': 'gcsfuse',
   '--no-cache-dir': 'pip',
   '--finished': 'run.py',
+  '--tpu': 'benchmarks.collectives',
   '--help': 'absl and tpu_vm.sh',
 }
 

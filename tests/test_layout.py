@@ -43,7 +43,7 @@ FLOORS = (
   'checkpoint',
   'loaded',
   'eval.evaluate',
-  'eval.xtreme',
+  'eval.xtreme eval.tables',
   'eval.suite',
   # 4
   'jobs',
