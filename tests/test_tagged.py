@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from xlmr_jax.data import sources, tagged
+from xlmr_jax.data import tagged
 
 # XTREME's counts of sentences (and, for training, of words).
 TEST = {'af': 425, 'ar': 1680, 'en': 5440, 'tl': 55, 'yo': 100, 'zh': 3455}
@@ -26,11 +26,11 @@ def test_words_and_tags(tmp_path):
     tagged.Sentence(('"', 'x y'), ('PUNCT', 'X'), f'{path}:4'),
   ]
   assert got[1].place(0) == f'{path}:4' and got[1].place(1) == f'{path}:5'
-  assert sources.has_labels(got)
+  assert all(e.label is not None for e in got)
   bare = tagged.read(write(tmp_path / 'b.tsv', 'A\ncat\n\n.'))
   assert [s.words for s in bare] == [('A', 'cat'), ('.',)]
   assert [s.label for s in bare] == [None, None]
-  assert not sources.has_labels(bare)
+  assert all(e.label is None for e in bare)
 
 
 def test_words_that_look_like_nothing_are_words(tmp_path):
@@ -75,7 +75,7 @@ def test_files_are_found_by_split_and_language(tmp_path):
 def test_real_udpos(data_dir):
   folder = data_dir / 'udpos/xtreme_tsv'
   train = tagged.xtreme(folder, 'train', 'en')
-  assert len(train) == 21_253 and sources.has_labels(train)
+  assert len(train) == 21_253 and all(e.label is not None for e in train)
   assert sum(len(s.words) for s in train) == 375_194
   assert len({name for s in train for name in s.label}) == 17
   for language, count in TEST.items():
@@ -87,11 +87,11 @@ def test_real_udpos(data_dir):
     )
     bare = tagged.xtreme(folder, 'test', language)
     assert [s.words for s in gold] == [s.words for s in bare]
-    assert sources.has_labels(gold)
+    assert all(e.label is not None for e in gold)
 
 
 def test_real_panx(data_dir):
   got = tagged.xtreme(data_dir / 'panx', 'dev', 'yo')
-  assert len(got) == 100 and sources.has_labels(got)
+  assert len(got) == 100 and all(e.label is not None for e in got)
   names = {name for s in got for name in s.label}
   assert names <= {'B-LOC', 'B-ORG', 'B-PER', 'I-LOC', 'I-ORG', 'I-PER', 'O'}

@@ -20,7 +20,6 @@ import numpy as np
 
 from xlmr_jax import checkpoint, heads, hf, hosts, objectives, sharding
 from xlmr_jax.data import (
-  choices,
   corpus,
   inputs,
   pack,
@@ -33,7 +32,6 @@ from xlmr_jax.data import loader as loaders
 from xlmr_jax.eval import evaluate, xtreme
 from xlmr_jax.loaded import Loaded
 from xlmr_jax.model import VARIANTS, Config
-from xlmr_jax.tasks import choose
 
 # An evaluator maps parameters to named values; 'name/part' is a detail.
 Evaluator = Callable[[dict], Mapping[str, float]]
@@ -451,20 +449,11 @@ class HeldOut:
 
 # ── Fine-tuning ───────────────────────────────────────────────────────────
 
-# What XTREME-R trains on before COPA (Ruder et al. 2021); no benchmark here.
-_SIQA = evaluate.Task(
-  name='siqa',
-  kind=choose,
-  heads=choose.HEADS,
-  read=choices.siqa,
-  languages=('en',),
-)
-
 
 def tasks_of(config) -> tuple[evaluate.Task, evaluate.Task]:
   """The rows that a config trains and develops on."""
-  if config.task in ('siqa', *xtreme.TASKS):
-    task = xtreme.TASKS.get(config.task, _SIQA)
+  if config.task in xtreme.TUNED:
+    task = xtreme.TUNED[config.task]
     # XCOPA itself has no English, which is COPA.
     languages = tuple(dict.fromkeys((*task.languages, task.source)))
     return task, dataclasses.replace(task, languages=languages)

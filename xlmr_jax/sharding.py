@@ -106,7 +106,7 @@ def spec(*dims: str | None) -> PartitionSpec:
 
 def shard(x: jax.Array, *dims: str | None) -> jax.Array:
   """Constrains an activation to its layout; nothing outside a mesh."""
-  if jax.sharding.get_abstract_mesh().empty:
+  if alone():
     return x
   return jax.lax.with_sharding_constraint(x, spec(*dims))
 
@@ -280,7 +280,7 @@ def local(fn, in_dims: tuple, out_dims: tuple):
 
   Outside a mesh fn comes back as it is.
   """
-  if jax.sharding.get_abstract_mesh().empty:
+  if alone():
     return fn
   return jax.shard_map(
     fn,

@@ -128,7 +128,7 @@ def bucc2018(
   pairs = [(f'{stem}{language}', f'{stem}en') for stem in stems]
   number, found = _both(pairs, f'BUCC {split} files for {language!r}')
   sides = [_with_ids(path) for path in found]
-  path = _first(f'{stems[number]}gold')
+  path = files.first([f'{stems[number]}gold'])
   gold = None if path is None else _gold(path, found, sides)
   out = []
   for side, part in enumerate(sides):
@@ -152,23 +152,17 @@ def _gold(path, found, sides) -> dict[str, tuple[str, ...]]:
   return out
 
 
-def _first(path: str | os.PathLike) -> str | None:
-  """The path as it is or compressed, if there is such a file."""
-  names = [f'{path}{suffix}' for suffix in files.SUFFIXES]
-  return next(filter(os.path.isfile, names), None)
-
-
 def _both(pairs: Sequence[tuple], what: str) -> tuple[int, tuple[str, str]]:
   """Which pair of files is there, and its paths."""
   for number, pair in enumerate(pairs):
-    first, second = map(_first, pair)
+    first, second = (files.first([path]) for path in pair)
     if first and second:
       return number, (first, second)
     if first or second:
       lacking = pair[1] if first else pair[0]
       raise ValueError(f'{first or second} is there, but not {lacking}')
   looked = ', '.join(str(path) for pair in pairs for path in pair)
-  raise ValueError(
+  raise files.Missing(
     f'no {what}; looked for {looked} (each also as .gz, .xz and .zst)'
   )
 

@@ -5,9 +5,7 @@ answers stand beside each other, right or wrong; how both become one input is
 the task's business (tasks/choose.py).
 """
 
-from collections.abc import Sequence
 import dataclasses
-import json
 import os
 import pathlib
 from typing import Any
@@ -52,7 +50,7 @@ def xcopa(
       f'split {split!r}; XCOPA has train (English), dev and test'
     )
   folder, name = pathlib.Path(data_dir), names[split]
-  path = _find(
+  path = files.locate(
     [
       root / f'{name}{dot}{language}.jsonl'
       for root in (folder / language, folder)
@@ -61,8 +59,8 @@ def xcopa(
     f'XCOPA {split} file for {language!r}',
   )
   out = []
-  for where, item in _objects(path):
-    premise, first, second = _texts(
+  for where, item in files.objects(path):
+    premise, first, second = files.texts(
       item, ('premise', 'choice1', 'choice2'), where
     )
     if item.get('question') not in ('cause', 'effect'):
@@ -95,13 +93,13 @@ def siqa(
     raise ValueError(f'Social IQa is English, there is none in {language!r}')
   folder = pathlib.Path(data_dir)
   name = f'socialIQa_v1.4_{names[split]}.jsonl'
-  path = _find(
+  path = files.locate(
     [folder / name, folder / 'siqa' / name, folder / 'socialIQa_v1.4' / name],
     f'Social IQa {split} file',
   )
   out = []
-  for where, item in _objects(path):
-    context, question, *choices = _texts(
+  for where, item in files.objects(path):
+    context, question, *choices = files.texts(
       item, ('context', 'question', 'answerA', 'answerB', 'answerC'), where
     )
     label = item.get('correct')
@@ -110,48 +108,6 @@ def siqa(
     label = None if label is None else 'ABC'.index(label)
     out.append(Choice((context, question), tuple(choices), label, where))
   return out
-
-
-def _find(paths: Sequence[pathlib.Path], what: str) -> str:
-  for path in paths:
-    for suffix in files.SUFFIXES:
-      if os.path.isfile(f'{path}{suffix}'):
-        return f'{path}{suffix}'
-  looked = ', '.join(map(str, paths))
-  raise ValueError(
-    f'no {what}; looked for {looked} (each also as .gz, .xz and .zst)'
-  )
-
-
-def _objects(path: str):
-  """Yields ('file:line', object) of a file of JSON lines."""
-  empty = True
-  for number, line in enumerate(files.lines(path), 1):
-    where = f'{path}:{number}'
-    if not line.strip():
-      continue
-    try:
-      item = json.loads(line)
-    except json.JSONDecodeError as error:
-      raise ValueError(
-        f'{where}: not JSON ({error.msg} at character {error.pos})'
-      ) from error
-    if not isinstance(item, dict):
-      raise ValueError(f'{where}: not a JSON object')
-    empty = False
-    yield where, item
-  if empty:
-    raise ValueError(f'{path}: the file is empty')
-
-
-def _texts(item: dict[str, Any], keys: Sequence[str], where: str) -> list[str]:
-  for key in keys:
-    if not isinstance(item.get(key), str):
-      raise ValueError(
-        f'{where}: {key!r} is no text; the object has the keys'
-        f' {", ".join(item)}'
-      )
-  return [item[key] for key in keys]
 
 
 def _label(value: Any, choices: int, where: str) -> int | None:

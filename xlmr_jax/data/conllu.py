@@ -70,7 +70,7 @@ def udpos(
           raise ValueError(f'{path} is {found[plain]} again; keep one of them')
         found[plain] = path
   if not found:
-    raise ValueError(
+    raise files.Missing(
       f'no treebank of {language!r} with a {split} file; looked in {folder} for'
       f' {name} and UD_*/{name} (each also as .gz, .xz and .zst)'
     )

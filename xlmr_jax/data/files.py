@@ -10,14 +10,82 @@ from collections.abc import Iterable, Iterator
 import glob
 import gzip
 import io
+import json
 import lzma
 import os
-from typing import BinaryIO
+from typing import Any, BinaryIO
 import zlib
 
 SUFFIXES = ('', '.gz', '.xz', '.zst')
 # What reading a damaged archive raises.
 DAMAGED = (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error)
+
+
+class Missing(ValueError):
+  """A file that is not there, with where it was looked for."""
+
+
+def first(paths: Iterable[str | os.PathLike]) -> str | None:
+  """The first path that is a file, as it is or packed."""
+  names = (f'{os.fspath(p)}{suffix}' for p in paths for suffix in SUFFIXES)
+  return next(filter(os.path.isfile, names), None)
+
+
+def locate(paths: Iterable[str | os.PathLike], what: str) -> str:
+  """The same.
+
+  Raises:
+    Missing: there is none; `what` says of what.
+  """
+  paths = list(paths)
+  path = first(paths)
+  if path is None:
+    looked = ', '.join(map(os.fspath, paths))
+    raise Missing(
+      f'no {what}; looked for {looked} (each also as .gz, .xz and .zst)'
+    )
+  return path
+
+
+def objects(path: str | os.PathLike) -> Iterator[tuple[str, dict[str, Any]]]:
+  """Yields ('file:line', object) of a file of JSON lines.
+
+  Raises:
+    ValueError: with file and line: not JSON, or not an object; an empty file.
+  """
+  empty = True
+  for number, line in enumerate(lines(path), 1):
+    where = f'{os.fspath(path)}:{number}'
+    if not line.strip():
+      continue
+    try:
+      item = json.loads(line)
+    except json.JSONDecodeError as error:
+      raise ValueError(
+        f'{where}: not JSON ({error.msg} at character {error.pos})'
+      ) from error
+    if not isinstance(item, dict):
+      raise ValueError(f'{where}: not a JSON object')
+    empty = False
+    yield where, item
+  if empty:
+    raise ValueError(f'{os.fspath(path)}: the file is empty')
+
+
+def texts(item: dict[str, Any], keys: Iterable[str], where: str) -> list[str]:
+  """The texts of an object under some keys.
+
+  Raises:
+    ValueError: one of them is missing or no text.
+  """
+  keys = list(keys)
+  for key in keys:
+    if not isinstance(item.get(key), str):
+      raise ValueError(
+        f'{where}: {key!r} is no text; the object has the keys'
+        f' {", ".join(item)}'
+      )
+  return [item[key] for key in keys]
 
 
 def open_bytes(path: str | os.PathLike):

@@ -8,7 +8,6 @@ with it can say so. `.gz`, `.xz` and `.zst` files are read as they are.
 from collections.abc import Iterator, Sequence
 import csv
 import dataclasses
-import json
 import os
 import pathlib
 
@@ -27,11 +26,6 @@ class Example:
   texts: tuple[str, ...]
   label: str | float | None
   where: str
-
-
-def has_labels(examples: Sequence[Example]) -> bool:
-  """Whether every example has a label (and there is one)."""
-  return bool(examples) and all(e.label is not None for e in examples)
 
 
 # XNLI.
@@ -67,35 +61,19 @@ def xnli(
   else:
     name = f'xnli.{split}.tsv'
     official = [folder / name, folder / 'XNLI-1.0' / name]
-  if path := _first(processed):
+  what = f'XNLI {split} file for {language!r}'
+  path = files.locate(processed + official, what)
+  if path == files.first(processed):
     return _xtreme_pairs(path, split)
-  if path := _first(official):
-    if split == 'train':
-      return _headed(path, 3, (0, 1, 2))
-    return _official(path, language)
-  raise _missing('XNLI', split, language, processed + official)
+  if split == 'train':
+    return _headed(path, 3, (0, 1, 2))
+  return _official(path, language)
 
 
 def _folder(data_dir, split: str, name: str) -> pathlib.Path:
   if split not in ('train', 'dev', 'test'):
     raise ValueError(f'split {split!r}; {name} has train, dev and test')
   return pathlib.Path(data_dir)
-
-
-def _missing(name, split, language, looked) -> ValueError:
-  return ValueError(
-    f'no {name} {split} file for {language!r}; looked for'
-    f' {", ".join(map(str, looked))} (each also as .gz, .xz and .zst)'
-  )
-
-
-def _first(paths: Sequence[pathlib.Path]) -> str | None:
-  """The first path that exists as it is or compressed."""
-  for path in paths:
-    for suffix in files.SUFFIXES:
-      if os.path.isfile(f'{path}{suffix}'):
-        return f'{path}{suffix}'
-  return None
 
 
 def _nli_label(name: str) -> str:
@@ -124,7 +102,7 @@ def _xtreme_pairs(path: str, split: str, gold: bool = True) -> list[Example]:
     ]
   beside = pathlib.Path(path).with_name('test.labels.txt')
   labels: list[str | None] = [None] * len(rows)
-  if gold and (found := _first([beside])):
+  if gold and (found := files.first([beside])):
     labels = [_nli_label(line) for line in files.lines(found)]
     if len(labels) != len(rows):
       raise ValueError(
@@ -182,16 +160,16 @@ def pawsx(
   """
   folder = _folder(data_dir, split, 'PAWS-X')
   processed = [folder / f'{split}-{language}.tsv']
-  if path := _first(processed):
-    return _xtreme_pairs(path, split, gold=False)
   names = [f'{split}_2k.tsv']
   if split == 'train':
     names = ['train.tsv', 'translated_train.tsv']
   roots = [folder / language, folder / 'x-final' / language]
   official = [root / name for root in roots for name in names]
-  if path := _first(official):
-    return _headed(path, 4, (1, 2, 3))
-  raise _missing('PAWS-X', split, language, processed + official)
+  what = f'PAWS-X {split} file for {language!r}'
+  path = files.locate(processed + official, what)
+  if path == files.first(processed):
+    return _xtreme_pairs(path, split, gold=False)
+  return _headed(path, 4, (1, 2, 3))
 
 
 # Anybody's files.
@@ -293,24 +271,8 @@ def jsonl(
   if len(text_keys) not in (1, 2) or isinstance(text_keys, str):
     raise ValueError(f'text_keys={text_keys!r}; give a list of one or two keys')
   out = []
-  for line_number, line in enumerate(files.lines(path), 1):
-    where = f'{path}:{line_number}'
-    if not line.strip():
-      continue
-    try:
-      item = json.loads(line)
-    except json.JSONDecodeError as error:
-      raise ValueError(
-        f'{where}: not JSON ({error.msg} at character {error.pos})'
-      ) from error
-    if not isinstance(item, dict):
-      raise ValueError(f'{where}: not a JSON object')
-    for key in text_keys:
-      if not isinstance(item.get(key), str):
-        raise ValueError(
-          f'{where}: {key!r} is no text; the object has the keys'
-          f' {", ".join(map(str, item))}'
-        )
+  for where, item in files.objects(path):
+    texts = files.texts(item, text_keys, where)
     label = None if label_key is None else item.get(label_key)
     if label is not None:
       if isinstance(label, bool) or not isinstance(label, str | int | float):
@@ -318,9 +280,7 @@ def jsonl(
           f'{where}: {label_key!r} is {label!r}, neither a name nor a number'
         )
       label = _number(label, where) if number else str(label)
-    out.append(Example(tuple(item[k] for k in text_keys), label, where))
-  if not out:
-    raise ValueError(f'{path}: the file is empty')
+    out.append(Example(tuple(texts), label, where))
   return out
 
 

@@ -18,7 +18,6 @@ says to go on. Then such an answer still counts in scoring, which compares
 texts, as in the official scripts; but nothing is trained on it.
 """
 
-from collections.abc import Sequence
 import dataclasses
 import json
 import os
@@ -248,7 +247,9 @@ def squad(
     name = f'squad.translate.{split}.en-{language}.json'
   folder = pathlib.Path(data_dir)
   folders = (folder, folder / 'squad', folder.parent / 'squad')
-  path = _find([at / name for at in folders], f'SQuAD {split}', language)
+  path = files.locate(
+    [at / name for at in folders], _what(f'SQuAD {split}', language)
+  )
   return read(path, skip_bad=skip_bad)
 
 
@@ -271,7 +272,9 @@ def xquad(
     return squad(data_dir, split, language, skip_bad=skip_bad)
   _check_split(split, 'XQuAD')
   path = pathlib.Path(data_dir) / f'xquad.{language}.json'
-  return read(_find([path], 'XQuAD test', language), skip_bad=skip_bad)
+  return read(
+    files.locate([path], _what('XQuAD test', language)), skip_bad=skip_bad
+  )
 
 
 def mlqa(
@@ -306,7 +309,9 @@ def mlqa(
   name = f'{split}-context-{language}-question-{asked}.json'
   folder = pathlib.Path(data_dir)
   folders = (folder / 'MLQA_V1' / split, folder / split, folder)
-  path = _find([at / name for at in folders], f'MLQA {split}', language)
+  path = files.locate(
+    [at / name for at in folders], _what(f'MLQA {split}', language)
+  )
   return read(path, skip_bad=skip_bad)
 
 
@@ -338,7 +343,7 @@ def tydiqa(
   folder = pathlib.Path(data_dir)
   if split == 'translate-train':
     path = folder / f'tydiqa.translate.train.en-{language}.json'
-    found = _find([path], 'translated TyDi QA', language)
+    found = files.locate([path], _what('translated TyDi QA', language))
     return read(found, skip_bad=skip_bad)
   if split != 'train':
     if split != 'dev':
@@ -350,7 +355,7 @@ def tydiqa(
     names.append(f'tydiqa-goldp-dev-{TYDIQA[language]}.json')
   names.append(f'{release}.json')
   paths = [at / name for name in names for at in (folder / release, folder)]
-  path = _find(paths, f'TyDi QA {split}', language)
+  path = files.locate(paths, _what(f'TyDi QA {split}', language))
   out = read(path, skip_bad=skip_bad)
   if os.path.basename(path).startswith(release):
     out = [q for q in out if q.id.split('-')[0] == TYDIQA[language]]
@@ -382,7 +387,9 @@ def lareqa(
   _check_split(split, 'LAReQA')
   folder = pathlib.Path(data_dir)
   paths = [at / f'{language}.json' for at in (folder / 'xquad-r', folder)]
-  return read(_find(paths, 'LAReQA test', language), skip_bad=skip_bad)
+  return read(
+    files.locate(paths, _what('LAReQA test', language)), skip_bad=skip_bad
+  )
 
 
 def _check_split(split: str, name: str) -> None:
@@ -390,13 +397,5 @@ def _check_split(split: str, name: str) -> None:
     raise ValueError(f'split {split!r}; {name} has train, dev and test')
 
 
-def _find(paths: Sequence[pathlib.Path], what: str, language: str) -> str:
-  """The first path that exists as it is or compressed."""
-  for path in paths:
-    for suffix in files.SUFFIXES:
-      if os.path.isfile(f'{path}{suffix}'):
-        return f'{path}{suffix}'
-  raise ValueError(
-    f'no {what} file for {language!r}; looked for'
-    f' {", ".join(map(str, paths))} (each also as .gz, .xz and .zst)'
-  )
+def _what(name: str, language: str) -> str:
+  return f'{name} file for {language!r}'

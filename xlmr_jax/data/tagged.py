@@ -51,13 +51,8 @@ def xtreme(
   if split not in ('train', 'dev', 'test'):
     raise ValueError(f'split {split!r}; there are train, dev and test')
   path = pathlib.Path(data_dir) / f'{split}-{language}.tsv'
-  for suffix in files.SUFFIXES:
-    if os.path.isfile(f'{path}{suffix}'):
-      return read(f'{path}{suffix}')
-  raise ValueError(
-    f'no {split} file of tagged sentences for {language!r}; looked for {path}'
-    ' (also as .gz and .xz)'
-  )
+  what = f'{split} file of tagged sentences for {language!r}'
+  return read(files.locate([path], what))
 
 
 def read(path: str | os.PathLike) -> list[Sentence]:

@@ -55,8 +55,14 @@ from absl import flags
 from ml_collections import config_flags
 
 from xlmr_jax import doors, loaded
-from xlmr_jax.eval import evaluate, metrics, submission, suite, xtreme
-from xlmr_jax.eval.suite import write_json
+from xlmr_jax.eval import (
+  evaluate,
+  metrics,
+  submission,
+  suite,
+  tables,
+  xtreme,
+)
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -214,7 +220,7 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
   written = xtreme.write_predictions(
     output / 'predictions', result, options.split
   )
-  write_json(
+  tables.write_json(
     output / 'results.json', results(result, options.checkpoint, options.split)
   )
   print(table(result, options.split, others))
@@ -244,7 +250,7 @@ def score(options) -> None:
   )
   output = pathlib.Path(options.output_dir)
   output.mkdir(parents=True, exist_ok=True)
-  write_json(output / 'results.json', found)
+  tables.write_json(output / 'results.json', found)
   for name, task in found['tasks'].items():
     average = task['average']
     shown = 'incomplete' if average is None else f'{average:.2f}'
@@ -306,7 +312,7 @@ def results(result: evaluate.Result, checkpoint: str, split: str) -> dict:
     'benchmark': name,
     'checkpoint': checkpoint,
     'split': split,
-    'tasks': {name: suite.facts_of(result)},
+    'tasks': {name: tables.facts_of(result)},
     'tokens_per_second': result.tokens_per_second,
     'packing_efficiency': result.packing_efficiency,
     'notes': list(result.notes),

@@ -452,7 +452,7 @@ def _judge(task: Task, examples, found, thresholds) -> dict[str, Any]:
         )
       used[language] = threshold
       answers = mining.mined(pairs, threshold)
-    elif hasattr(part[0], 'id') and len(part) == len(answers):
+    elif part and hasattr(part[0], 'id') and len(part) == len(answers):
       ids[language] = [example.id for example in part]
     predictions[language] = answers
     if why:

@@ -11,7 +11,6 @@ process of its own.
 """
 
 from collections.abc import Callable, Mapping
-import copy
 import dataclasses
 import hashlib
 import json
@@ -22,7 +21,7 @@ import subprocess
 import sys
 
 from xlmr_jax import loaded, saves
-from xlmr_jax.data import shards
+from xlmr_jax.data import files, shards
 from xlmr_jax.eval import evaluate, pictures, submission, tables, xtreme
 from xlmr_jax.model import VARIANTS
 
@@ -112,7 +111,7 @@ def run(config, workdir, say: Say = print) -> dict:
   found: dict[str, list[dict]] = {}
   for need in wanted:
     path = workdir / 'evaluations' / f'{need.task.name}-{need.seed}.json'
-    there = _read(config, need.task)
+    there = _read(config, need.task, _split(config, need.task))
     # Each seed finds the same.
     missing += [x for x in there.missing if x not in missing]
     problems += [x for x in there.broken if x not in problems]
@@ -136,7 +135,7 @@ def run(config, workdir, say: Say = print) -> dict:
     raise ValueError('nothing could be evaluated: see above')
   results = tables.summary(config, found)
   results['missing'], results['problems'] = missing, problems
-  write_json(workdir / 'results.json', results)
+  tables.write_json(workdir / 'results.json', results)
   text = tables.markdown(config, results)
   (workdir / 'tables.md').write_text(text, encoding='utf-8')
   say(text)
@@ -195,7 +194,7 @@ def _same(config, workdir: pathlib.Path) -> None:
           f'{mine.get(name)!r}: give it back, or take another workdir'
         )
     return
-  write_json(path, mine)
+  tables.write_json(path, mine)
 
 
 # ── One task ──────────────────────────────────────────────────────────────
@@ -220,9 +219,8 @@ def _split(config, task: evaluate.Task) -> str:
   return 'test' if task.name == 'tatoeba' else config.split  # it has no other
 
 
-def _read(config, task: evaluate.Task) -> There:
+def _read(config, task: evaluate.Task, split: str) -> There:
   folder = pathlib.Path(config.data_dir) / task.name
-  split = _split(config, task)
   chosen = config.languages or task.languages
   examples, absent, broken, why = {}, [], [], ''
   for language in task.languages:
@@ -230,12 +228,11 @@ def _read(config, task: evaluate.Task) -> There:
       continue
     try:
       examples[language] = task.read(str(folder), split, language)
+    except files.Missing as error:
+      absent.append(language)
+      why = why or str(error)
     except (ValueError, OSError) as error:
-      if 'no ' in str(error)[:4] or isinstance(error, FileNotFoundError):
-        absent.append(language)
-        why = why or str(error)
-      else:
-        broken.append(f'{task.name} {language}: {error}')
+      broken.append(f'{task.name} {language}: {error}')
   missing = []
   if absent:
     missing = [f'{task.name} {" ".join(absent)}: {why}']
@@ -273,24 +270,17 @@ def _make(config, need: Need, workdir, path, examples, say: Say) -> None:
   model = loaded.load(source, dtype=config.dtype, **more)
   thresholds = {}
   if task.metric == 'pair_f1' and split == 'test':
-    dev = _read(_with(config, split='dev'), task).examples
+    dev = _read(config, task, 'dev').examples
     dev = {name: part for name, part in dev.items() if name in examples}
     if dev:
       thresholds = evaluate.evaluate(model, task, dev).thresholds
   result = evaluate.evaluate(model, task, examples, thresholds=thresholds)
   xtreme.write_predictions(workdir / f'submission-{need.seed}', result, split)
-  facts = facts_of(result)
+  facts = tables.facts_of(result)
   facts['packing_efficiency'] = result.packing_efficiency
   facts['of'] = _identity(examples)
   facts['split'] = split
-  write_json(path, {**facts, 'notes': list(result.notes)})
-
-
-def _with(config, **changes):
-  """A copy of a recipe with other settings."""
-  config = copy.deepcopy(config)
-  config.update(changes)
-  return config
+  tables.write_json(path, {**facts, 'notes': list(result.notes)})
 
 
 def _share(config, need: Need, workdir: pathlib.Path) -> None:
@@ -302,24 +292,6 @@ def _share(config, need: Need, workdir: pathlib.Path) -> None:
     target = workdir / f'submission-{seed}' / need.task.name
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(source, target)
-
-
-def facts_of(result: evaluate.Result) -> dict:
-  """A task's part of results.json."""
-  one = lambda values: {
-    'languages': dict(values),
-    'average': evaluate.metrics.mean([values.get(n) for n in result.scores]),
-  }
-  out = {
-    'metric': result.task.metric,
-    **one(result.scores),
-    'parts': {name: one(values) for name, values in result.parts.items()},
-  }
-  if result.thresholds:
-    out['thresholds'] = dict(result.thresholds)
-  if result.task.vectors:
-    out['vectors'] = dict(result.task.vectors)
-  return out
 
 
 def train(config, need: Need, workdir, say: Say) -> pathlib.Path:
@@ -416,14 +388,3 @@ def _check_submission(config, tasks, workdir, seed: int, say: Say) -> None:
   count = len(problems)
   more = f', {problems[0]}' if problems else ''
   say(f'{folder}: {count or "no"} problems{more}')
-
-
-def write_json(path: pathlib.Path, value: Mapping) -> None:
-  """Whole or not at all."""
-  temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-  try:
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    temporary.write_text(text + '\n', encoding='utf-8')
-    temporary.replace(path)
-  finally:
-    temporary.unlink(missing_ok=True)

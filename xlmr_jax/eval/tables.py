@@ -1,9 +1,31 @@
 """What a benchmark's evaluations come to: results.json, and tables of it."""
 
 from collections.abc import Mapping, Sequence
+import json
+import os
+import pathlib
 import statistics
 
 from xlmr_jax.eval import metrics, published, submission
+from xlmr_jax.eval.evaluate import Result
+
+
+def facts_of(result: Result) -> dict:
+  """A task's part of results.json."""
+  one = lambda values: {
+    'languages': dict(values),
+    'average': metrics.mean([values.get(n) for n in result.scores]),
+  }
+  out = {
+    'metric': result.task.metric,
+    **one(result.scores),
+    'parts': {name: one(values) for name, values in result.parts.items()},
+  }
+  if result.thresholds:
+    out['thresholds'] = dict(result.thresholds)
+  if result.task.vectors:
+    out['vectors'] = dict(result.task.vectors)
+  return out
 
 
 def summary(config, found: Mapping[str, Sequence[dict]]) -> dict:
@@ -119,3 +141,14 @@ def _cell(value: float | None) -> str:
 
 def _less(ours: float | None, theirs: float | None) -> str:
   return '-' if None in (ours, theirs) else f'{ours - theirs:+.1f}'
+
+
+def write_json(path: pathlib.Path, value: Mapping) -> None:
+  """Whole or not at all."""
+  temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+  try:
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    temporary.write_text(text + '\n', encoding='utf-8')
+    temporary.replace(path)
+  finally:
+    temporary.unlink(missing_ok=True)

@@ -76,6 +76,11 @@ TASKS: Mapping[str, Task] = rows('xtreme') | {
   for name, task in rows('xtreme-r').items()
   if name not in submission.TASKS['xtreme']
 }
+# What can be fine-tuned beside them: on SIQA XTREME-R's models learn to choose
+# before COPA.
+TUNED: Mapping[str, Task] = TASKS | {
+  'siqa': Task('siqa', choose, choose.HEADS, choices.siqa, ('en',))
+}
 
 
 def write_predictions(
