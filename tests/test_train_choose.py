@@ -14,6 +14,7 @@ import xlmr_jax
 from xlmr_jax import jobs, objectives, sharding, train
 from xlmr_jax.data import choices, loader, pack, tokenizer
 from xlmr_jax.eval import __main__ as command
+from xlmr_jax.eval import xtreme
 from xlmr_jax.tasks import choose
 
 WORDS = 'man house red sees the no dog sleeps'.split()
@@ -388,9 +389,9 @@ def test_the_fingerprint_sees_where_a_question_ends(folder, vocabulary):
       )
       for size, gold in sizes
     ]
-    task = dataclasses.replace(jobs._SIQA, read=lambda *_: made)
+    task = dataclasses.replace(xtreme.TUNED['siqa'], read=lambda *_: made)
     with pytest.MonkeyPatch.context() as patch:
-      patch.setattr(jobs, '_SIQA', task)
+      patch.setitem(xtreme.TUNED, 'siqa', task)
       return build(folder, vocabulary, 'task=siqa,model=tiny').fingerprint
 
   # Labels 1 0 0 1 0 both times.

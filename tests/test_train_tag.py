@@ -9,7 +9,7 @@ from tiny_runs import SIZES, steps
 
 from configs import finetune
 import xlmr_jax
-from xlmr_jax import jobs, sharding, train
+from xlmr_jax import finetuning, jobs, sharding, train
 from xlmr_jax.data import tagged, tokenizer
 from xlmr_jax.eval import __main__ as command
 from xlmr_jax.eval import metrics, xtreme
@@ -216,6 +216,6 @@ def test_the_digest_sees_every_label():
     'label': np.zeros(3000, np.int32),
   }
   a, b = make(), make()
-  assert jobs.digest([a]) == jobs.digest([b])
+  assert finetuning.digest([a]) == finetuning.digest([b])
   b['label'][1500] = 1
-  assert jobs.digest([a]) != jobs.digest([b])
+  assert finetuning.digest([a]) != finetuning.digest([b])

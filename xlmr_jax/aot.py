@@ -101,7 +101,7 @@ def target(config, name: str, vocab_size: int = 0) -> Target:
 
 
 def encoder(config, vocab_size: int, topology: chips.Topology) -> Config:
-  """The model's Config, as jobs.py makes it."""
+  """The model's Config, as job.py makes it."""
   if config.objective not in ('mlm', 'causal'):
     raise ValueError(
       f'config.objective={config.objective!r}: only pretraining is planned'

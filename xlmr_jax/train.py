@@ -7,7 +7,7 @@
       --workdir=runs/xnli
 
 The story, top to bottom: mesh → input → step → start → loop. What a recipe
-trains on and how it is judged is a Job (jobs.py), what a step computes is a
+trains on and how it is judged is a Job (job.py), what a step computes is a
 Step (step.py); this file does not know one task from another. A run that was
 killed goes on where it stood when the same command is given again, on another
 mesh too. On several hosts every host gets the same command (docs/pods.md).

@@ -58,6 +58,7 @@ from xlmr_jax import doors, loaded
 from xlmr_jax.eval import (
   evaluate,
   metrics,
+  rows,
   submission,
   suite,
   tables,
@@ -111,7 +112,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     'max_length',
     None,
     'Most tokens of an example, the rest is cut (a tagged sentence is read in '
-    f'windows); default {evaluate.MAX_LENGTH} or what the model holds.',
+    f'windows); default {rows.MAX_LENGTH} or what the model holds.',
     lower_bound=5,
     **to,
   )
@@ -199,7 +200,7 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
     raise ValueError('--checkpoint is needed: a directory or hub name')
   task = task_of(options)
   others = dict(read_beside(text, task) for text in options.beside)
-  examples = evaluate.read(
+  examples = rows.read(
     task, options.data_dir or '', options.split, options.languages
   )
   # Made now: a folder that cannot be written must not cost an evaluation.
@@ -212,7 +213,7 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
   more = {'labels': options.labels, 'max_length': options.max_length}
   thresholds = {}
   if task.metric == 'pair_f1' and options.split == 'test':
-    dev = evaluate.read(task, options.data_dir, 'dev', list(examples))
+    dev = rows.read(task, options.data_dir, 'dev', list(examples))
     thresholds = evaluate.evaluate(model, task, dev, **more).thresholds
   result = evaluate.evaluate(
     model, task, examples, thresholds=thresholds, **more
@@ -268,15 +269,15 @@ def score(options) -> None:
   print(f'wrote {output / "results.json"}')
 
 
-def task_of(options) -> evaluate.Task:
+def task_of(options) -> rows.Task:
   """The row that the flags ask for."""
   if options.test:
     if options.split != 'test':
       raise ValueError('--split is for benchmarks: give --test the other file')
-    return evaluate.user_task(
+    return rows.user_task(
       options.benchmark,
       {'test': options.test},
-      options.languages or evaluate.languages_of(options.test),
+      options.languages or rows.languages_of(options.test),
       text=[int(c) if c.isdigit() else c for c in options.text],
       label=int(options.label)
       if options.label.isdigit()
@@ -319,7 +320,7 @@ def results(result: evaluate.Result, checkpoint: str, split: str) -> dict:
   }
 
 
-def read_beside(text: str, task: evaluate.Task) -> tuple[str, dict]:
+def read_beside(text: str, task: rows.Task) -> tuple[str, dict]:
   """NAME=path/results.json → the name, and that file's part on the task."""
   name, _, path = text.partition('=')
   if not name or not path:

@@ -22,7 +22,14 @@ import sys
 
 from xlmr_jax import loaded, saves
 from xlmr_jax.data import files, shards
-from xlmr_jax.eval import evaluate, pictures, submission, tables, xtreme
+from xlmr_jax.eval import (
+  evaluate,
+  pictures,
+  rows,
+  submission,
+  tables,
+  xtreme,
+)
 from xlmr_jax.model import VARIANTS
 
 # Tasks whose model is tuned for several of them at once.
@@ -42,7 +49,7 @@ class Need:
     run: name of the fine-tuning; '' for the checkpoint as it is.
   """
 
-  task: evaluate.Task
+  task: rows.Task
   seed: int
   run: str
 
@@ -215,11 +222,11 @@ class There:
   broken: list[str]
 
 
-def _split(config, task: evaluate.Task) -> str:
+def _split(config, task: rows.Task) -> str:
   return 'test' if task.name == 'tatoeba' else config.split  # it has no other
 
 
-def _read(config, task: evaluate.Task, split: str) -> There:
+def _read(config, task: rows.Task, split: str) -> There:
   folder = pathlib.Path(config.data_dir) / task.name
   chosen = config.languages or task.languages
   examples, absent, broken, why = {}, [], [], ''

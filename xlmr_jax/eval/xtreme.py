@@ -14,7 +14,8 @@ import tempfile
 
 from xlmr_jax.data import bitext, choices, sources, squad, tagged
 from xlmr_jax.eval import layout, submission
-from xlmr_jax.eval.evaluate import Result, Task
+from xlmr_jax.eval.evaluate import Result
+from xlmr_jax.eval.rows import Task
 from xlmr_jax.tasks import answer, choose, classify, retrieve, tag
 
 # What tasks without a head are answered by: the states of a middle layer, the
