@@ -1,10 +1,7 @@
 """Several processes train as one does; killed, resumed, moved elsewhere."""
 
-import os
+import json
 import signal
-import socket
-import subprocess
-import sys
 import time
 
 import jax
@@ -12,7 +9,7 @@ import numpy as np
 import pytest
 from tiny_runs import (
   ARGUMENT,
-  ROOT,
+  Together,
   assert_same_run,
   records,
   settings,
@@ -41,67 +38,21 @@ def given(tmp_path_factory, tiny_tokenizer):
   }
 
 
-class Run:
-  """`python -m xlmr_jax.train` in processes of some fake devices each.
-
-  Gloo, which joins them on CPUs, gives up after 30 seconds, which a crowded
-  machine may need to start the other one. The same command is then given
-  again, as a user would.
-  """
-
-  LATE = 'Gloo context initialization failed'
+class Run(Together):
+  """`python -m xlmr_jax.train` in processes of some fake devices each."""
 
   def __init__(self, given, workdir, processes=1, devices=8, mesh=MESH, **more):
     self.workdir = workdir
-    self._start = lambda: self._begin(given, processes, devices, mesh, more)
-    self._tries = 3
-    self._start()
-
-  def _again(self, output):
-    """Starts again if it was only too late."""
-    self._tries -= 1
-    if self.LATE not in output or not self._tries:
-      return False
-    self._start()
-    return True
-
-  def kill(self, number, which):
-    """Signals one of the processes; from now on nothing starts again."""
-    self._tries = 1
-    self.processes[number].send_signal(which)
-
-  def _begin(self, given, processes, devices, mesh, more):
-    workdir = self.workdir
-    with socket.socket() as free:
-      free.bind(('localhost', 0))
-      port = free.getsockname()[1]
     settings = {**given, 'mesh': mesh, **more}
-    self.processes = []
-    for number in range(processes):
-      together = (
-        f'--coordinator=localhost:{port}',
-        f'--num_processes={processes}',
-        f'--process_id={number}',
-      )
-      self.processes.append(
-        subprocess.Popen(
-          [
-            sys.executable,
-            *('-m', 'xlmr_jax.train', f'--workdir={workdir}'),
-            f'--config=configs/pretrain.py:{ARGUMENT[pretrain]}',
-            *(f'--config.{key}={value}' for key, value in settings.items()),
-            *(together if processes > 1 else ()),
-          ],
-          cwd=ROOT,
-          env={
-            **os.environ,
-            'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}',
-          },
-          stdout=subprocess.PIPE,
-          stderr=subprocess.STDOUT,
-          text=True,
-        )
-      )
+    super().__init__(
+      [
+        *('xlmr_jax.train', f'--workdir={workdir}'),
+        f'--config=configs/pretrain.py:{ARGUMENT[pretrain]}',
+        *(f'--config.{key}={value}' for key, value in settings.items()),
+      ],
+      processes,
+      devices,
+    )
 
   def at(self, step):
     """Waits until metrics.jsonl has a step."""
@@ -111,28 +62,11 @@ class Run:
       if path.exists() and f'"step": {step},' in path.read_text():
         return
       if any(p.poll() is not None for p in self.processes):
-        output = self._wait(300)[1]
-        if not self._again(output):
+        output = self.wait(300)[1]
+        if not self.again(output):
           raise AssertionError(output)
       time.sleep(0.01)
     raise AssertionError(f'no step {step}')
-
-  def end(self):
-    """(exit codes, outputs), of processes that end by themselves."""
-    codes, output = self._wait(300)
-    while any(codes) and self._again(output):
-      codes, output = self._wait(300)
-    return codes, output
-
-  def _wait(self, seconds):
-    outputs = []
-    for process in self.processes:
-      try:
-        outputs.append(process.communicate(timeout=seconds)[0])
-      except subprocess.TimeoutExpired:
-        process.kill()
-        outputs.append(process.communicate()[0])
-    return [p.returncode for p in self.processes], '\n'.join(outputs)
 
 
 @pytest.fixture(scope='module')
@@ -246,3 +180,36 @@ def test_alone_nothing_is_joined():
   hosts.start()
   assert hosts.lead() and jax.process_count() == 1
   assert hosts.lead_first(lambda: 7, 'x') == 7
+
+
+def test_several_hosts_answer_as_one_device(
+  make_model, tiny_tokenizer, tmp_path
+):
+  """Rows are cut over two processes' devices, and the first one writes."""
+  labels = ('no', 'yes')
+  model = make_model(tiny_tokenizer, labels=labels)
+  model.save(tmp_path / 'model')
+  words = 'man house cat red sees asleep Mann Haus Katze rote'.split()
+  rng = np.random.default_rng(0)
+  texts = [' '.join(rng.choice(words, n)) for n in rng.integers(1, 12, 300)]
+  lines = [f'{text}\t{labels[i % 2]}\n' for i, text in enumerate(texts)]
+  (tmp_path / 'test.tsv').write_text('text\tlabel\n' + ''.join(lines))
+  words = [
+    'xlmr_jax.eval',
+    *('--benchmark=cats', f'--checkpoint={tmp_path / "model"}'),
+    *(f'--test={tmp_path / "test.tsv"}', '--languages=en'),
+  ]
+
+  def answers(name, processes, devices, *more):
+    out = f'--output_dir={tmp_path / name}'
+    codes, output = Together([*words, *more, out], processes, devices).end()
+    assert codes == [0] * processes, output
+    assert output.count('wrote ') == 1
+    path = tmp_path / name / 'predictions/cats/test-en.tsv'
+    facts = json.loads((tmp_path / name / 'results.json').read_text())
+    return path.read_text().splitlines(), facts['tasks']
+
+  alone, scores = answers('alone', 1, 1)
+  assert alone == [labels[int(x.argmax())] for x in model.logits(texts)]
+  assert set(alone) == set(labels)
+  assert answers('together', 2, 2, '--mesh=2,1,2') == (alone, scores)

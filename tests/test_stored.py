@@ -307,17 +307,18 @@ def test_any_part_is_found(stack, tmp_path, index):
   assert_equal(found[index], np.asarray(want[index]))
 
 
-def test_what_is_found_can_be_cut_but_does_not_grow(stack, tmp_path):
-  ours, want = stack
+@pytest.mark.parametrize('axis, size', [(0, 5), (1, 3), (1, 8), (2, 2), (2, 9)])
+def test_what_is_found_is_cut_or_filled_up_too(stack, axis, size, tmp_path):
+  ours, _ = stack
   stored.save(tmp_path / 'p', {'x': ours})
-  found = stored.find(tmp_path / 'p')['x'].resized(1, 3)
-  assert found.shape == (3, 3, 7) and found.nbytes == 3 * 3 * 7 * 4
-  assert_equal(np.asarray(found), want[:, :3])
-  assert_equal(found[1, -1], want[1, 2])
-  stored.save(tmp_path / 'cut', {'x': found})
-  assert_same(stored.read(tmp_path / 'cut'), {'x': want[:, :3]})
-  with pytest.raises(ValueError, match='cannot grow to 4'):
-    found.resized(1, 4)
+  found = stored.find(tmp_path / 'p')['x'].resized(axis, size)
+  want = np.asarray(ours.resized(axis, size))
+  assert found.shape == want.shape and found.nbytes == want.nbytes
+  assert_equal(np.asarray(found), want)
+  for part in ((slice(1, None),) * 3, (..., -1), (slice(None), -1), (2, 2)):
+    assert_equal(found[part], want[part])
+  stored.save(tmp_path / 'new', {'x': found})
+  assert_same(stored.read(tmp_path / 'new'), {'x': want})
 
 
 class Watched(Lazy):

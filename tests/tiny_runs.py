@@ -1,7 +1,9 @@
 """Training runs of seconds: files to learn from, settings, what is left."""
 
 import json
+import os
 import pathlib
+import socket
 import subprocess
 import sys
 import time
@@ -183,3 +185,80 @@ def assert_same_run(one, two) -> None:
       for name, leaf in x.items():
         assert leaf.dtype == y[name].dtype, name
         assert leaf.tobytes() == y[name].tobytes(), (step, name)
+
+
+class Together:
+  """One command in several processes of some fake devices each.
+
+  Gloo, which joins them on CPUs, gives up after 30 seconds, which a crowded
+  machine may need to start the other one. The same command is then given
+  again, as a user would.
+  """
+
+  LATE = 'Gloo context initialization failed'
+
+  def __init__(self, words, processes=1, devices=8):
+    """`words` are a module and its flags."""
+    self._given = words, processes, devices
+    self._tries = 3
+    self._begin()
+
+  def again(self, output):
+    """Starts again if it was only too late."""
+    self._tries -= 1
+    if self.LATE not in output or not self._tries:
+      return False
+    self._begin()
+    return True
+
+  def kill(self, number, which):
+    """Signals one of the processes; from now on nothing starts again."""
+    self._tries = 1
+    self.processes[number].send_signal(which)
+
+  def _begin(self):
+    words, processes, devices = self._given
+    with socket.socket() as free:
+      free.bind(('localhost', 0))
+      port = free.getsockname()[1]
+    self.processes = []
+    for number in range(processes):
+      together = (
+        f'--coordinator=localhost:{port}',
+        f'--num_processes={processes}',
+        f'--process_id={number}',
+      )
+      self.processes.append(
+        subprocess.Popen(
+          [
+            *(sys.executable, '-m', *words),
+            *(together if processes > 1 else ()),
+          ],
+          cwd=ROOT,
+          env={
+            **os.environ,
+            'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}',
+          },
+          stdout=subprocess.PIPE,
+          stderr=subprocess.STDOUT,
+          text=True,
+        )
+      )
+
+  def end(self):
+    """(exit codes, outputs), of processes that end by themselves."""
+    codes, output = self.wait(300)
+    while any(codes) and self.again(output):
+      codes, output = self.wait(300)
+    return codes, output
+
+  def wait(self, seconds):
+    """The same, killed after so many seconds."""
+    outputs = []
+    for process in self.processes:
+      try:
+        outputs.append(process.communicate(timeout=seconds)[0])
+      except subprocess.TimeoutExpired:
+        process.kill()
+        outputs.append(process.communicate()[0])
+    return [p.returncode for p in self.processes], '\n'.join(outputs)

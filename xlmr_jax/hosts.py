@@ -12,11 +12,43 @@ import os
 import signal
 import threading
 
+from absl import flags
 import jax
 from jax.experimental import multihost_utils
 
 # Set by a launcher that starts several processes, with how many.
 _COUNTS = ('SLURM_STEP_NUM_TASKS', 'OMPI_COMM_WORLD_SIZE')
+
+
+def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+  """The flags of a command that several hosts may run together."""
+  to = {'flag_values': values}
+  flags.DEFINE_enum(
+    'distributed',
+    'auto',
+    ['auto', 'on', 'off'],
+    'Whether this process is one of several. auto: on in a Slurm, MPI or TPU '
+    'job of several, or where --coordinator is given.',
+    **to,
+  )
+  flags.DEFINE_string(
+    'coordinator',
+    '',
+    'host:port of process 0, where nothing else tells.',
+    **to,
+  )
+  flags.DEFINE_integer('num_processes', 0, 'With --coordinator.', **to)
+  flags.DEFINE_integer('process_id', -1, 'With --coordinator: from 0.', **to)
+
+
+def start_by(options: flags.FlagValues) -> None:
+  """Joins the other processes as the flags say."""
+  start(
+    options.distributed,
+    options.coordinator,
+    options.num_processes,
+    options.process_id,
+  )
 
 
 def start(
@@ -77,19 +109,23 @@ def lead() -> bool:
   return jax.process_index() == 0
 
 
+def together(what: str) -> None:
+  """Waits until all processes are here."""
+  if jax.process_count() > 1:
+    multihost_utils.sync_global_devices(what)
+
+
 def lead_first(fn, what: str):
   """fn() on the first process, and then, when it is done, on the others.
 
   For work whose result lies in a folder that all see.
   """
-  if jax.process_count() == 1:
-    return fn()
   if lead():
     try:
       return fn()
     finally:
-      multihost_utils.sync_global_devices(what)
-  multihost_utils.sync_global_devices(what)
+      together(what)
+  together(what)
   return fn()
 
 

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import itertools
 import json
+import math
 import os
 import pathlib
 import re
@@ -97,13 +98,15 @@ def read(folder: pathlib.Path) -> dict:
 
 @dataclasses.dataclass(frozen=True)
 class Stored:
-  """An array of a checkpoint that still lies on the disk."""
+  """An array of a checkpoint that still lies on the disk.
+
+  Attributes:
+    store: what lies there.
+    shape: of the array; what the store does not cover is 0.
+  """
 
   store: tensorstore.TensorStore
-
-  @property
-  def shape(self) -> tuple[int, ...]:
-    return self.store.shape
+  shape: tuple[int, ...]
 
   @property
   def dtype(self) -> np.dtype:
@@ -115,7 +118,7 @@ class Stored:
 
   @property
   def size(self) -> int:
-    return self.store.size
+    return math.prod(self.shape)
 
   @property
   def nbytes(self) -> int:
@@ -132,18 +135,28 @@ class Stored:
   def __getitem__(self, index) -> np.ndarray:
     # tensorstore's own indices do not count from the end, nor are they cut.
     wanted, squeezed = region(index, self.shape)
-    return self.store[wanted].read().result().squeeze(squeezed)
+    there = tuple(
+      slice(min(w.start, size), min(w.stop, size))
+      for w, size in zip(wanted, self.store.shape, strict=True)
+    )
+    out = self.store[there].read().result()
+    more = [
+      (0, w.stop - w.start - size)
+      for w, size in zip(wanted, out.shape, strict=True)
+    ]
+    if any(count for _, count in more):
+      out = np.pad(out, more)
+    return out.squeeze(squeezed)
 
   def __array__(self, dtype=None, copy=None) -> np.ndarray:
     del copy
     return np.asarray(self[...], dtype)
 
   def resized(self, axis: int, size: int) -> 'Stored':
-    """Cut along one dimension (training pads the vocabulary)."""
-    if size > self.shape[axis]:
-      raise ValueError(f'{self.shape} cannot grow to {size} on the disk')
-    cut = (slice(None),) * axis + (slice(size),)
-    return Stored(self.store[cut])
+    """Cut, or grown by zeros, along one dimension."""
+    shape = (*self.shape[:axis], size, *self.shape[axis + 1 :])
+    cut = (slice(None),) * axis + (slice(min(size, self.store.shape[axis])),)
+    return Stored(self.store[cut], shape)
 
 
 def find(folder: pathlib.Path) -> dict:
@@ -163,5 +176,5 @@ def find(folder: pathlib.Path) -> dict:
     node = tree
     for key in keys[:-1]:
       node = node.setdefault(key, {})
-    node[keys[-1]] = Stored(store)
+    node[keys[-1]] = Stored(store, store.shape)
   return tree

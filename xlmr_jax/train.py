@@ -46,18 +46,7 @@ ACCEPT = flags.DEFINE_bool(
   'Go on with a run though its settings, data or batches changed; what '
   'changed is printed.',
 )
-DISTRIBUTED = flags.DEFINE_enum(
-  'distributed',
-  'auto',
-  ['auto', 'on', 'off'],
-  'Whether this process is one of several. auto: on in a Slurm, MPI or TPU '
-  'job of several, or where --coordinator is given.',
-)
-COORDINATOR = flags.DEFINE_string(
-  'coordinator', '', 'host:port of process 0, where nothing else tells.'
-)
-PROCESSES = flags.DEFINE_integer('num_processes', 0, 'With --coordinator.')
-PROCESS = flags.DEFINE_integer('process_id', -1, 'With --coordinator: from 0.')
+hosts.define_flags()
 
 
 def train(config, workdir, *, accept: bool = False) -> dict[str, float]:
@@ -320,9 +309,7 @@ def main(argv):
     raise app.UsageError(f'unknown argument {argv[1]!r}')
   if CONFIG.value is None or not WORKDIR.value:
     raise app.UsageError('--config and --workdir are needed')
-  hosts.start(
-    DISTRIBUTED.value, COORDINATOR.value, PROCESSES.value, PROCESS.value
-  )
+  hosts.start_by(flags.FLAGS)
   train(CONFIG.value, WORKDIR.value, accept=ACCEPT.value)
 
 

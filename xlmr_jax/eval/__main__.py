@@ -42,7 +42,8 @@ Any system's predictions, in the layout of XTREME's submissions, by no model:
 
 OUT gets results.json and predictions/<benchmark>/test-<language>.tsv, one
 answer per line, as XTREME's leaderboard takes them: of tags with a blank line
-between sentences, of questions as .json. Scores are per cent.
+between sentences, of questions as .json. Scores are per cent. On several hosts
+every host gets the same command (docs/pods.md); the first one writes.
 """
 
 from collections.abc import Mapping
@@ -54,7 +55,7 @@ import pathlib
 from absl import flags
 from ml_collections import config_flags
 
-from xlmr_jax import doors, loaded
+from xlmr_jax import doors, hosts, loaded
 from xlmr_jax.eval import (
   evaluate,
   metrics,
@@ -123,6 +124,13 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     'Of the computation.',
     **to,
   )
+  flags.DEFINE_list(
+    'mesh',
+    None,
+    'Devices along data,fsdp,tensor, e.g. -1,1,1; default: all as data.',
+    **to,
+  )
+  hosts.define_flags(values)
   flags.DEFINE_multi_string(
     'beside',
     [],
@@ -206,10 +214,17 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
   # Made now: a folder that cannot be written must not cost an evaluation.
   output = pathlib.Path(options.output_dir)
   output.mkdir(parents=True, exist_ok=True)
+  hosts.start_by(options)
   timer: dict[str, float] = {}
-  model = loaded.load(options.checkpoint, timer=timer, dtype=options.dtype)
+  model = loaded.load(
+    options.checkpoint,
+    timer=timer,
+    dtype=options.dtype,
+    mesh=mesh_of(options.mesh),
+  )
   phases = ', '.join(f'{name} {t:.2f} s' for name, t in timer.items())
-  print(f'{options.checkpoint}: {phases}', flush=True)
+  if hosts.lead():
+    print(f'{options.checkpoint}: {phases}', flush=True)
   more = {'labels': options.labels, 'max_length': options.max_length}
   thresholds = {}
   if task.metric == 'pair_f1' and options.split == 'test':
@@ -218,6 +233,16 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
   result = evaluate.evaluate(
     model, task, examples, thresholds=thresholds, **more
   )
+  # Every host has found the same; one writes.
+  try:
+    if hosts.lead():
+      report(options, result, output, others)
+  finally:
+    hosts.together('evaluated')
+
+
+def report(options, result: evaluate.Result, output, others) -> None:
+  """Writes what an evaluation found, and prints it."""
   written = xtreme.write_predictions(
     output / 'predictions', result, options.split
   )
@@ -232,6 +257,21 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
     f'{result.packing_efficiency:.2f} % of the computed ones are real\n'
     f'wrote {output / "results.json"} and {written}'
   )
+
+
+def mesh_of(sizes: list[str] | None) -> tuple[int, ...] | None:
+  """What --mesh says; None for all devices as data."""
+  if not sizes:
+    return None
+  try:
+    mesh = tuple(map(int, sizes))
+  except ValueError:
+    mesh = ()
+  if len(mesh) != 3:
+    raise ValueError(
+      f'--mesh={",".join(sizes)}: write three numbers, data,fsdp,tensor'
+    )
+  return mesh
 
 
 def score(options) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import tqdm
 
+from xlmr_jax import hosts
 from xlmr_jax.eval import metrics, mining
 from xlmr_jax.eval.rows import Task, match_labels, unscored
 from xlmr_jax.loaded import Loaded
@@ -126,7 +127,7 @@ def evaluate(
     for language, part in examples.items()
   }
   stream = [feature for part in features.values() for feature in part]
-  with _Meter(task.name, len(stream), show) as meter:
+  with _Meter(task.name, len(stream), show and hosts.lead()) as meter:
     scores, outputs = _run(model, task, names, stream, meter)
   _check_finite(scores, features, examples)
   outputs = iter(outputs)
