@@ -1,12 +1,14 @@
 """Encoder inference beside Hugging Face PyTorch: one run, alternating rounds.
 
   python benchmarks/inference.py [--rounds=5] [--dtype=bfloat16]
+  python benchmarks/inference.py --xnli=200 --rounds=3
 
 Both sides get the same ids and the same random weights at XLM-R base's real
 size. Hugging Face runs as its users do: sdpa attention, f32, batches of 8 in
 the order given, padded to the longest. Ours packs, runs and unpacks; both
 times include that. `short` are XNLI pairs, `long` paragraphs of the corpus,
-read from $XLMR_JAX_DATA. Printed: the median of rounds, and the ratio of
+read from $XLMR_JAX_DATA; with --xnli so many test pairs of each of the 15
+languages, each language by itself. Printed: the median of rounds, and the ratio of
 medians; rounds alternate, because a shared machine changes speed.
 """
 
@@ -26,6 +28,7 @@ sys.path.insert(0, str(ROOT))
 ROUNDS = flags.DEFINE_integer('rounds', 5, 'Rounds of each side.')
 DTYPE = flags.DEFINE_string('dtype', 'float32', "Ours: 'bfloat16' too.")
 TEXTS = flags.DEFINE_integer('texts', 256, 'Texts in a round.')
+XNLI = flags.DEFINE_integer('xnli', 0, 'Pairs of each language, and no else.')
 
 
 def inputs(data: pathlib.Path, count: int) -> dict[str, list[list[int]]]:
@@ -53,6 +56,22 @@ def inputs(data: pathlib.Path, count: int) -> dict[str, list[list[int]]]:
   return {'short': short, 'long': [long[i] for i in chosen]}
 
 
+def xnli(data: pathlib.Path, count: int) -> dict[str, list[list[int]]]:
+  """Language → ids of its first test pairs."""
+  from xlmr_jax.data import sources
+  from xlmr_jax.data.tokenizer import Tokenizer
+  from xlmr_jax.eval import xtreme
+
+  tokenizer = Tokenizer(data / 'tokenizers' / 'xlm-roberta')
+  return {
+    language: [
+      tokenizer.encode(*example.texts, max_length=128)
+      for example in sources.xnli(data / 'xnli', 'test', language)[:count]
+    ]
+    for language in xtreme.TASKS['xnli'].languages
+  }
+
+
 def main(argv):
   del argv
   import torch
@@ -63,7 +82,10 @@ def main(argv):
   data = pathlib.Path(
     os.environ.get('XLMR_JAX_DATA', ROOT.parent / 'shared/data')
   )
-  texts = inputs(data, TEXTS.value)
+  if XNLI.value:
+    texts = xnli(data, XNLI.value)
+  else:
+    texts = inputs(data, TEXTS.value)
   torch.manual_seed(0)
   theirs = transformers.XLMRobertaModel(
     transformers.XLMRobertaConfig(
@@ -96,6 +118,7 @@ def main(argv):
     f'torch {torch.__version__} ({torch.get_num_threads()} threads), '
     f'transformers {transformers.__version__}, ours {DTYPE.value}'
   )
+  total = dict.fromkeys(sides, 0.0)
   for name, ids in texts.items():
     tokens = sum(map(len, ids))
     outputs = {side: run(ids) for side, run in sides.items()}  # warm
@@ -108,7 +131,10 @@ def main(argv):
         start = time.perf_counter()
         run(ids)
         times[side].append(time.perf_counter() - start)
-    rates = {s: tokens / statistics.median(t) for s, t in times.items()}
+    medians = {side: statistics.median(t) for side, t in times.items()}
+    for side, seconds in medians.items():
+      total[side] += seconds
+    rates = {side: tokens / seconds for side, seconds in medians.items()}
     ratio = rates['xlmr_jax'] / rates['transformers']
     print(
       f'{name}: {len(ids)} texts, mean {tokens / len(ids):.0f} tokens; '
@@ -118,6 +144,8 @@ def main(argv):
       + f'; ratio {ratio:.2f}; largest difference {worst:.1e}',
       flush=True,
     )
+  whole = total['transformers'] / total['xlmr_jax']
+  print(f'all {len(texts)}: {whole:.2f} times as fast')
 
 
 if __name__ == '__main__':
