@@ -8,8 +8,8 @@ size. Hugging Face runs as its users do: sdpa attention, f32, batches of 8 in
 the order given, padded to the longest. Ours packs, runs and unpacks; both
 times include that. `short` are XNLI pairs, `long` paragraphs of the corpus,
 read from $XLMR_JAX_DATA; with --xnli so many test pairs of each of the 15
-languages, each language by itself. Printed: the median of rounds, and the ratio of
-medians; rounds alternate, because a shared machine changes speed.
+languages, each language by itself. Printed: the median of rounds, and the ratio
+of medians; rounds alternate, because a shared machine changes speed.
 """
 
 import os

@@ -7,6 +7,13 @@
 task=xnli reads XNLI's or XTREME's files and trains on English only; the
 checkpoint is chosen on English dev unless dev_languages says otherwise.
 task=udpos and task=panx do the same for tags of words, with XTREME's files.
+Other languages are trained on with
+
+  --config.train_languages='("en","de","zh")'
+  --config.train_split=translate-train   # xnli, pawsx, xquad, mlqa, tydiqa: the
+                                         # English data, machine-translated
+  --config.train_examples=1000           # at most so many of each language
+
 Any other task=NAME reads your own .tsv, .csv or .jsonl files:
 
   --config.train=train.tsv --config.dev=dev-{language}.tsv
@@ -23,6 +30,9 @@ batch 32, 10 epochs, rate 2e-5 for both; no warm-up, no decay), PAWS-X (length
 and task=tydiqa on its English part, windows of 384 tokens every 128, batch 32,
 3 epochs, rate 3e-5, 500 steps of warm-up.
 
+CLUE's tasks (task=ocnli, task=cmrc2018, ...) and FewCLUE's (task=fewclue.tnews)
+train in Chinese, with the settings of configs/clue.py.
+
 task=xcopa trains on COPA's English questions, and task=siqa on Social IQa,
 from whose checkpoint XTREME-R goes on to COPA (--config.init=runs/siqa). Their
 batches count questions, and a question's choices share a row: row_length must
@@ -31,7 +41,7 @@ hold the longest. XCOPA's grid (Ponti et al. 2020) is a rate of 5e-6, 1e-5 or
 says nothing of epochs.
 """
 
-from configs import common
+from configs import clue, common
 
 QUESTIONS = ('xquad', 'mlqa', 'tydiqa')
 CHOICES = ('xcopa', 'siqa')
@@ -50,7 +60,9 @@ def get_config(arg: str = ''):
   c.text_columns = ('text',)
   c.label_column = 'label'
   c.labels = ()  # names in the order of their ids; empty: from the data
-  c.train_language = 'en'
+  c.train_languages = ('en',)
+  c.train_split = 'train'  # or 'translate-train': machine translations of it
+  c.train_examples = 0  # of each language, drawn by the seed; 0: all
   c.dev_languages = ('en',)
   c.max_length = 128
   c.truncate = 'longest_first'
@@ -84,6 +96,8 @@ def get_config(arg: str = ''):
     c.batch_size = 8
     c.epochs = 3 if c.task == 'siqa' else 10
     c.optim.learning_rate = 1e-5
+  elif baseline := clue.baseline(c.task):
+    _clue(c, *baseline)
   elif c.variant == 'tiny':  # the quickstart's
     c.max_length = c.row_length = 64
     c.optim.learning_rate = 1e-3
@@ -91,3 +105,22 @@ def get_config(arg: str = ''):
     if c.task == 'xnli':  # a width of 64 learns late to match two sentences
       c.dropout, c.optim.learning_rate, c.epochs = 0.05, 1.5e-3, 4
   return c
+
+
+def _clue(c, batch_size, max_length, epochs, rate, warmup):
+  """CLUE's tasks, and FewCLUE's: in Chinese, with the baselines' settings."""
+  c.train_languages = c.dev_languages = ('zh',)
+  c.batch_size, c.epochs = batch_size, epochs
+  c.max_length = c.row_length = max_length
+  c.optim.learning_rate, c.optim.warmup = rate, warmup
+  name = c.task.removeprefix('fewclue.')
+  if name in ('cmrc2018', 'drcd'):
+    c.objective = 'answer'
+  elif name == 'cluener':
+    c.objective = 'tag'  # or crf
+  elif name in ('c3', 'chid'):
+    c.objective = 'choose'
+    # All choices of a question share a row: four of C3, ten of CHID.
+    c.row_length = 2048 if name == 'c3' else 1024
+  if c.variant == 'tiny':
+    c.optim.learning_rate = 1e-3

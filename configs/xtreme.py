@@ -15,6 +15,31 @@ again, it goes on.
                          of the fine-tuning, of all tasks or of one
   --config.seeds=5       runs of each task: mean and standard deviation
   --config.split=dev     where test files have no labels
+  --config.protocol=translate-train
+
+Protocols, as XTREME calls them (Hu et al. 2020):
+
+  zero-shot            the above
+  translate-train      a model for each language, tuned on the English data
+                       machine-translated into it, and tested in it; chosen on
+                       English dev, so that nothing of the language is needed
+  translate-train-all  a model tuned on English and all of its translations;
+                       chosen on English dev
+  few-shot             a model for each language, tuned on `shots` examples of
+                       its own training data, each seed on others; chosen on
+                       the language's dev file, or on English dev where it has
+                       none or that is what is tested (tydiqa, split=dev)
+
+In all of them English is tuned on all of its own data, and retrieval does not
+change. Translations are there for xnli, pawsx, xquad, mlqa and tydiqa, and
+training data of other languages for udpos, panx and tydiqa: tasks and
+languages without are listed as missing. Settings are those of English, so look
+at warm-ups in steps where data are few:
+
+  python -m xlmr_jax.eval --config=configs/xtreme.py:tasks=panx+tydiqa \
+      --config.data_dir=DIR --workdir=runs/few-shot --config.seeds=5 \
+      --config.protocol=few-shot --config.shots=1000 \
+      --config.settings='("tydiqa:optim.warmup=0.1",)'
 """
 
 import ml_collections
@@ -40,6 +65,8 @@ def get_config(arg: str = ''):
   # What is fine-tuned: a checkpoint, or with '' fresh parameters and a
   # tokenizer, named in `settings`.
   c.init = INIT.get(c.model, '')
+  c.protocol = 'zero-shot'
+  c.shots = 1000  # of few-shot: examples of each language
   c.recipe = 'configs/finetune.py'
   c.settings = ()  # 'name=value' of the recipe, or 'task:name=value'
   c.seeds = 1

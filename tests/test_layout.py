@@ -18,21 +18,24 @@ FLOORS = (
   """crf doors hlo hosts hub logs masking same_run sharding tensors
      data.duplicates data.files data.pack data.shards data.shuffle
      data.toy_lexicon eval.answers eval.mining eval.pictures
-     eval.published""",
+     eval.published eval.spans""",
   """attention chips lazy unpickle
-     data.bitext data.buckets data.choices data.inputs data.squad data.tagged
-     data.tokenizer eval.layout eval.metrics""",
+     data.bitext data.buckets data.choices data.inputs data.releases data.squad
+     data.tagged data.tokenizer eval.layout eval.metrics""",
   """pickles data.bpe data.conllu data.documents data.pieces data.units
-     data.words eval.submission""",
-  'data.vocabulary data.workers',
+     data.words eval.clue_layout""",
+  'data.vocabulary data.workers eval.clue_forms',
+  'eval.clue_submission',
+  'eval.submission',
   # 1
   'dropout',
   'model',
   'heads',
   """data.loader data.sources data.toy
      tasks.answer tasks.choose tasks.classify tasks.retrieve tasks.tag""",
-  'data.phases data.preparation data.sampling',
-  'data.corpus',
+  'data.clue data.phases data.preparation data.sampling',
+  'data.clue_reading data.cluener data.corpus',
+  'data.fewclue',
   # 2
   'objectives optim packed hf_files hf_words',
   'pooling step roofline',
@@ -44,7 +47,11 @@ FLOORS = (
   'loaded',
   'eval.rows',
   'eval.evaluate',
-  'eval.xtreme eval.tables',
+  'eval.clue eval.xtreme',
+  'eval.benchmarks',
+  'eval.tables',
+  'eval.protocols',
+  'eval.runs',
   'eval.suite',
   # 4
   'job',
@@ -61,10 +68,11 @@ ONLY = {
   'data.': ('data.', 'doors'),
   'tasks.': (),
   'eval.answers': (),
-  'eval.metrics': ('eval.answers', 'eval.mining'),
+  'eval.metrics': ('eval.answers', 'eval.mining', 'eval.spans'),
   'eval.mining': (),
   'eval.pictures': (),
   'eval.published': (),
+  'eval.spans': (),
   'attention': ('sharding',),
   'masking': (),
   'dropout': ('sharding',),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from xlmr_jax.eval import published, submission
+from xlmr_jax.eval import clue_layout, published, submission
 
 TABLES = [row for row in published.ROWS if len(row.languages) > 1]
 
@@ -72,6 +72,32 @@ def test_paddles_average_is_the_mean_of_ten(model):
   _, exact = row('cmrc2018').parts['exact_match']
   mean = (sum(values) + exact) / 10
   assert mean == pytest.approx(row('overall').average, abs=0.0051)
+
+
+def test_clue_ranks_answers_by_exact_match():
+  # The README's table prints 77.95, and further down 92.11/77.95.
+  row = published.find('clue', 'RoBERTa-wwm-large', 'cmrc2018')
+  assert row.average == row.languages['zh'] == 77.95
+  assert row.parts['f1'] == ({'zh': 92.11}, 92.11)
+  assert published.find('clue', 'BERT-base', 'cmrc2018').average == 71.60
+  dev = published.beside('clue', 'cmrc2018', 'dev')
+  assert [row.average for row in dev] == [
+    64.77, 67.89, 70.59, 70.58, 68.39, 65.30,
+  ]  # fmt: skip
+  assert {row.split for row in dev} == {'dev'}
+  assert len(published.beside('clue', 'afqmc', 'test')) == 5
+  # Nobody has printed XLM-R's.
+  models = {row.model for row in published.ROWS if row.benchmark == 'clue'}
+  assert not models & {'base', 'large', 'xl', 'xxl'}
+
+
+def test_rows_of_clue_have_its_tasks():
+  known = {*submission.VERSIONS} & {'clue', 'clue1.0'}
+  assert len(known) == 2
+  tasks = {*clue_layout.TASKS['clue'], 'classification', 'overall'}
+  rows = [row for row in published.ROWS if row.benchmark == 'clue']
+  assert {row.task for row in rows} <= tasks
+  assert {'cluener', 'drcd', 'ocnli', 'c3'} <= {row.task for row in rows}
 
 
 def test_look_up():

@@ -57,8 +57,8 @@ def recipes():
   """(module, argument) of every recipe, in each of its forms."""
   for path in sorted((ROOT / 'configs').glob('*.py')):
     module = importlib.import_module(f'configs.{path.stem}')
-    # xtreme is a recipe of fine-tunings; test_suite.py runs it.
-    if path.stem in ('common', 'xtreme'):
+    # Recipes of fine-tunings; test_suite.py and test_clue_suite.py run them.
+    if path.stem in ('clue', 'common', 'xtreme'):
       continue
     tasks = ['xnli', 'cats'] if path.stem == 'finetune' else [None]
     for variant in VARIANTS:

@@ -108,7 +108,11 @@ def test_official_pawsx_files(tmp_path):
   write(tmp_path / 'x-final/de/test_2k.tsv', text)
   write(tmp_path / 'x-final/de/translated_train.tsv', text)
   write(tmp_path / 'x-final/en/train.tsv', text)
-  for split, language in (('test', 'de'), ('train', 'de'), ('train', 'en')):
+  for split, language in (
+    ('test', 'de'),
+    ('translate-train', 'de'),
+    ('train', 'en'),
+  ):
     for folder in (tmp_path, tmp_path / 'x-final'):
       got = sources.pawsx(folder, split, language)
       assert [(e.texts, e.label) for e in got] == [

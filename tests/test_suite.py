@@ -9,7 +9,14 @@ from test_train_tag import SIZES, sentences, write
 from test_train_tag import words_tokenizer as words_tokenizer
 
 from configs import xtreme as recipe
-from xlmr_jax.eval import pictures, submission, suite, tables, xtreme
+from xlmr_jax.eval import (
+  pictures,
+  runs,
+  submission,
+  suite,
+  tables,
+  xtreme,
+)
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LANGUAGES = ('en', 'de', 'af')
@@ -81,9 +88,11 @@ def test_what_it_makes(done):
   assert any('tatoeba af' in text for text in results['missing'])
   assert results['problems'] == []
   assert any('missing: udpos af' in text for text in said)
+  assert results['protocol'] == 'zero-shot'
   written = workdir / 'submission-0' / 'udpos' / 'test-de.tsv'
   assert len(written.read_text().split('\n\n')) == 20
   text = (workdir / 'tables.md').read_text()
+  assert text.startswith('# xtreme, fresh: zero-shot\n')
   assert '## udpos test: span_f1, per cent' in text
   assert '|  | de | en | mean |' in text
 
@@ -108,8 +117,8 @@ def test_what_is_there_is_not_made_again(
   done, data, words_tokenizer, monkeypatch
 ):
   workdir, results, _ = done
-  for name in ('train', 'loaded'):
-    monkeypatch.setattr(suite, name, None)
+  monkeypatch.setattr(suite, 'loaded', None)
+  monkeypatch.setattr(runs, 'train', None)
   again = suite.run(config_of(data, words_tokenizer), workdir, lambda _: None)
   assert again == results
 
@@ -122,7 +131,7 @@ def test_it_goes_on_where_it_was_killed(
   copy = tmp_path / 'run'
   shutil.copytree(workdir, copy)
   (copy / 'evaluations' / 'udpos-0.json').unlink()
-  monkeypatch.setattr(suite.subprocess, 'run', None)
+  monkeypatch.setattr(runs.Stop, 'run', None)
   again = suite.run(config_of(data, words_tokenizer), copy, lambda _: None)
   assert again == results
 
@@ -147,7 +156,7 @@ def test_what_changed_is_evaluated_again(
   write(more / 'udpos' / 'test-af.tsv', sentences(20, 22))
   text = (copy / 'config.json').read_text().replace(str(data), str(more))
   (copy / 'config.json').write_text(text)
-  monkeypatch.setattr(suite.subprocess, 'run', None)
+  monkeypatch.setattr(runs.Stop, 'run', None)
   said = []
   again = suite.run(config_of(more, words_tokenizer), copy, said.append)
   scores = again['tasks']['udpos']['languages']
@@ -202,6 +211,10 @@ def test_untuned_predictions_belong_to_every_seed(
     ({'benchmark': 'glue'}, "benchmark='glue' is not one of xtreme"),
     ({'data_dir': '/nowhere'}, 'is not a folder'),
     ({'tasks': ('xnli',)}, 'nothing could be evaluated'),
+    ({'recipe': 'configs/none.py'}, 'none.py is neither here nor in '),
+    ({'protocol': 'one-shot'}, "protocol='one-shot' is not one of zero-shot"),
+    ({'protocol': 'few-shot', 'shots': 0}, 'shots=0 must be positive'),
+    ({'settings': ('udpos:train_split=dev',)}, 'is said by config.protocol'),
   ],
 )
 def test_what_cannot_be(data, words_tokenizer, tmp_path, change, message):
@@ -214,8 +227,8 @@ def test_seeds_and_shared_runs(data, words_tokenizer):
   """XQuAD and MLQA take one model; retrieval needs a seed only if tuned."""
   config = config_of(data, words_tokenizer, seeds=2)
   config.tasks = ('xquad', 'mlqa', 'tydiqa', 'tatoeba')
-  runs = [(need.task.name, need.run) for need in suite.needs(config)]
-  assert runs == [
+  wanted = [(need.task.name, need.run) for need in suite.needs(config)]
+  assert wanted == [
     ('xquad', 'squad-0'),
     ('xquad', 'squad-1'),
     ('mlqa', 'squad-0'),
@@ -232,7 +245,7 @@ def test_seeds_and_shared_runs(data, words_tokenizer):
     xtreme.rows('xtreme')
   )
   need = suite.needs(config_of(data, words_tokenizer))[0]
-  words = suite.train_command(config, need, pathlib.Path('w'), 1)
+  words = runs.train_command(config, need, {}, pathlib.Path('w'), 1)
   assert '--config.steps=6' in words
   assert not any('never read' in word for word in words)
 
@@ -278,10 +291,7 @@ def test_a_collapsed_run_is_begun_again(
   need = suite.needs(config)[0]
   begun = []
 
-  class Done:
-    returncode = 0
-
-  def start(command, check):
+  def start(self, command, hold):
     begun.append(command)
     folder = next(
       pathlib.Path(w.partition('=')[2]) for w in command if 'workdir' in w
@@ -292,12 +302,16 @@ def test_a_collapsed_run_is_begun_again(
     lines = [{'collapsed': 0.0}, {'collapsed': float(len(begun) < 3)}]
     text = ''.join(json.dumps(line) + '\n' for line in lines)
     (folder / 'metrics.jsonl').write_text(text)
-    return Done()
+    return 0
 
-  monkeypatch.setattr(suite.subprocess, 'run', start)
-  monkeypatch.setattr(suite, 'finished', lambda folder: folder.exists())
+  monkeypatch.setattr(runs.Stop, 'run', start)
+  monkeypatch.setattr(runs, 'finished', lambda folder: folder.exists())
+  (tmp_path / 'runs').mkdir()
   said = []
-  folder = suite.train(config, need, tmp_path, said.append)
+  stop = runs.Stop()
+  folder = runs.train(
+    config, need, {}, tmp_path, stop, said.append, suite.ALONE
+  )
   assert folder.name == 'udpos-0-again2'
   rates = [w for c in begun for w in c if 'optim.learning_rate' in w]
   assert rates == [

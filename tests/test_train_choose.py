@@ -14,7 +14,7 @@ import xlmr_jax
 from xlmr_jax import jobs, objectives, sharding, train
 from xlmr_jax.data import choices, loader, pack, tokenizer
 from xlmr_jax.eval import __main__ as command
-from xlmr_jax.eval import xtreme
+from xlmr_jax.eval import benchmarks
 from xlmr_jax.tasks import choose
 
 WORDS = 'man house red sees the no dog sleeps'.split()
@@ -339,7 +339,7 @@ def test_recipes_lie_in_xcopas_grid():
     ),
     ({'dev_languages': ('xx',)}, "xcopa has no language 'xx'"),
     ({'dev_languages': ('et',)}, "no XCOPA dev file for 'et'"),
-    ({'train_language': 'qu'}, "no XCOPA train file for 'qu'"),
+    ({'train_languages': ('qu',)}, "no XCOPA train file for 'qu'"),
     ({'row_length': 32}, 'share a row, more than config.row_length=32: set '),
     (
       {'argument': 'task=xnli,model=tiny', 'objective': 'choose'},
@@ -389,9 +389,9 @@ def test_the_fingerprint_sees_where_a_question_ends(folder, vocabulary):
       )
       for size, gold in sizes
     ]
-    task = dataclasses.replace(xtreme.TUNED['siqa'], read=lambda *_: made)
+    task = dataclasses.replace(benchmarks.TUNED['siqa'], read=lambda *_: made)
     with pytest.MonkeyPatch.context() as patch:
-      patch.setitem(xtreme.TUNED, 'siqa', task)
+      patch.setitem(benchmarks.TUNED, 'siqa', task)
       return build(folder, vocabulary, 'task=siqa,model=tiny').fingerprint
 
   # Labels 1 0 0 1 0 both times.

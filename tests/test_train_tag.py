@@ -183,7 +183,10 @@ def test_own_files_of_tagged_sentences(folder, words_tokenizer, tmp_path):
       {'truncate': 'error', 'max_length': 8},
       'tokens are more than max_length',
     ),
-    ({'train_language': 'de'}, "no train file of tagged sentences for 'de'"),
+    (
+      {'train_languages': ('de',)},
+      "no train file of tagged sentences for 'de'",
+    ),
   ],
 )
 def test_what_does_not_fit(folder, words_tokenizer, tmp_path, changes, message):

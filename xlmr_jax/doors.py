@@ -7,6 +7,7 @@ What the person at the keyboard can mend, a wrong flag too, is one line on
 stderr and exit code 1; `--traceback` shows the stack.
 """
 
+import pathlib
 import re
 import sys
 
@@ -51,6 +52,10 @@ def parse(argv: list[str]) -> list[str]:
   Returns:
     The arguments that are not flags, the program's name first.
   """
+  # Recipes import each other as `configs`, from wherever one is.
+  root = str(pathlib.Path(__file__).resolve().parent.parent)
+  if root not in sys.path:
+    sys.path.append(root)
   try:
     return flags.FLAGS(argv)
   except (

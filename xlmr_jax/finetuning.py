@@ -9,15 +9,18 @@ import numpy as np
 
 from xlmr_jax import objectives, sharding
 from xlmr_jax.data import loader as loaders
-from xlmr_jax.eval import evaluate, rows, xtreme
+from xlmr_jax.data import shuffle
+from xlmr_jax.eval import benchmarks, evaluate, rows
 from xlmr_jax.job import Job, begin, check_length
 from xlmr_jax.loaded import Loaded
+
+SPLITS = ('train', 'translate-train')  # what can be trained on
 
 
 def tasks_of(config) -> tuple[rows.Task, rows.Task]:
   """The rows that a config trains and develops on."""
-  if config.task in xtreme.TUNED:
-    task = xtreme.TUNED[config.task]
+  if config.task in benchmarks.TUNED:
+    task = benchmarks.TUNED[config.task]
     # XCOPA itself has no English, which is COPA.
     languages = tuple(dict.fromkeys((*task.languages, task.source)))
     return task, dataclasses.replace(task, languages=languages)
@@ -25,7 +28,7 @@ def tasks_of(config) -> tuple[rows.Task, rows.Task]:
     if not config[name]:
       raise ValueError(
         f'config.{name} is empty: task={config.task} is no benchmark '
-        f'({", ".join(xtreme.TASKS)}), so name the files of your own'
+        f'({", ".join(benchmarks.TASKS)}), so name the files of your own'
       )
 
   def column(name):
@@ -52,9 +55,55 @@ def tasks_of(config) -> tuple[rows.Task, rows.Task]:
     )
 
   return (
-    row({'train': config.train}, (config.train_language,)),
+    row({'train': config.train}, tuple(config.train_languages)),
     row({'dev': config.dev}, tuple(config.dev_languages)),
   )
+
+
+def read_training(config, task: rows.Task) -> dict[str, list]:
+  """What a config trains on: language → examples.
+
+  Of the language that a task's data was written in nothing is translated: it
+  is the split 'train' whatever the config says.
+
+  Raises:
+    ValueError: a language twice, another split, fewer examples than none, or
+      what the task's reader refuses.
+  """
+  languages = tuple(config.train_languages)
+  if not languages or len(set(languages)) < len(languages):
+    raise ValueError(
+      f'config.train_languages={languages!r}: name at least one language, each '
+      'of them once'
+    )
+  if config.train_split not in SPLITS:
+    raise ValueError(
+      f'config.train_split={config.train_split!r} is not one of '
+      f'{", ".join(SPLITS)}'
+    )
+  if config.train_examples < 0:
+    raise ValueError(
+      f'config.train_examples={config.train_examples} is negative; 0 takes all'
+    )
+  out = {}
+  for language in languages:
+    split = 'train' if language == task.source else config.train_split
+    examples = task.read(config.data_dir, split, language)
+    out[language] = draw(examples, config.train_examples, config.seed, language)
+  return out
+
+
+def draw(examples: list, count: int, seed: int, language: str) -> list:
+  """At most `count` examples of a language, in their order; 0 takes all.
+
+  Which they are depends on seed and language only, and a smaller draw is part
+  of a larger one.
+  """
+  if not count or len(examples) <= count:
+    return examples
+  key = shuffle.key('few-shot', seed, language)
+  places = shuffle.order(np.arange(count), len(examples), key)
+  return [examples[place] for place in sorted(places)]
 
 
 def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
@@ -79,7 +128,8 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
       f'config.objective={kind} does not fit {train_task.name}: set it to '
       f'{" or ".join(fitting)}'
     )
-  examples = train_task.read(config.data_dir, 'train', config.train_language)
+  train = read_training(config, train_task)
+  examples = [example for part in train.values() for example in part]
   labels = None
   if train_task.named:
     given = [e.label for e in examples if e.label is not None]
@@ -135,7 +185,7 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
   dev = rows.read(dev_task, config.data_dir, 'dev', tuple(config.dev_languages))
   for part in dev.values():
     encode(part)  # for its checks
-  for part in (examples, *dev.values()):
+  for part in (*train.values(), *dev.values()):
     if why := rows.unscored(train_task, part):
       where = part[0].where
       raise ValueError(

@@ -6,6 +6,7 @@ the mesh spans all devices and each host makes its own rows.
 """
 
 import contextlib
+import dataclasses
 import glob
 import importlib.util
 import os
@@ -41,14 +42,48 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
   flags.DEFINE_integer('process_id', -1, 'With --coordinator: from 0.', **to)
 
 
-def start_by(options: flags.FlagValues) -> None:
-  """Joins the other processes as the flags say."""
-  start(
-    options.distributed,
-    options.coordinator,
-    options.num_processes,
-    options.process_id,
-  )
+@dataclasses.dataclass(frozen=True)
+class Group:
+  """The processes of a command, as its flags say; by default this one alone.
+
+  Attributes: those of `start`.
+  """
+
+  mode: str = 'off'
+  coordinator: str = ''
+  processes: int = 0
+  process: int = -1
+
+  @classmethod
+  def of(cls, options: flags.FlagValues) -> 'Group':
+    return cls(
+      options.distributed,
+      options.coordinator,
+      options.num_processes,
+      options.process_id,
+    )
+
+  @property
+  def several(self) -> bool:
+    """Whether there seem to be others; no device is touched to find out."""
+    return self.mode != 'off' and (
+      self.mode == 'on' or self.processes > 1 or several(os.environ)
+    )
+
+  def flags(self) -> list[str]:
+    """Of a command that the same processes run."""
+    out = [f'--distributed={self.mode}']
+    if self.coordinator:
+      out += [
+        f'--coordinator={self.coordinator}',
+        f'--num_processes={self.processes}',
+        f'--process_id={self.process}',
+      ]
+    return out
+
+  def start(self) -> None:
+    """Joins the others."""
+    start(self.mode, self.coordinator, self.processes, self.process)
 
 
 def start(

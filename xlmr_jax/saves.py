@@ -9,6 +9,7 @@ renamed again before it is deleted.
 """
 
 import json
+import os
 import pathlib
 import shutil
 
@@ -171,6 +172,17 @@ class Manager:
     )
     self._latest, self._best = step, got['meta'].get('best_step')
     return got['params'], got['state'], got['meta']
+
+
+def last_meta(workdir) -> dict:
+  """`meta` of the latest step, or {}: read without touching a device."""
+  folder = pathlib.Path(workdir) / 'checkpoints'
+  names = os.listdir(folder) if folder.is_dir() else ()
+  steps = [int(name) for name in names if name.isdigit()]
+  if not steps:
+    return {}
+  path = folder / str(max(steps)) / 'meta' / 'metadata'
+  return json.loads(path.read_text('utf-8'))
 
 
 def _check_same(stored, wanted, where: str) -> None:

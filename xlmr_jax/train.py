@@ -309,7 +309,7 @@ def main(argv):
     raise app.UsageError(f'unknown argument {argv[1]!r}')
   if CONFIG.value is None or not WORKDIR.value:
     raise app.UsageError('--config and --workdir are needed')
-  hosts.start_by(flags.FLAGS)
+  hosts.Group.of(flags.FLAGS).start()
   train(CONFIG.value, WORKDIR.value, accept=ACCEPT.value)
 
 

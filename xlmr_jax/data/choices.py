@@ -5,6 +5,7 @@ answers stand beside each other, right or wrong; how both become one input is
 the task's business (tasks/choose.py).
 """
 
+from collections.abc import Hashable
 import dataclasses
 import os
 import pathlib
@@ -28,6 +29,20 @@ class Choice:
   choices: tuple[str, ...]
   label: int | None
   where: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Item(Choice):
+  """A question with a name, and the company it is in.
+
+  Attributes:
+    id: what a submission calls it by.
+    group: the same of questions that share their answers, such as the blanks
+      of a text: each of them has another. None for a question of its own.
+  """
+
+  id: int | str
+  group: Hashable = None
 
 
 def xcopa(

@@ -72,6 +72,37 @@ def objects(path: str | os.PathLike) -> Iterator[tuple[str, dict[str, Any]]]:
     raise ValueError(f'{os.fspath(path)}: the file is empty')
 
 
+def document(path: str | os.PathLike) -> Any:
+  """What a file of one JSON value holds.
+
+  Raises:
+    ValueError: a damaged archive, not UTF-8, not JSON, with the line.
+  """
+  path = os.fspath(path)
+  with open_bytes(path) as file:
+    try:
+      raw = file.read()
+    except DAMAGED as error:
+      raise ValueError(
+        f'{path}: the archive is damaged or cut short ({error})'
+      ) from error
+  try:
+    return json.loads(raw.decode('utf-8-sig'))
+  except UnicodeDecodeError as error:
+    line = raw.count(b'\n', 0, error.start) + 1
+    raise ValueError(
+      f'{path}:{line}: byte 0x{raw[error.start]:02x} is not UTF-8; convert the'
+      ' file to UTF-8'
+    ) from error
+  except json.JSONDecodeError as error:
+    raise ValueError(
+      f'{path}:{error.lineno}: not JSON ({error.msg} at character'
+      f' {error.colno} of the line)'
+    ) from error
+  except RecursionError as error:
+    raise ValueError(f'{path}: JSON that is nested too deeply') from error
+
+
 def texts(item: dict[str, Any], keys: Iterable[str], where: str) -> list[str]:
   """The texts of an object under some keys.
 

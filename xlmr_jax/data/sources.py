@@ -40,40 +40,65 @@ def xnli(
     labels: `test.labels.txt`, one label a line and the same for all
     languages, is taken beside them where it exists.
   * The official `XNLI-1.0/xnli.{dev,test}.tsv`, all languages in one file.
-  * The official training set in each language,
+  * The official training set, MultiNLI, in each language: English, and with
+    the split 'translate-train' the machine translations of it,
     `XNLI-MT-1.0/multinli/multinli.train.{language}.tsv`.
+  * The machine translations that XTREME made of it instead, also of
+    'translate-train': `en-{language}-translated.tsv`, five columns (both texts
+    in English, both translated, the label) without a header.
 
   The official files are looked for in `data_dir` itself too.
 
   Raises:
-    ValueError: none of the files is there; a row has the wrong number of
-      columns; the language is not in the file.
+    files.Missing: none of the files is there.
+    ValueError: a row has the wrong number of columns; the language is not in
+      the file.
   """
-  folder = _folder(data_dir, split, 'XNLI')
-  processed = [folder / f'{split}-{language}.tsv']
-  if split == 'train':
+  folder, stem = _training(data_dir, split, language, 'XNLI')
+  processed = [folder / f'{stem}-{language}.tsv']
+  translated = [folder / f'en-{language}-translated.tsv']
+  if stem == 'train':
     name = f'multinli.train.{language}.tsv'
     official = [
       folder / name,
       folder / 'XNLI-MT-1.0' / 'multinli' / name,
       folder / 'multinli' / name,
     ]
+    if split == 'translate-train':
+      official += translated
   else:
     name = f'xnli.{split}.tsv'
     official = [folder / name, folder / 'XNLI-1.0' / name]
   what = f'XNLI {split} file for {language!r}'
   path = files.locate(processed + official, what)
   if path == files.first(processed):
-    return _xtreme_pairs(path, split)
-  if split == 'train':
+    return _xtreme_pairs(path, stem)
+  if path == files.first(translated):
+    return _five_columns(path)
+  if stem == 'train':
     return _headed(path, 3, (0, 1, 2))
   return _official(path, language)
 
 
-def _folder(data_dir, split: str, name: str) -> pathlib.Path:
-  if split not in ('train', 'dev', 'test'):
-    raise ValueError(f'split {split!r}; {name} has train, dev and test')
-  return pathlib.Path(data_dir)
+def _training(
+  data_dir, split: str, language: str, name: str
+) -> tuple[pathlib.Path, str]:
+  """The folder, and what the names of a split's files start with.
+
+  Raises:
+    files.Missing: training data of a language that has none of its own.
+  """
+  if split not in ('train', 'translate-train', 'dev', 'test'):
+    raise ValueError(
+      f'split {split!r}; {name} has train, translate-train, dev and test'
+    )
+  if split == 'train' and language != 'en':
+    raise files.Missing(
+      f'no {name} train file for {language!r}: what there is in other '
+      'languages than English is machine-translated, and is the split '
+      "'translate-train'"
+    )
+  return pathlib.Path(data_dir), split.removeprefix('translate-')
 
 
 def _nli_label(name: str) -> str:
@@ -140,6 +165,18 @@ def _headed(path: str, width: int, places: Sequence[int]) -> list[Example]:
   ]
 
 
+def _five_columns(path: str) -> list[Example]:
+  """XTREME's translations: two texts before and after, and the label."""
+  rows = list(read_rows(path, '\t', quoted=False))
+  if not rows:
+    raise ValueError(f'{path}: the file is empty')
+  _check_columns(rows, 5)
+  return [
+    Example((row[2].strip(), row[3].strip()), _nli_label(row[4]), where)
+    for where, row in rows
+  ]
+
+
 # PAWS-X.
 
 
@@ -150,25 +187,26 @@ def pawsx(
 
   * XTREME's `{train,dev,test}-{language}.tsv`; test files have no labels.
   * The official `x-final/{language}/{train,dev_2k,test_2k}.tsv`; other
-    languages than English have `translated_train.tsv`.
+    languages than English have machine translations, `translated_train.tsv`,
+    which are the split 'translate-train'.
 
   Some texts were never translated and are 'NS': they stay, as in XTREME.
 
   Raises:
-    ValueError: none of the files is there; a row has the wrong number of
-      columns.
+    files.Missing: none of the files is there.
+    ValueError: a row has the wrong number of columns.
   """
-  folder = _folder(data_dir, split, 'PAWS-X')
-  processed = [folder / f'{split}-{language}.tsv']
-  names = [f'{split}_2k.tsv']
-  if split == 'train':
-    names = ['train.tsv', 'translated_train.tsv']
+  folder, stem = _training(data_dir, split, language, 'PAWS-X')
+  processed = [folder / f'{stem}-{language}.tsv']
+  name = f'{split}_2k.tsv'
+  if stem == 'train':
+    name = 'train.tsv' if language == 'en' else 'translated_train.tsv'
   roots = [folder / language, folder / 'x-final' / language]
-  official = [root / name for root in roots for name in names]
+  official = [root / name for root in roots]
   what = f'PAWS-X {split} file for {language!r}'
   path = files.locate(processed + official, what)
   if path == files.first(processed):
-    return _xtreme_pairs(path, split, gold=False)
+    return _xtreme_pairs(path, stem, gold=False)
   return _headed(path, 4, (1, 2, 3))
 
 

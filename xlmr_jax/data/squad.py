@@ -19,7 +19,6 @@ texts, as in the official scripts; but nothing is trained on it.
 """
 
 import dataclasses
-import json
 import os
 import pathlib
 from typing import Any
@@ -85,7 +84,7 @@ def read(path: str | os.PathLike, *, skip_bad: bool = False) -> list[Question]:
   path = os.fspath(path)
   out: list[Question] = []
   bad: list[str] = []
-  data = _get(_load(path), 'data', list, path)
+  data = _get(files.document(path), 'data', list, path)
   for i, article in enumerate(data):
     where = f'{path}, data[{i}]'
     for j, paragraph in enumerate(_get(article, 'paragraphs', list, where)):
@@ -122,30 +121,6 @@ def read(path: str | os.PathLike, *, skip_bad: bool = False) -> list[Question]:
       stacklevel=2,
     )
   return out
-
-
-def _load(path: str) -> Any:
-  """What a JSON file holds."""
-  with files.open_bytes(path) as file:
-    try:
-      raw = file.read()
-    except files.DAMAGED as error:
-      raise ValueError(
-        f'{path}: the archive is damaged or cut short ({error})'
-      ) from error
-  try:
-    return json.loads(raw.decode('utf-8-sig'))
-  except UnicodeDecodeError as error:
-    raise ValueError(
-      f'{path}: byte {error.start} is not UTF-8; convert the file to UTF-8'
-    ) from error
-  except json.JSONDecodeError as error:
-    raise ValueError(
-      f'{path}:{error.lineno}: not JSON ({error.msg} at character'
-      f' {error.colno} of the line)'
-    ) from error
-  except RecursionError as error:
-    raise ValueError(f'{path}: not SQuAD JSON: nested too deeply') from error
 
 
 _NAMES = {list: 'a list', str: 'a text', int: 'a whole number'}
@@ -233,18 +208,29 @@ def squad(
 ) -> list[Question]:
   """Reads SQuAD v1.1, on which models for XQuAD and MLQA are tuned.
 
-  English is `{train,dev}-v1.1.json`; another language XTREME's translation,
-  `squad.translate.{train,dev}.en-{language}.json`. Both are looked for in
-  `data_dir`, in its folder squad and in a folder squad beside it.
+  English is `{train,dev}-v1.1.json`. Another language's dev set is XTREME's
+  machine translation, `squad.translate.dev.en-{language}.json`, and so is
+  'translate-train', `squad.translate.train.en-{language}.json`. All are looked
+  for in `data_dir`, in its folder squad and in a folder squad beside it.
 
   Raises:
-    ValueError: no such file, or one that `read` refuses.
+    files.Missing: no such file.
+    ValueError: one that `read` refuses.
   """
-  if split not in ('train', 'dev'):
-    raise ValueError(f'split {split!r}; SQuAD has train and dev')
-  name = f'{split}-v1.1.json'
+  if split not in ('train', 'translate-train', 'dev'):
+    raise ValueError(
+      f'split {split!r}; SQuAD has train and dev, and translate-train'
+    )
+  stem = split.removeprefix('translate-')
+  name = f'{stem}-v1.1.json'
   if language != 'en':
-    name = f'squad.translate.{split}.en-{language}.json'
+    name = f'squad.translate.{stem}.en-{language}.json'
+    if split == 'train':
+      raise files.Missing(
+        f'no SQuAD train file for {language!r}: what there is in other '
+        'languages than English is machine-translated, and is the split '
+        "'translate-train'"
+      )
   folder = pathlib.Path(data_dir)
   folders = (folder, folder / 'squad', folder.parent / 'squad')
   path = files.locate(
@@ -263,12 +249,12 @@ def xquad(
   """Reads one language of XQuAD: its test set, and SQuAD to train on.
 
   The file is `xquad.{language}.json`, officially and as XTREME's scripts
-  leave it, without answers. 'train' and 'dev' are those of `squad`.
+  leave it, without answers. The other splits are those of `squad`.
 
   Raises:
     ValueError: no such file, or one that `read` refuses.
   """
-  if split in ('train', 'dev'):
+  if split in ('train', 'translate-train', 'dev'):
     return squad(data_dir, split, language, skip_bad=skip_bad)
   _check_split(split, 'XQuAD')
   path = pathlib.Path(data_dir) / f'xquad.{language}.json'
@@ -292,7 +278,7 @@ def mlqa(
 
   Args:
     data_dir: the folder.
-    split: 'train' is that of `squad`.
+    split: 'train' and 'translate-train' are those of `squad`.
     language: of context and answers.
     question_language: of the questions, where it is another one. XTREME asks
       in the language of the context.
@@ -301,7 +287,7 @@ def mlqa(
   Raises:
     ValueError: no such file, or one that `read` refuses.
   """
-  if split == 'train':
+  if split in ('train', 'translate-train'):
     return squad(data_dir, split, language, skip_bad=skip_bad)
   if split != 'dev':
     _check_split(split, 'MLQA')
@@ -382,7 +368,7 @@ def lareqa(
   Raises:
     ValueError: no such file, or one that `read` refuses.
   """
-  if split in ('train', 'dev'):
+  if split in ('train', 'translate-train', 'dev'):
     return squad(data_dir, split, language, skip_bad=skip_bad)
   _check_split(split, 'LAReQA')
   folder = pathlib.Path(data_dir)

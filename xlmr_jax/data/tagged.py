@@ -46,8 +46,12 @@ def xtreme(
   The files are `{train,dev,test}-{language}.tsv`.
 
   Raises:
-    ValueError: no such file, or one that `read` refuses.
+    files.Missing: no such file; translations of one, which nobody has made: a
+      tag belongs to a word, and words are not translated one by one.
+    ValueError: one that `read` refuses.
   """
+  if split == 'translate-train':
+    raise files.Missing('tagged sentences have no machine translation')
   if split not in ('train', 'dev', 'test'):
     raise ValueError(f'split {split!r}; there are train, dev and test')
   path = pathlib.Path(data_dir) / f'{split}-{language}.tsv'

@@ -57,6 +57,7 @@ from ml_collections import config_flags
 
 from xlmr_jax import doors, hosts, loaded
 from xlmr_jax.eval import (
+  benchmarks,
   evaluate,
   metrics,
   rows,
@@ -73,8 +74,8 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
   flags.DEFINE_string(
     'benchmark',
     'xnli',
-    f'One of {", ".join(xtreme.TASKS)}; with --test any name for your files; '
-    f'with --predictions {" or ".join(submission.TASKS)}.',
+    f'One of {", ".join(benchmarks.TASKS)}; with --test any name for your '
+    f'files; with --predictions {" or ".join(submission.VERSIONS)}.',
     **to,
   )
   flags.DEFINE_string(
@@ -192,14 +193,14 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
   if options.config is not None:
     if not options.workdir:
       raise ValueError('--workdir is needed with --config')
-    suite.run(options.config, options.workdir)
+    suite.run(options.config, options.workdir, group=hosts.Group.of(options))
     return
   if not options.output_dir:
     raise ValueError('--output_dir is needed: the folder for results')
   if options.predictions:
     score(options)
     return
-  if options.benchmark in submission.TASKS:
+  if options.benchmark in submission.VERSIONS:
     raise ValueError(
       f'--benchmark={options.benchmark} needs --predictions=DIR and '
       '--labels=DIR, or a recipe: --config=configs/xtreme.py:model=...'
@@ -214,7 +215,7 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
   # Made now: a folder that cannot be written must not cost an evaluation.
   output = pathlib.Path(options.output_dir)
   output.mkdir(parents=True, exist_ok=True)
-  hosts.start_by(options)
+  hosts.Group.of(options).start()
   timer: dict[str, float] = {}
   model = loaded.load(
     options.checkpoint,
@@ -278,10 +279,10 @@ def score(options) -> None:
   """Scores a folder of predictions."""
   if not options.labels:
     raise ValueError('--labels is needed: the folder of what is right')
-  if options.benchmark not in submission.TASKS:
+  if options.benchmark not in submission.VERSIONS:
     raise ValueError(
       '--predictions are of a whole benchmark: write --benchmark='
-      + ' or '.join(submission.TASKS)
+      + ' or '.join(submission.VERSIONS)
     )
   for name in ('checkpoint', 'data_dir', 'languages', 'test'):
     if options[name].value:
@@ -325,16 +326,16 @@ def task_of(options) -> rows.Task:
       metric=options.metric,
       quoted=options.quoted,
     )
-  if options.benchmark not in xtreme.TASKS:
+  if options.benchmark not in benchmarks.TASKS:
     raise ValueError(
       f'--benchmark={options.benchmark} is not one of '
-      f'{", ".join(xtreme.TASKS)}; for files of your own give --test'
+      f'{", ".join(benchmarks.TASKS)}; for files of your own give --test'
     )
   if not options.data_dir:
     raise ValueError(f'--data_dir is needed: the folder of {options.benchmark}')
   if not os.path.isdir(options.data_dir):
     raise ValueError(f'--data_dir={options.data_dir} is not a folder')
-  task = xtreme.TASKS[options.benchmark]
+  task = benchmarks.TASKS[options.benchmark]
   if task.heads:
     return task
   vectors = dict(task.vectors, skip_specials=options.skip_specials)

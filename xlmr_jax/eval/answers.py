@@ -1,8 +1,9 @@
 """Exact match and F1 of extracted answers, as the official scripts count them.
 
 XQuAD and TyDi QA are scored by the script of SQuAD v1.1 (Rajpurkar et al.
-2016), MLQA by its own (Lewis et al. 2020). Both compare normalised text, and
-what they do to text is part of the number:
+2016), MLQA by its own (Lewis et al. 2020), CMRC 2018 and DRCD by CMRC's (Cui
+et al. 2019, cmrc2018_evaluate.py). They compare normalised text, and what they
+do to text is part of the number:
 
   * SQuAD's rules are those of English for every language: ASCII punctuation
     and a, an, the go. `。` and `«` stay, and Chinese or Thai without spaces is
@@ -10,6 +11,11 @@ what they do to text is part of the number:
   * MLQA's know the punctuation of Unicode, articles by language, and take
     each Chinese character (U+4E00 to U+9FA5, no extension) for a word.
     Arabic's ال goes wherever it stands, and cuts a word in two there.
+  * CMRC's drop 29 signs, among them `，` and `-` but not `.`, `,`, `…` or `‘`,
+    and close the gap: `3-D` is 3d. Each Chinese character is a word, and what
+    stands between them is cut into words as NLTK cuts English, so `1,5` is
+    one and `don't` two. F1 counts the longest run of words that both answers
+    have, not all the words that they share. CLUE ranks by exact match.
   * An answer of which nothing is left is an exact match of another such, with
     an F1 of 0: no word is shared.
 
@@ -21,6 +27,7 @@ import collections
 from collections.abc import Callable, Sequence
 import re
 import string
+from typing import Any
 import unicodedata
 
 _ASCII = frozenset(string.punctuation)
@@ -39,6 +46,48 @@ _ARTICLES = {
   'zh': None,
 }
 _HAN = re.compile('([\u4e00-\u9fa5])')
+# What CMRC's script drops. Its list has `……` too, which no character equals.
+_DROPPED = frozenset('-:_*^/\\~`+=，。：？！“”；’《》·、「」（）－～『』')
+# How NLTK's word_tokenize (since 3.5; after the Penn Treebank's sed script)
+# puts spaces around words: its rules in its order, less those for capitals and
+# for what CMRC's script has dropped before. Quotes become `` and '' there.
+# NLTK first cuts a text into sentences, by a model of English that would have
+# to be downloaded; here what stands between two Chinese characters is one.
+_SPACED = tuple(
+  (re.compile(pattern), spaced)
+  for pattern, spaced in (
+    # Quotes that begin something.
+    (r'[«‘„]', r' \g<0> '),
+    (r'^"', ' `` '),
+    (r"(?<=[ (\[{<])(?:\"|'')", ' `` '),
+    (r"(?i)(?<!\w)'(?=\w)(?!(?:[mtsdn]|re|ve|ll)\b)", "' "),
+    # The last full stop, with what may stand behind it.
+    (r'(?<=[^.])\.([])}>"\'» ]*)\s*$', r' . \1 '),
+    # A comma, unless a digit follows; of two commas the second is passed over.
+    (r',(\D)', r' , \1'),
+    (r',$', ' , '),
+    (r'\.{2,}|[;@#$%&?!\u2012-\u2015]', r' \g<0> '),
+    (r"(?<=[^'])' ", " ' "),
+    (r'[][(){}<>]', r' \g<0> '),
+    # From here on a space is at either end.
+    (r'^|$', ' '),
+    (r'»', ' » '),
+    (r"''|\"", " '' "),
+    (r'\s+', ' '),
+    (r"(?<=[^' ])'[smd]? ", r' \g<0>'),
+    (r"(?<=[^' ])(?:'ll|'re|'ve|n't) ", r' \g<0>'),
+    (r'(?i)\b(can)(not)\b', r' \1 \2 '),
+    (r"(?i)\b(d)('ye)\b", r' \1 \2 '),
+    (r'(?i)\b(gim)(me)\b', r' \1 \2 '),
+    (r'(?i)\b(gon)(na)\b', r' \1 \2 '),
+    (r'(?i)\b(got)(ta)\b', r' \1 \2 '),
+    (r'(?i)\b(lem)(me)\b', r' \1 \2 '),
+    (r"(?i)\b(more)('n)\b", r' \1 \2 '),
+    (r'(?i)\b(wan)(na)(?=\s)', r' \1 \2 '),
+    (r"(?i) ('t)(is)\b", r' \1 \2 '),
+    (r"(?i) ('t)(was)\b", r' \1 \2 '),
+  )
+)
 
 
 def squad_words(text: str) -> list[str]:
@@ -71,6 +120,32 @@ def mlqa_words(text: str, language: str) -> list[str]:
   return text.split()
 
 
+def cmrc_words(text: str) -> list[str]:
+  """The words of an answer that CMRC 2018 compares.
+
+  `cmrc_words('《红楼》 3-D, 1.5')` → `['红', '楼', '3d', ',', '1.5']`.
+  """
+  return _mixed_words(_bare(text))
+
+
+def _bare(text: str) -> str:
+  """What of an answer has to be equal for CMRC's exact match."""
+  text = text.lower().strip()
+  return ''.join(char for char in text if char not in _DROPPED)
+
+
+def _mixed_words(bare: str) -> list[str]:
+  out = []
+  for index, part in enumerate(_HAN.split(bare)):
+    if index % 2:
+      out.append(part)
+    elif part:
+      for pattern, spaced in _SPACED:
+        part = pattern.sub(spaced, part)
+      out += part.split()
+  return out
+
+
 def _is_punctuation(char: str) -> bool:
   return char in _ASCII or unicodedata.category(char)[0] == 'P'
 
@@ -91,7 +166,7 @@ def squad(
     ValueError: not as many answers as questions, no question, or one without
       a right answer.
   """
-  return _score('squad', predictions, gold, squad_words)
+  return _score('squad', predictions, gold, squad_words, _f1)
 
 
 def mlqa(
@@ -114,15 +189,44 @@ def mlqa(
   """
   mlqa_words('', language)  # a wrong language is said before anything else
   words = lambda text: mlqa_words(text, language)
-  return _score('mlqa', predictions, gold, words)
+  return _score('mlqa', predictions, gold, words, _f1)
+
+
+def cmrc(
+  predictions: Sequence[str | None], gold: Sequence[Sequence[str]]
+) -> dict[str, float]:
+  """Scores of answers by the rules of CMRC 2018, per cent.
+
+  Args:
+    predictions: an answer for each question; None for none given.
+    gold: the right answers to each; the best fit counts.
+
+  Returns:
+    'cmrc', which is the share of exact matches, by which CLUE ranks; 'f1';
+    'average', the mean of both, by which CMRC's script chooses.
+
+  Raises:
+    ValueError: as `squad`.
+  """
+
+  def read(text):
+    bare = _bare(text)
+    return bare, _mixed_words(bare)
+
+  f1 = lambda ours, theirs: _run_f1(ours[1], theirs[1])
+  found = _score('average', predictions, gold, read, f1)
+  exact = found.pop('exact_match')
+  return {'cmrc': exact, 'f1': found['f1'], 'average': found['average']}
 
 
 def _score(
   name: str,
   predictions: Sequence[str | None],
   gold: Sequence[Sequence[str]],
-  words: Callable[[str], list[str]],
+  read: Callable[[str], Any],
+  score: Callable[[Any, Any], float],
 ) -> dict[str, float]:
+  """Exact matches of what `read` makes of answers; F1 as `score` has it."""
   if len(predictions) != len(gold):
     raise ValueError(
       f'{len(predictions)} answers to {len(gold)} questions: one each'
@@ -140,10 +244,10 @@ def _score(
       continue
     if not isinstance(answer, str):
       raise ValueError(f'answer {index} is {answer!r}, not a string')
-    ours = words(answer)
-    theirs = [words(text) for text in right]
+    ours = read(answer)
+    theirs = [read(text) for text in right]
     exact += any(ours == other for other in theirs)
-    f1 += max(_f1(ours, other) for other in theirs)
+    f1 += max(score(ours, other) for other in theirs)
   exact, f1 = 100 * exact / len(gold), 100 * f1 / len(gold)
   return {name: (exact + f1) / 2, 'f1': f1, 'exact_match': exact}
 
@@ -151,7 +255,23 @@ def _score(
 def _f1(ours: list[str], theirs: list[str]) -> float:
   """F1 of two bags of words, 0 to 1."""
   common = collections.Counter(ours) & collections.Counter(theirs)
-  same = sum(common.values())
+  return _harmonic(sum(common.values()), ours, theirs)
+
+
+def _run_f1(ours: list[str], theirs: list[str]) -> float:
+  """F1 of the longest run of words that stands in both, 0 to 1."""
+  longest = 0
+  ending = [0] * (len(theirs) + 1)  # runs that end at a word of theirs
+  for word in ours:
+    before, ending = ending, [0] * (len(theirs) + 1)
+    for at, other in enumerate(theirs):
+      if word == other:
+        ending[at + 1] = before[at] + 1
+    longest = max(longest, *ending)
+  return _harmonic(longest, ours, theirs)
+
+
+def _harmonic(same: int, ours: list[str], theirs: list[str]) -> float:
   if not same:
     return 0.0
   precision, recall = same / len(ours), same / len(theirs)

@@ -18,7 +18,7 @@ import numpy as np
 import tqdm
 
 from xlmr_jax import hosts
-from xlmr_jax.eval import metrics, mining
+from xlmr_jax.eval import metrics, mining, spans
 from xlmr_jax.eval.rows import Task, match_labels, unscored
 from xlmr_jax.loaded import Loaded
 
@@ -29,8 +29,9 @@ class Result:
 
   Attributes:
     task: the row.
-    predictions: language → one per example, in the order read; of tags a list;
-      of retrieval one per query, or the pairs that were mined.
+    predictions: language → one per example, in the order read; of tags a list,
+      of CLUENER's spans.marked; of retrieval one per query, or the pairs that
+      were mined.
     scores: language → score.
     parts: name → language → score: what the metric was made of, if anything.
     majority: language → what the best constant scores.
@@ -217,6 +218,8 @@ def _judge(task: Task, examples, found, thresholds) -> dict[str, Any]:
       answers = mining.mined(pairs, threshold)
     elif part and hasattr(part[0], 'id') and len(part) == len(answers):
       ids[language] = [example.id for example in part]
+    if task.metric == 'cluener':  # surfaces count, not tags
+      answers, gold = (_surfaces(part, tags) for tags in (answers, gold))
     predictions[language] = answers
     if why:
       notes.append(f'{language}: {why}: predictions are written, not scored')
@@ -238,6 +241,13 @@ def _judge(task: Task, examples, found, thresholds) -> dict[str, Any]:
     ids=ids,
     notes=notes,
   )
+
+
+def _surfaces(examples, tags) -> list:
+  return [
+    None if found is None else spans.marked(example.words, found)
+    for example, found in zip(examples, tags, strict=True)
+  ]
 
 
 class _Meter:

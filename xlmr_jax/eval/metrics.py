@@ -11,7 +11,7 @@ import functools
 
 import numpy as np
 
-from xlmr_jax.eval import answers, mining
+from xlmr_jax.eval import answers, mining, spans
 
 
 def accuracy(predictions: Sequence[str], gold: Sequence[str]) -> float:
@@ -90,13 +90,7 @@ def span_scores(
             f'sentence {index}: the {what} of word {word} is {tag!r}; what is '
             'outside of every span is O'
           )
-  found, true = _spans(predictions), _spans(gold)
-  right = len(found & true)
-  precision = right / len(found) if found else 0.0
-  recall = right / len(true) if true else 0.0
-  both = precision + recall
-  f1 = 2 * precision * recall / both if both else 0.0
-  return 100 * f1, 100 * precision, 100 * recall
+  return spans.overlap(spans.read(predictions), spans.read(gold))
 
 
 def span_f1(
@@ -104,30 +98,6 @@ def span_f1(
 ) -> float:
   """The first of `span_scores`."""
   return span_scores(predictions, gold)[0]
-
-
-def _spans(sentences: Sequence[Sequence[str]]) -> set[tuple[str, int, int]]:
-  """(type, first word, last word) of every span, words counted through."""
-  out = set()
-  last, last_kind, begin, at = 'O', '', 0, 0
-  for sentence in sentences:
-    for tag in (*sentence, 'O'):  # O stands between sentences
-      first, kind = tag[0], tag.rpartition('-')[2]
-      other = last_kind != kind
-      if (
-        last in 'ES'
-        or (last in 'BI' and first in 'BSO')
-        or (last not in 'O.' and other)
-      ):
-        out.add((last_kind, begin, at - 1))
-      if (
-        first in 'BS'
-        or (last in 'ESO' and first in 'EI')
-        or (first not in 'O.' and other)
-      ):
-        begin = at
-      last, last_kind, at = first, kind, at + 1
-  return out
 
 
 def _single(
@@ -156,6 +126,10 @@ METRICS: Mapping[str, Callable[[Sequence, Sequence, str], dict[str, float]]] = {
   'span_f1': _three('span_f1', span_scores),
   'squad': lambda predictions, gold, _: answers.squad(predictions, gold),
   'mlqa': answers.mlqa,
+  'cmrc': lambda predictions, gold, _: answers.cmrc(predictions, gold),
+  'cluener': lambda predictions, gold, _: spans.surface_scores(
+    predictions, gold
+  ),
   'pair_f1': _three('pair_f1', mining.pair_scores),
   'map@20': _single('map@20', mining.mean_average_precision),
 }
@@ -169,12 +143,14 @@ def score(
 
   `score('span_f1', ...)` → `{'span_f1': ..., 'precision': ..., 'recall': ...}`,
   `score('squad', ...)` → `{'squad': ..., 'f1': ..., 'exact_match': ...}`, of
-  which squad (and mlqa) is the mean of its parts, as XTREME ranks systems.
+  which squad (and mlqa) is the mean of its parts, as XTREME ranks systems;
+  cmrc is the exact matches alone, as CLUE ranks them.
 
   Args:
     metric: one of METRICS.
     predictions: one per example: names, numbers, the tags of a sentence, an
-      answer (None for none given), a ranking; of pair_f1 the mined pairs.
+      answer (None for none given), a ranking; of pair_f1 the mined pairs, of
+      cluener the spans of a sentence as spans.marked gives them.
     gold: the same; of answers and rankings all that are right.
     language: of the texts; mlqa has rules by language.
 

@@ -36,6 +36,7 @@ class Task:
     labels: the classes' names. None where there are none, as of numbers and
       answers, and where they are whatever the checkpoint knows.
     source: language that models are fine-tuned on.
+    known: what configs/finetune.py calls it, if not by its name.
     max_length: tokens of an example; what is longer is cut, and tagged
       sentences and contexts of questions are read in windows.
     reading: options of the kind's `encode`.
@@ -51,6 +52,7 @@ class Task:
   metric: str = 'accuracy'
   labels: tuple[str, ...] | None = None
   source: str = 'en'
+  known: str = ''
   max_length: int = MAX_LENGTH
   reading: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   deciding: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -108,13 +110,15 @@ def user_task(
     label: column or key of the label; None where there is none.
     labels: the classes' names, if not the checkpoint's own.
     metric: 'accuracy' for names; 'mse', 'pearson' or 'spearman' for numbers;
-      'span_f1' for files of tagged sentences (data/tagged.py) and 'squad' or
-      'mlqa' for SQuAD's JSON (data/squad.py), which have no columns to choose.
+      'span_f1' for files of tagged sentences (data/tagged.py) and 'squad',
+      'mlqa' or 'cmrc' for SQuAD's JSON (data/squad.py), which have no columns
+      to choose.
     quoted: whether "..." in a table is a quoted field, or text as it is.
     max_length: tokens of an example.
   """
   numbers = metric in metrics.NUMBERS
-  kind = {'span_f1': tag, 'squad': answer, 'mlqa': answer}.get(metric, classify)
+  kinds = {'span_f1': tag, 'squad': answer, 'mlqa': answer, 'cmrc': answer}
+  kind = kinds.get(metric, classify)
   for path in paths.values():
     if PLACE not in path and len(languages) != 1:
       raise ValueError(
@@ -189,6 +193,38 @@ def read(
       f'{", ".join(task.languages)}'
     )
   return {name: task.read(data_dir, split, name) for name in languages}
+
+
+@dataclasses.dataclass(frozen=True)
+class There:
+  """What a folder has of a task.
+
+  Attributes:
+    examples: language → examples.
+    missing: what is not there, and where it was looked for.
+    broken: what is there and cannot be read.
+  """
+
+  examples: dict[str, list]
+  missing: list[str]
+  broken: list[str]
+
+
+def available(
+  task: Task, data_dir: str, split: str, languages: Sequence[str]
+) -> There:
+  """Examples of the languages that are there."""
+  examples, absent, broken, why = {}, [], [], ''
+  for language in languages:
+    try:
+      examples[language] = task.read(data_dir, split, language)
+    except files.Missing as error:
+      absent.append(language)
+      why = why or str(error)
+    except (ValueError, OSError) as error:
+      broken.append(f'{task.name} {language}: {error}')
+  missing = [f'{task.name} {" ".join(absent)}: {why}'] if absent else []
+  return There(examples, missing, broken)
 
 
 def match_labels(

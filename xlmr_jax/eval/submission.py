@@ -22,7 +22,8 @@ Scores are those of XTREME's evaluate.py: languages count alike, and so do
 tasks. Where it would stop at a missing file the rest is scored here, and what
 is missing is listed. It has no reader for lareqa: that form is ours.
 
-`layout` reads the files.
+`layout` reads the files. CLUE's submissions are of another form, see
+`clue_submission`; `score_folder` and `check` take them by their version's name.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +33,7 @@ import pathlib
 import re
 from typing import Any
 
-from xlmr_jax.eval import layout, metrics
+from xlmr_jax.eval import clue_submission, layout, metrics
 
 Path = str | os.PathLike
 
@@ -136,6 +137,9 @@ GROUPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
   },
 }
 
+# All versions that can be scored.
+VERSIONS = (*TASKS, *clue_submission.TASKS)
+
 
 def score_folder(
   predictions: Path,
@@ -149,7 +153,7 @@ def score_folder(
   Args:
     predictions: folder in XTREME's layout.
     labels: the same, of what is right.
-    version: 'xtreme' or 'xtreme-r'.
+    version: 'xtreme' or 'xtreme-r'; or one of clue_submission.TASKS.
     tasks: some of the version's; by default all of them.
 
   Returns:
@@ -174,6 +178,8 @@ def score_folder(
   Raises:
     ValueError: no such version, task or folder, or nothing in it at all.
   """
+  if version in clue_submission.TASKS:
+    return clue_submission.score(predictions, labels, version, tasks=tasks)
   parts = _parts(version, tasks)
   for name, folder in (('predictions', predictions), ('labels', labels)):
     _need_folder(name, folder, parts)
@@ -222,7 +228,7 @@ def check(
 
   Args:
     folder: predictions in XTREME's layout.
-    version: 'xtreme' or 'xtreme-r'.
+    version: 'xtreme' or 'xtreme-r'; or one of clue_submission.TASKS.
     labels: folder of labels, where one has them.
     expected: task → language → what the test files, which have no labels, ask
       for: how many lines (of tatoeba also how many sentences to choose from),
@@ -236,6 +242,9 @@ def check(
   Raises:
     ValueError: no such version or task, or no such folder.
   """
+  if version in clue_submission.TASKS:
+    options = {'labels': labels, 'expected': expected, 'tasks': tasks}
+    return clue_submission.check(folder, version, **options)
   parts = _parts(version, tasks)
   _need_folder('predictions', folder, parts)
   out: list[str] = []
@@ -262,7 +271,7 @@ def check(
 
 def _parts(version: str, tasks: Sequence[str] | None) -> dict[str, Part]:
   if version not in TASKS:
-    raise ValueError(f'version {version!r} is not one of {", ".join(TASKS)}')
+    raise ValueError(f'version {version!r} is not one of {", ".join(VERSIONS)}')
   known = TASKS[version]
   for task in tasks or ():
     if task not in known:

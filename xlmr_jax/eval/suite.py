@@ -1,75 +1,60 @@
 """A whole benchmark from one recipe: trained, evaluated, put into tables.
 
   WORKDIR/runs/<run>/            a fine-tuning each, by xlmr_jax.train
-  WORKDIR/evaluations/           <task>-<seed>.json, one a finished evaluation
+  WORKDIR/evaluations/           <task>-<seed>.json, one a finished evaluation;
+                                 <task>-<language>-<seed>.json where languages
+                                 have models of their own (protocols.py)
   WORKDIR/submission-<seed>/     predictions in the benchmark's layout
   WORKDIR/results.json, tables.md, heat.png, sizes.png
 
 What is there is not made again, unless a task's files changed, so the same
 command goes on after a kill and is quick once all is done. A fine-tuning is a
-process of its own.
+process of its own (runs.py).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 import dataclasses
 import hashlib
+import itertools
 import json
 import os
 import pathlib
 import shutil
-import subprocess
-import sys
 
-from xlmr_jax import loaded, saves
-from xlmr_jax.data import files, shards
+from xlmr_jax import hosts, loaded
+from xlmr_jax.data import shards
 from xlmr_jax.eval import (
+  benchmarks,
   evaluate,
   pictures,
+  protocols,
   rows,
-  submission,
+  runs,
   tables,
-  xtreme,
 )
 from xlmr_jax.model import VARIANTS
 
-# Tasks whose model is tuned for several of them at once.
-SHARED = {'xquad': 'squad', 'mlqa': 'squad'}
-READERS = {'squad': 'xquad'}  # run → the task that reads its training data
-
-Say = Callable[[str], None]
+Say = runs.Say
+ALONE = hosts.Group()
 
 
-@dataclasses.dataclass(frozen=True)
-class Need:
-  """A task that a model is wanted for.
-
-  Attributes:
-    task: the row.
-    seed: of the fine-tuning.
-    run: name of the fine-tuning; '' for the checkpoint as it is.
-  """
-
-  task: rows.Task
-  seed: int
-  run: str
-
-
-def needs(config) -> list[Need]:
+def needs(config) -> list[protocols.Need]:
   """What a recipe asks for.
 
   Raises:
-    ValueError: an unknown benchmark or task.
+    ValueError: an unknown benchmark, task or protocol.
   """
   if 'benchmark' not in config:
     raise ValueError(
-      'this recipe is not one of a benchmark; configs/xtreme.py is'
+      'this recipe is not one of a benchmark; configs/xtreme.py and '
+      'configs/clue.py are'
     )
-  if config.benchmark not in submission.TASKS:
+  if config.benchmark not in benchmarks.NAMES:
     raise ValueError(
       f'config.benchmark={config.benchmark!r} is not one of '
-      f'{", ".join(submission.TASKS)}'
+      f'{", ".join(benchmarks.NAMES)}'
     )
-  known = xtreme.rows(config.benchmark)
+  known = benchmarks.rows(config.benchmark)
   names = list(known) if tuple(config.tasks) == ('all',) else config.tasks
   out = []
   for name in names:
@@ -91,16 +76,22 @@ def needs(config) -> list[Need]:
     # Without fine-tuning one seed is like another.
     tuned = bool(task.heads) or config.retrieve_with
     for seed in range(config.seeds if tuned else 1):
-      run = SHARED.get(name, name) if task.heads else config.retrieve_with
-      out.append(Need(task, seed, f'{run}-{seed}' if run else ''))
+      out += protocols.of_task(config, task, seed)
   return out
 
 
-def run(config, workdir, say: Say = print) -> dict:
+def run(config, workdir, say: Say = print, group: hosts.Group = ALONE) -> dict:
   """Makes whatever is missing of a recipe; returns what results.json holds.
+
+  Args:
+    config: of a benchmark.
+    workdir: folder of all that is made.
+    say: prints a line.
+    group: the processes that do it together; {} comes back on all but one.
 
   Raises:
     ValueError: a setting that does not fit, or nothing could be evaluated.
+    runs.Stopped: a signal to stop came; what was training has saved.
   """
   workdir = pathlib.Path(workdir)
   if 'benchmark' in config and not os.path.isdir(config.data_dir or ''):
@@ -110,31 +101,52 @@ def run(config, workdir, say: Say = print) -> dict:
     )
   wanted = needs(config)
   _check_settings(config)
+  if any(need.tuned for need in wanted):
+    runs.recipe(config)
+  for path in (workdir, *workdir.parents):
+    if path.is_file():
+      raise ValueError(f'--workdir={workdir}: {path} is a file, not a folder')
   for name in ('evaluations', 'runs'):
     (workdir / name).mkdir(parents=True, exist_ok=True)
   _same(config, workdir)
   missing: list[str] = []
   problems: list[str] = []
-  found: dict[str, list[dict]] = {}
-  for need in wanted:
-    path = workdir / 'evaluations' / f'{need.task.name}-{need.seed}.json'
-    there = _read(config, need.task, _split(config, need.task))
-    # Each seed finds the same.
-    missing += [x for x in there.missing if x not in missing]
-    problems += [x for x in there.broken if x not in problems]
-    if not there.examples:
-      continue
-    facts = _stored(path, there.examples)
-    if facts is None:
+  with runs.Stop() as stop:
+    try:
+      plans = []
+      for _, needs_of in itertools.groupby(wanted, lambda n: n.task.name):
+        plans += _plan(config, list(needs_of), workdir, missing, problems)
+      train = lambda need, told: runs.train(
+        config, need, told, workdir, stop, say, group
+      )
+      for plan in plans:
+        _attempt(plan, problems, say, lambda p: _tune(config, p, train))
+      group.start()
+      say = say if hosts.lead() else lambda _: None
+      for plan in plans:
+        _attempt(plan, problems, say, lambda p: _judge(config, p, workdir))
+      found: dict[str, dict[int, list[dict]]] = {}
+      for plan in plans:
+        if plan.facts:
+          seeds = found.setdefault(plan.need.task.name, {})
+          seeds.setdefault(plan.need.seed, []).append(plan.facts)
+      joined = {
+        name: [tables.joined(parts) for parts in seeds.values()]
+        for name, seeds in found.items()
+      }
       try:
-        _make(config, need, workdir, path, there.examples, say)
-      except ValueError as error:
-        problems.append(f'{path.stem}: {error}')
-        say(f'{path.stem}: {error}; the rest goes on')
-        continue
-      facts = json.loads(path.read_text('utf-8'))
-    found.setdefault(need.task.name, []).append(facts)
-    _share(config, need, workdir)
+        if hosts.lead():
+          return _results(config, joined, missing, problems, workdir, say)
+        return {}
+      finally:
+        hosts.together('results')
+    except KeyboardInterrupt:
+      say(f'stopped: {workdir} has what is done; the same command goes on')
+      raise
+
+
+def _results(config, found, missing, problems, workdir, say: Say) -> dict:
+  """Writes and shows what was found."""
   for kind, texts in (('missing', missing), ('problem', problems)):
     for text in texts:
       say(f'{kind}: {text}')
@@ -159,14 +171,19 @@ def _check_settings(config) -> None:
   Raises:
     ValueError: a setting without value or of no task, no model to start from.
   """
-  tasks = xtreme.rows(config.benchmark)
-  known = {*tasks, *SHARED.values()}
+  tasks = benchmarks.rows(config.benchmark)
+  known = {*tasks, *protocols.SHARED.values()}
   for setting in config.settings:
     name, _, value = setting.partition('=')
     whose, colon, name = name.rpartition(':')
     if not name or not value:
       raise ValueError(
         f'config.settings has {setting!r}: write name=value or task:name=value'
+      )
+    if name.startswith('train_'):
+      raise ValueError(
+        f'config.settings has {setting!r}, but what is trained on is said by '
+        'config.protocol'
       )
     if colon and whose not in known:
       raise ValueError(
@@ -194,6 +211,8 @@ def _same(config, workdir: pathlib.Path) -> None:
   )
   if path.exists() and begun:
     other = json.loads(path.read_text('utf-8'))
+    # Once there was no other.
+    other = {'protocol': 'zero-shot', 'shots': mine.get('shots'), **other}
     for name in sorted(mine.keys() | other.keys()):
       if mine.get(name) != other.get(name):
         raise ValueError(
@@ -207,43 +226,143 @@ def _same(config, workdir: pathlib.Path) -> None:
 # ── One task ──────────────────────────────────────────────────────────────
 
 
-@dataclasses.dataclass(frozen=True)
-class There:
-  """What the data folder has of a task.
+@dataclasses.dataclass
+class Plan:
+  """An evaluation that is wanted.
 
   Attributes:
-    examples: language → examples.
-    missing: what is not there, and where it was looked for.
-    broken: what is there and cannot be read.
+    need: the model.
+    examples: language → what it is tested on.
+    languages: of all models of the task and seed.
+    learnt: the languages that can be trained on.
+    path: where its facts are written.
+    facts: what the evaluation found, once it is there.
+    source: the checkpoint, once it is trained.
+    failed: whether something was wrong.
   """
 
-  examples: dict[str, list]
-  missing: list[str]
-  broken: list[str]
+  need: protocols.Need
+  examples: Mapping[str, list]
+  languages: tuple[str, ...]
+  learnt: tuple[str, ...]
+  path: pathlib.Path
+  facts: dict | None = None
+  source: str | os.PathLike = ''
+  failed: bool = False
+
+
+def _plan(
+  config,
+  needs: list[protocols.Need],
+  workdir: pathlib.Path,
+  missing: list[str],
+  problems: list[str],
+) -> list[Plan]:
+  """The evaluations of a task.
+
+  What is missing and what is wrong is added to the lists; the rest goes on.
+  """
+  task = needs[0].task
+  there = _read(config, task, _split(config, task))
+  missing += there.missing
+  problems += there.broken
+  learnt = protocols.Training(tuple(there.examples), [], [])
+  if task.heads:
+    learnt = protocols.training(config, task, learnt.languages, workdir)
+    # Tasks may share what they are trained on.
+    missing += [text for text in learnt.missing if text not in missing]
+    problems += [text for text in learnt.broken if text not in problems]
+  examples = {
+    language: part
+    for language, part in there.examples.items()
+    if language in learnt.languages
+  }
+  out = []
+  for need in needs:
+    part = examples
+    if need.language:
+      part = {k: v for k, v in examples.items() if k == need.language}
+    if part:
+      path = workdir / 'evaluations' / f'{need.name}.json'
+      facts = _stored(path, part)
+      out.append(
+        Plan(need, part, tuple(examples), learnt.languages, path, facts)
+      )
+  return out
+
+
+def _attempt(plan: Plan, problems: list[str], say: Say, work) -> None:
+  """work(plan); what is wrong with it is noted, and the rest goes on."""
+  if plan.failed:
+    return
+  try:
+    work(plan)
+  except ValueError as error:
+    plan.failed = True
+    problems.append(f'{plan.path.stem}: {error}')
+    say(f'{plan.path.stem}: {error}; the rest goes on')
+
+
+def _tune(config, plan: Plan, train) -> None:
+  """Trains what an evaluation wants; no device is touched here."""
+  if plan.facts is not None:
+    return
+  plan.source = config.init
+  if plan.need.run:
+    told = protocols.settings(config, plan.need, plan.learnt, plan.examples)
+    plan.source = train(plan.need, told)
+  if not plan.source:
+    raise ValueError('config.init is empty: a checkpoint is needed')
+
+
+def _judge(config, plan: Plan, workdir: pathlib.Path) -> None:
+  """Evaluates, unless that was done; the first host writes."""
+  need, result = plan.need, None
+  if plan.facts is None:
+    result = _evaluate(config, plan)
+    plan.facts = {
+      **tables.facts_of(result),
+      'packing_efficiency': result.packing_efficiency,
+      'of': _identity(plan.examples),
+      'split': _split(config, need.task),
+      'notes': list(result.notes),
+    }
+  try:
+    if not hosts.lead():
+      return
+    if result is not None:
+      benchmarks.write(
+        workdir / f'submission-{need.seed}',
+        config.benchmark,
+        result,
+        plan.facts['split'],
+        keep=bool(need.language),
+      )
+      tables.write_json(plan.path, plan.facts)
+    _share(config, need, workdir)
+    if need.language:
+      folder = workdir / f'submission-{need.seed}' / need.task.name
+      _tidy(folder, plan.languages)
+  finally:
+    hosts.together(plan.path.stem)
+
+
+def _tidy(folder: pathlib.Path, languages: Sequence[str]) -> None:
+  """Takes away predictions in languages that are tested no longer."""
+  for path in folder.glob('*-*.*'):
+    if path.stem.partition('-')[2] not in languages:
+      path.unlink()
 
 
 def _split(config, task: rows.Task) -> str:
   return 'test' if task.name == 'tatoeba' else config.split  # it has no other
 
 
-def _read(config, task: rows.Task, split: str) -> There:
+def _read(config, task: rows.Task, split: str) -> rows.There:
   folder = pathlib.Path(config.data_dir) / task.name
   chosen = config.languages or task.languages
-  examples, absent, broken, why = {}, [], [], ''
-  for language in task.languages:
-    if language not in chosen:
-      continue
-    try:
-      examples[language] = task.read(str(folder), split, language)
-    except files.Missing as error:
-      absent.append(language)
-      why = why or str(error)
-    except (ValueError, OSError) as error:
-      broken.append(f'{task.name} {language}: {error}')
-  missing = []
-  if absent:
-    missing = [f'{task.name} {" ".join(absent)}: {why}']
-  return There(examples, missing, broken)
+  languages = [name for name in task.languages if name in chosen]
+  return rows.available(task, str(folder), split, languages)
 
 
 def _stored(path: pathlib.Path, examples: Mapping) -> dict | None:
@@ -265,32 +384,20 @@ def _identity(examples: Mapping) -> dict[str, str]:
   }
 
 
-def _make(config, need: Need, workdir, path, examples, say: Say) -> None:
-  """Trains what a task needs and evaluates it."""
-  task, split = need.task, _split(config, need.task)
-  source = config.init
-  if need.run:
-    source = train(config, need, workdir, say)
-  elif not source:
-    raise ValueError('config.init is empty: a checkpoint is needed')
+def _evaluate(config, plan: Plan) -> evaluate.Result:
+  task = plan.need.task
   more = {} if task.heads else {'head': None}
-  model = loaded.load(source, dtype=config.dtype, **more)
+  model = loaded.load(plan.source, dtype=config.dtype, **more)
   thresholds = {}
-  if task.metric == 'pair_f1' and split == 'test':
+  if task.metric == 'pair_f1' and _split(config, task) == 'test':
     dev = _read(config, task, 'dev').examples
-    dev = {name: part for name, part in dev.items() if name in examples}
+    dev = {name: part for name, part in dev.items() if name in plan.examples}
     if dev:
       thresholds = evaluate.evaluate(model, task, dev).thresholds
-  result = evaluate.evaluate(model, task, examples, thresholds=thresholds)
-  xtreme.write_predictions(workdir / f'submission-{need.seed}', result, split)
-  facts = tables.facts_of(result)
-  facts['packing_efficiency'] = result.packing_efficiency
-  facts['of'] = _identity(examples)
-  facts['split'] = split
-  tables.write_json(path, {**facts, 'notes': list(result.notes)})
+  return evaluate.evaluate(model, task, plan.examples, thresholds=thresholds)
 
 
-def _share(config, need: Need, workdir: pathlib.Path) -> None:
+def _share(config, need: protocols.Need, workdir: pathlib.Path) -> None:
   """Predictions of a task that is not tuned belong to every seed."""
   if need.run:
     return
@@ -299,77 +406,6 @@ def _share(config, need: Need, workdir: pathlib.Path) -> None:
     target = workdir / f'submission-{seed}' / need.task.name
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(source, target)
-
-
-def train(config, need: Need, workdir, say: Say) -> pathlib.Path:
-  """Fine-tunes, or goes on with it; returns the finished run.
-
-  Raises:
-    ValueError: the process failed.
-  """
-  for attempt in range(config.restarts + 1):
-    folder = workdir / 'runs' / (need.run + f'-again{attempt}' * bool(attempt))
-    if not finished(folder):
-      command = train_command(config, need, folder, 0.5**attempt)
-      say(f'training {folder.name}')
-      if subprocess.run(command, check=False).returncode:
-        raise ValueError(f'training in {folder} failed: see above')
-      if not finished(folder):
-        raise KeyboardInterrupt  # it was asked to stop, and saved
-    if not collapsed(folder):
-      return folder
-    say(f'{folder.name}: the model answers one class to everything')
-  return folder
-
-
-def train_command(config, need: Need, folder, factor: float) -> list[str]:
-  """The command line of a fine-tuning; its rate times a factor."""
-  run = need.run.rpartition('-')[0]
-  task = READERS.get(run, run)
-  words = [
-    *(sys.executable, '-m', 'xlmr_jax.train'),
-    f'--config={config.recipe}:task={task},model={config.model}',
-    f'--config.data_dir={pathlib.Path(config.data_dir) / task}',
-    f'--config.init={config.init}',
-    f'--config.seed={need.seed}',
-    f'--workdir={folder}',
-  ]
-  for setting in config.settings:
-    name, _, rest = setting.partition('=')
-    whose, colon, name = name.rpartition(':')
-    if not colon or whose in (run, need.task.name):
-      words.append(f'--config.{name}={rest}')
-  if factor != 1:
-    words.append(f'--config.optim.learning_rate={_rate(folder) * factor}')
-  return words
-
-
-def _rate(folder: pathlib.Path) -> float:
-  """The learning rate of the first try of a run."""
-  first = folder.with_name(folder.name.rpartition('-again')[0])
-  config = json.loads((first / 'config.json').read_text('utf-8'))
-  return config['optim']['learning_rate']
-
-
-def finished(folder: pathlib.Path) -> bool:
-  """Whether a run is through."""
-  with saves.Manager(folder, read_only=True) as manager:
-    latest = manager.latest_step()
-    return latest is not None and bool(manager.meta(latest).get('finished'))
-
-
-def collapsed(folder: pathlib.Path) -> bool:
-  """Whether a run's last evaluation found one class for everything."""
-  last = {}
-  path = folder / 'metrics.jsonl'
-  for line in path.read_text().splitlines() if path.exists() else ():
-    try:
-      record = json.loads(line)
-    except json.JSONDecodeError:
-      continue
-    if 'collapsed' in record:
-      last = record
-  return bool(last.get('collapsed'))
 
 
 # ── All of them ───────────────────────────────────────────────────────────
@@ -391,7 +427,9 @@ def _check_submission(config, tasks, workdir, seed: int, say: Say) -> None:
   folder = workdir / f'submission-{seed}'
   if not folder.is_dir():
     return
-  problems = submission.check(folder, config.benchmark, tasks=tasks)
+  path, problems = benchmarks.finish(
+    folder, config.benchmark, tasks, config.data_dir
+  )
   count = len(problems)
   more = f', {problems[0]}' if problems else ''
-  say(f'{folder}: {count or "no"} problems{more}')
+  say(f'{path}: {count or "no"} problems{more}')

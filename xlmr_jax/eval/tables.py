@@ -6,7 +6,7 @@ import os
 import pathlib
 import statistics
 
-from xlmr_jax.eval import metrics, published, submission
+from xlmr_jax.eval import benchmarks, metrics, published
 from xlmr_jax.eval.evaluate import Result
 
 
@@ -28,12 +28,39 @@ def facts_of(result: Result) -> dict:
   return out
 
 
+def joined(parts: Sequence[dict]) -> dict:
+  """The facts of a task that was evaluated a few languages at a time."""
+  if len(parts) == 1:
+    return parts[0]
+
+  def one(parts):
+    scores = {k: v for part in parts for k, v in part['languages'].items()}
+    return {
+      'languages': scores,
+      'average': metrics.mean(list(scores.values())),
+    }
+
+  notes = [note for part in parts for note in part.get('notes', ())]
+  return {
+    **parts[0],
+    **one(parts),
+    'parts': {
+      name: one([part['parts'][name] for part in parts])
+      for name in parts[0]['parts']
+    },
+    'packing_efficiency': statistics.mean(
+      part['packing_efficiency'] for part in parts
+    ),
+    'notes': list(dict.fromkeys(notes)),
+  }
+
+
 def summary(config, found: Mapping[str, Sequence[dict]]) -> dict:
   """results.json of tasks: means over seeds, groups, the overall score."""
   tasks = {}
   for name, runs in found.items():
-    languages = submission.TASKS[config.benchmark][name].languages
-    whole = set(runs[0]['languages']) == set(languages)
+    languages = benchmarks.languages(config.benchmark, name)
+    whole = all(set(run['languages']) == set(languages) for run in runs)
     row = {'metric': runs[0]['metric'], **_over_seeds(runs, whole)}
     row['split'] = runs[0].get('split', config.split)
     row['parts'] = {
@@ -47,19 +74,20 @@ def summary(config, found: Mapping[str, Sequence[dict]]) -> dict:
   mean = lambda names: metrics.mean(
     [tasks[n]['average'] if n in tasks else None for n in names]
   )
-  groups = submission.GROUPS[config.benchmark]
+  groups = benchmarks.groups(config.benchmark)
   return {
     'benchmark': config.benchmark,
     'model': config.model,
     'checkpoint': config.init,
     'split': config.split,
+    'protocol': config.get('protocol', 'zero-shot'),
     'tasks': tasks,
     'groups': {
       group: mean(names)
       for group, names in groups.items()
       if any(name in tasks for name in names)
     },
-    'overall': mean(submission.TASKS[config.benchmark]),
+    'overall': mean(benchmarks.overall(config.benchmark)),
   }
 
 
@@ -99,11 +127,10 @@ def _over_seeds(runs: Sequence[dict], whole: bool) -> dict:
 
 def markdown(config, results: dict) -> str:
   """Markdown: a table a task, ours, the published row and the difference."""
-  lines = [f'# {results["benchmark"]}, {results["checkpoint"] or "fresh"}', '']
+  title = f'{results["benchmark"]}, {results["checkpoint"] or "fresh"}'
+  lines = [f'# {title}: {results["protocol"]}', '']
   for name, task in results['tasks'].items():
-    theirs = published.find('xtreme', config.model, name)
-    if task['split'] != 'test':
-      theirs = None
+    theirs = _published(config.model, name, task, results)
     lines += [f'## {name} {task["split"]}: {task["metric"]}, per cent', '']
     head = ['', *task['languages'], 'mean']
     ours = [*task['languages'].values(), task['average']]
@@ -123,12 +150,35 @@ def markdown(config, results: dict) -> str:
     lines += [_line(head), _line(['---'] * len(head)), *map(_line, rows), '']
     if theirs:
       lines += [f'Published: {theirs.source}.', '']
+    others = published.beside(results['benchmark'], name, task['split'])
+    others = [row for row in others if row is not theirs]
+    if others:
+      lines += ['Published, of other models:', '']
+      lines += [
+        f'- {row.model} {_cell(row.average)} ({row.source})' for row in others
+      ]
+      lines.append('')
     lines += [f'- {note}' for note in task.get('notes', ())]
     lines.append('')
   lines += [_line(['group', 'score']), _line(['---', '---'])]
   lines += [_line([k, _cell(v)]) for k, v in results['groups'].items()]
   lines += [_line(['**overall**', _cell(results['overall'])]), '']
   return '\n'.join(lines)
+
+
+def _published(
+  model: str, name: str, task: Mapping, results: Mapping
+) -> published.Row | None:
+  """The row of the same model, task and protocol: XTREME's, else another's."""
+  if task['split'] != 'test':
+    return None
+  # Without fine-tuning one protocol is like another.
+  protocol = 'zero-shot' if 'vectors' in task else results['protocol']
+  for benchmark in ('xtreme', name):
+    row = published.find(benchmark, model, name, setting=protocol)
+    if row:
+      return row
+  return None
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -77,11 +77,6 @@ TASKS: Mapping[str, Task] = rows('xtreme') | {
   for name, task in rows('xtreme-r').items()
   if name not in submission.TASKS['xtreme']
 }
-# What can be fine-tuned beside them: on SIQA XTREME-R's models learn to choose
-# before COPA.
-TUNED: Mapping[str, Task] = TASKS | {
-  'siqa': Task('siqa', choose, choose.HEADS, choices.siqa, ('en',))
-}
 
 
 def write_predictions(
@@ -90,7 +85,8 @@ def write_predictions(
   """Writes <folder>/<task>/<split>-<language>.<suffix> of every language.
 
   Of names and places one a line; of tags too, a blank line between sentences;
-  of mined pairs both ids and a tab; of answers JSON by the question's id. The
+  of mined pairs both ids and a tab; of answers JSON by the question's id; of
+  choices and CLUENER's spans JSON lines. The
   task's folder appears whole; one of an earlier evaluation goes.
 
   Returns:
@@ -99,24 +95,32 @@ def write_predictions(
   folder = pathlib.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
   made = pathlib.Path(tempfile.mkdtemp(prefix='.', dir=folder))
-  name = result.task.name
-  part = submission.TASKS['xtreme'].get(name)
-  part = part or submission.TASKS['xtreme-r'].get(name)
-  form = part.form if part else 'tags' if result.task.tags else 'lines'
-  suffix = layout.FORMS[form].suffix
+  task = result.task
+  form = _form(task)
+  suffix = 'jsonl' if form == 'spans' else layout.FORMS[form].suffix
   try:
     for language, answers in result.predictions.items():
       path = made / f'{split}-{language}.{suffix}'
       text = _text(form, answers, result.ids.get(language))
       path.write_text(text, encoding='utf-8')
     made.chmod(0o755)
-    target = folder / name
+    target = folder / task.name
     if target.exists():
       shutil.rmtree(target)
     made.rename(target)
   finally:
     shutil.rmtree(made, ignore_errors=True)
   return target
+
+
+def _form(task: Task) -> str:
+  """Of a task's files."""
+  if task.metric == 'cluener':
+    return 'spans'
+  if task.metric == 'pair_f1':
+    return 'pairs'
+  forms = {tag: 'tags', answer: 'answers', choose: 'choices'}
+  return forms.get(task.kind, 'lines')
 
 
 def _text(form: str, answers: list, ids: list[str] | None) -> str:
@@ -130,6 +134,9 @@ def _text(form: str, answers: list, ids: list[str] | None) -> str:
     case 'answers':
       found = dict(zip(ids, answers, strict=True))
       return json.dumps(found, ensure_ascii=False, indent=0) + '\n'
+    case 'spans':
+      dump = lambda x: json.dumps({'label': x}, ensure_ascii=False)
+      return ''.join(f'{dump(x)}\n' for x in answers)
     case 'choices':
       return ''.join(json.dumps({'label': int(x)}) + '\n' for x in answers)
   return ''.join(f'{answer}\n' for answer in answers)
