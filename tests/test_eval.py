@@ -105,7 +105,9 @@ def test_command_scores_and_writes(model, folder, gold, tmp_path, capsys):
     'tokens_per_second',
     'packing_efficiency',
     'notes',
+    'missing',
   ]
+  assert results['missing'] == []
   assert results['benchmark'] == 'xnli'
   assert results['checkpoint'] == str(tmp_path / 'out-checkpoint')
   task = results['tasks']['xnli']
@@ -651,8 +653,12 @@ def test_the_command_tags(make_model, tiny_tokenizer, tmp_path, capsys):
   assert 'de: 16 of 16 examples have no label' in out
   row = next(x for x in out.splitlines() if x.startswith('en '))
   assert row.split()[1:4] == ['16', '100.00', '-']
+  run(*common)  # what is not there is listed, and the rest runs
+  (text,) = json.loads((tmp_path / 'out/results.json').read_text())['missing']
+  assert text.startswith('udpos af ar bg el ') and "'af'; looked for" in text
+  assert f'missing: {text}' in capsys.readouterr().out.splitlines()
   with pytest.raises(ValueError, match="no test file .*'af'; looked for"):
-    run(*common)
+    run(*common, '--languages=en,af')
   with pytest.raises(ValueError, match="no language 'lt'"):
     run(*common, '--languages=lt')
   write_words(data, 'dev', 'en', [['X'] * len(s) for s in words('en')])

@@ -60,6 +60,8 @@ def xcopa(
     ValueError: none of the files is there, or a line is wrong.
   """
   names = {'train': 'train', 'dev': 'val', 'test': 'test'}
+  if split == 'translate-train':
+    raise files.Missing('XCOPA has no translated training data')
   if split not in names:
     raise ValueError(
       f'split {split!r}; XCOPA has train (English), dev and test'

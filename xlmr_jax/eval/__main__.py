@@ -30,15 +30,18 @@ Or tagged sentences, a line `word<TAB>tag` a word, a blank line after each:
       --test='ner/test-{language}.tsv' --metric=span_f1 --output_dir=OUT
 
 A whole benchmark: what is missing is fine-tuned, all is evaluated and put into
-tables; killed and started again, it goes on (configs/xtreme.py says more):
+tables; killed and started again, it goes on (configs/xtreme.py and
+configs/clue.py say more):
 
   python -m xlmr_jax.eval --config=configs/xtreme.py:model=large,tasks=all \\
       --config.data_dir=xtreme --workdir=runs/xtreme-large
 
-Any system's predictions, in the layout of XTREME's submissions, by no model:
+Any system's predictions, in the layout of the submissions, by no model:
 
   python -m xlmr_jax.eval --benchmark=xtreme --predictions=DIR --labels=DIR \\
       --output_dir=OUT
+  python -m xlmr_jax.eval --benchmark=clue --predictions=submit.zip \\
+      --labels=DIR --output_dir=OUT
 
 OUT gets results.json and predictions/<benchmark>/test-<language>.tsv, one
 answer per line, as XTREME's leaderboard takes them: of tags with a blank line
@@ -100,8 +103,8 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     'data_dir', None, "Folder of the benchmark's files.", **to
   )
   flags.DEFINE_list('languages', None, 'Some of the languages: en,sw.', **to)
-  flags.DEFINE_enum(
-    'split', 'test', ['test', 'dev'], 'Which files to score.', **to
+  flags.DEFINE_string(
+    'split', 'test', 'Which files to score: test, dev or what there is.', **to
   )
   flags.DEFINE_list(
     'labels',
@@ -209,9 +212,13 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
     raise ValueError('--checkpoint is needed: a directory or hub name')
   task = task_of(options)
   others = dict(read_beside(text, task) for text in options.beside)
-  examples = rows.read(
-    task, options.data_dir or '', options.split, options.languages
-  )
+  where = task, options.data_dir or '', options.split
+  there = rows.available(*where, options.languages)
+  if there.broken:
+    raise ValueError(there.broken[0])
+  if there.missing and (options.languages or not there.examples):
+    rows.read(*where, options.languages)  # says which and where
+  examples = there.examples
   # Made now: a folder that cannot be written must not cost an evaluation.
   output = pathlib.Path(options.output_dir)
   output.mkdir(parents=True, exist_ok=True)
@@ -237,20 +244,24 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
   # Every host has found the same; one writes.
   try:
     if hosts.lead():
-      report(options, result, output, others)
+      report(options, result, there.missing, output, others)
   finally:
     hosts.together('evaluated')
 
 
-def report(options, result: evaluate.Result, output, others) -> None:
+def report(
+  options, result: evaluate.Result, missing: list[str], output, others
+) -> None:
   """Writes what an evaluation found, and prints it."""
   written = xtreme.write_predictions(
     output / 'predictions', result, options.split
   )
-  tables.write_json(
-    output / 'results.json', results(result, options.checkpoint, options.split)
-  )
+  found = results(result, options.checkpoint, options.split)
+  found['missing'] = missing
+  tables.write_json(output / 'results.json', found)
   print(table(result, options.split, others))
+  for text in missing:
+    print(f'missing: {text}')
   for note in result.notes:
     print(f'note: {note}')
   print(
@@ -396,21 +407,21 @@ def table(
   rest = [name for name in counts if name != result.task.source]
   if 0 < len(rest) < len(counts):
     groups[f'all but {result.task.source}'] = rest
-  rows = [['', 'examples', *(name for name, _ in columns)]]
+  cells = [['', 'examples', *(name for name, _ in columns)]]
   for title, names in groups.items():
     values = [
       metrics.mean([column.get(name) for name in names])
       for _, column in columns
     ]
     count = f'{sum(counts[name] for name in names):,}'
-    rows.append([title, count, *map(_cell, values)])
-  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    cells.append([title, count, *map(_cell, values)])
+  widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
   lines = [
     '  '.join(
       cell.rjust(width) if i else cell.ljust(width)
       for i, (cell, width) in enumerate(zip(row, widths, strict=True))
     )
-    for row in rows
+    for row in cells
   ]
   lines.insert(1 + len(counts), '-' * len(lines[0]))
   title = f'{result.task.name} {split}: {result.task.metric}'

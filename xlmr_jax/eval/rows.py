@@ -185,6 +185,11 @@ def read(
   Raises:
     ValueError: a language the task has not, or whose file is not there.
   """
+  languages = _chosen(task, languages)
+  return {name: task.read(data_dir, split, name) for name in languages}
+
+
+def _chosen(task: Task, languages: Sequence[str] | None) -> Sequence[str]:
   languages = languages or task.languages
   unknown = [name for name in languages if name not in task.languages]
   if unknown:
@@ -192,7 +197,7 @@ def read(
       f'{task.name} has no language {unknown[0]!r}; it has '
       f'{", ".join(task.languages)}'
     )
-  return {name: task.read(data_dir, split, name) for name in languages}
+  return languages
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,11 +216,18 @@ class There:
 
 
 def available(
-  task: Task, data_dir: str, split: str, languages: Sequence[str]
+  task: Task,
+  data_dir: str,
+  split: str,
+  languages: Sequence[str] | None = None,
 ) -> There:
-  """Examples of the languages that are there."""
+  """Examples of the languages that are there.
+
+  Raises:
+    ValueError: a language the task has not.
+  """
   examples, absent, broken, why = {}, [], [], ''
-  for language in languages:
+  for language in _chosen(task, languages):
     try:
       examples[language] = task.read(data_dir, split, language)
     except files.Missing as error:
