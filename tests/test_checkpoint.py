@@ -4,14 +4,18 @@ import dataclasses
 import json
 import resource
 import shutil
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 import xlmr_jax
 from xlmr_jax import checkpoint, heads, hf, model, optim, saves, sharding
+from xlmr_jax.eval import runs
 
 CONFIG = model.Config(
   vocab_size=90,
@@ -260,3 +264,77 @@ def test_arrays_of_any_dtype_survive(tmp_path):
   table = again['encoder']['embed']['tokens']
   assert table.dtype == jnp.bfloat16
   jax.tree.map(np.testing.assert_array_equal, again, params)
+
+
+# ── Whether a run is through, without a device ────────────────────────────
+
+
+def test_last_meta_is_the_latest_steps(workdir):
+  """After every kind of save, and only of steps that are whole."""
+
+  def latest():
+    with saves.Manager(workdir, read_only=True) as manager:
+      return manager.meta(manager.latest_step())
+
+  first = {**META, 'best_step': 2, 'stale': 1}
+  assert saves.last_meta(workdir) == latest() == first
+  params, state = start()
+  with saves.Manager(workdir) as manager:
+    manager.restore(4, *wanted())
+    # 10 comes after 4, though not by its letters.
+    manager.save(10, params, state, {**META, 'best_step': 2, 'name': '完'})
+    manager.wait()
+    last = saves.last_meta(workdir)
+    assert last == manager.meta(10) == {**META, 'best_step': 2, 'name': '完'}
+    manager.save(10, params, state, {**META, 'best_step': 10, 'finished': True})
+  assert kept(workdir) == ['10']
+  assert saves.last_meta(workdir) == latest()
+  assert saves.last_meta(workdir) == {
+    **META,
+    'best_step': 10,
+    'finished': True,
+  }
+
+
+def test_last_meta_of_no_whole_step(workdir, tmp_path):
+  """What a kill leaves, in a save or in a deletion, is no step."""
+  folder = workdir / 'checkpoints'
+  first = saves.last_meta(workdir)
+  written = f'6{ocp.utils.TMP_DIR_SUFFIX}1234'
+  for name in (written, '6.orbax-checkpoint-tmp'):
+    shutil.copytree(folder / '4', folder / name)
+    text = json.dumps({**META, 'finished': True})
+    (folder / name / 'meta' / 'metadata').write_text(text)
+  shutil.copytree(folder / '4', folder / saves._GONE / '8')
+  with saves.Manager(workdir, read_only=True) as manager:
+    assert saves.last_meta(workdir) == manager.meta(manager.latest_step())
+  assert saves.last_meta(workdir) == first
+  for name in ('2', '4'):
+    shutil.rmtree(folder / name)
+  assert saves.last_meta(workdir) == {}
+  assert not runs.finished(workdir)
+  shutil.rmtree(folder)
+  assert saves.last_meta(workdir) == saves.last_meta(tmp_path / 'none') == {}
+
+
+def test_nobody_needs_a_device_to_see_that_a_run_is_through(workdir):
+  """A benchmark looks before its trainings start, which want the devices."""
+  code = (
+    'import sys; from jax._src import xla_bridge; '
+    'from xlmr_jax.eval import runs; '
+    'print(runs.finished(sys.argv[1]), len(xla_bridge._backends)); '
+    'import jax; jax.devices(); print(len(xla_bridge._backends))'
+  )
+
+  def seen():
+    command = [sys.executable, '-c', code, str(workdir)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+  # Nothing was there until somebody asked for it.
+  assert seen() == ['False', '0', '1']
+  params, state = start()
+  with saves.Manager(workdir) as manager:
+    manager.restore(4, *wanted())
+    manager.save(4, params, state, {**META, 'finished': True})
+  assert seen() == ['True', '0', '1']

@@ -7,8 +7,11 @@ import time
 import jax
 import numpy as np
 import pytest
+from test_suite import data as data
+from test_train_tag import words_tokenizer as words_tokenizer
 from tiny_runs import (
   ARGUMENT,
+  SIZES,
   Together,
   assert_same_run,
   records,
@@ -213,3 +216,55 @@ def test_several_hosts_answer_as_one_device(
   assert alone == [labels[int(x.argmax())] for x in model.logits(texts)]
   assert set(alone) == set(labels)
   assert answers('together', 2, 2, '--mesh=2,1,2') == (alone, scores)
+
+
+def test_several_hosts_run_a_benchmark_as_one(data, words_tokenizer, tmp_path):
+  """A fine-tuning, in processes of its own that join too; then the rest."""
+  sizes = (f"'sizes.{name}={size}'" for name, size in SIZES.items())
+  settings = (
+    f"'tokenizer={words_tokenizer}'",
+    *sizes,
+    "'max_length=30','row_length=32','progress=False','udpos:steps=6'",
+  )
+  words = [
+    'xlmr_jax.eval',
+    '--config=configs/xtreme.py:model=tiny,tasks=udpos+tatoeba',
+    *(f'--config.data_dir={data}', '--config.retrieve_with=udpos'),
+    *(
+      "--config.languages=('en','de')",
+      f'--config.settings=({",".join(settings)})',
+    ),
+  ]
+
+  def made(name, processes, devices):
+    workdir = tmp_path / name
+    command = [*words, f'--workdir={workdir}']
+    for _ in range(3):
+      codes, output = Together(command, processes, devices).end()
+      # Where a training was too late the rest went on; now it is given again.
+      if Together.LATE not in output:
+        break
+    assert codes == [0] * processes, output
+    # The lead speaks, of the training (unless that was done) and of the rest.
+    assert output.count('fresh parameters') <= 1
+    assert output.count('# xtreme, fresh: zero-shot') == 1
+    results = json.loads((workdir / 'results.json').read_text())
+    assert results['problems'] == [], output
+    folder = workdir / 'submission-0'
+    files = {
+      str(path.relative_to(folder)): path.read_text()
+      for path in folder.rglob('*.*')
+    }
+    return results, files, records(workdir / 'runs' / 'udpos-0')
+
+  alone, files, log = made('alone', 1, 4)
+  assert 0 < alone['tasks']['udpos']['languages']['en'] < 100
+  assert alone['tasks']['tatoeba']['languages'] == {'de': 100.0}
+  assert sorted(files) == [
+    'tatoeba/test-de.tsv',
+    'udpos/test-de.tsv',
+    'udpos/test-en.tsv',
+  ]
+  results, others, other = made('together', 2, 2)
+  assert results == alone and others == files
+  assert [x['step'] for x in other] == [x['step'] for x in log]

@@ -33,7 +33,8 @@ FLOORS = (
   'heads',
   """data.loader data.sources data.toy
      tasks.answer tasks.choose tasks.classify tasks.retrieve tasks.tag""",
-  'data.clue data.phases data.preparation data.sampling',
+  """data.builders data.clue data.phases data.preparation
+     data.sampling""",
   'data.clue_reading data.cluener data.corpus',
   'data.fewclue',
   # 2

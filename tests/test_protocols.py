@@ -20,7 +20,7 @@ from test_train_tag import words_tokenizer as words_tokenizer
 from configs import xtreme as suite_recipe
 from xlmr_jax import finetuning, jobs, sharding
 from xlmr_jax.data import files, sources, squad, tagged
-from xlmr_jax.eval import protocols, runs, suite, tables
+from xlmr_jax.eval import benchmarks, protocols, runs, suite, tables
 
 MESH = sharding.make_mesh()
 WORDS = 'man house cat red sees the no .'.split()
@@ -314,7 +314,7 @@ def test_needs(data, words_tokenizer):
 
 
 def trainable(config, tmp_path, name, *tested):
-  task = suite.xtreme.TASKS[name]
+  task = benchmarks.TASKS[name]
   return protocols.training(config, task, tested, tmp_path)
 
 
@@ -675,7 +675,7 @@ def test_few_shot_end_to_end(done, data):
     name = 'udpos-0' if language == 'en' else 'udpos-de-0'
     model = suite.loaded.load(str(workdir / 'runs' / name))
     gold = tagged.xtreme(data / 'udpos', 'test', language)
-    row = suite.xtreme.TASKS['udpos']
+    row = benchmarks.TASKS['udpos']
     found = suite.evaluate.evaluate(model, row, {language: gold})
     assert found.scores[language] == task['languages'][language]
     text = (written / f'test-{language}.tsv').read_text()

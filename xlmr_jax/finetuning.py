@@ -278,7 +278,9 @@ class Development:
     scores[name] = result.average
     if self._task.named:
       given = [x for part in result.predictions.values() for x in part]
-      if self._task.tags:
+      if self._task.metric == 'cluener':  # types of spans; there may be none
+        given = [name for types in given for name in ('O', *types)]
+      elif self._task.tags:
         given = [tag for tags in given for tag in tags]
       scores['collapsed'] = float(len(set(given)) == 1)
       if scores['collapsed'] and jax.process_index() == 0:

@@ -11,7 +11,7 @@ import dataclasses
 import os
 import pathlib
 
-from xlmr_jax.data import files
+from xlmr_jax.data import files, inputs
 
 Column = int | str
 
@@ -406,8 +406,6 @@ def tfds_folder(
     ValueError: not such a folder, another split or feature, or prepared in a
       file format that cannot be read without TensorFlow.
   """
-  import tensorflow_datasets as tfds  # half a second to import
-
   found = sorted(pathlib.Path(path).glob('**/dataset_info.json'))
   if len(found) != 1:
     names = ', '.join(str(f.parent) for f in found) or 'none'
@@ -416,25 +414,13 @@ def tfds_folder(
       f' dataset_info.json); found {names}'
     )
   folder = found[0].parent
-  builder = tfds.builder_from_directory(folder)
-  features = builder.info.features
+  features, source = inputs.open_tfds(folder, split)
   wanted = [*text_columns] + ([label_column] if label_column else [])
   for column in wanted:
     if column not in features:
       raise ValueError(
         f'{folder}: no feature {column!r}; it has {", ".join(features)}'
       )
-  if split.split('[')[0] not in builder.info.splits:
-    raise ValueError(
-      f'{folder}: no split {split!r}; it has {", ".join(builder.info.splits)}'
-    )
-  try:
-    source = builder.as_data_source(split)
-  except NotImplementedError as error:
-    raise ValueError(
-      f'{folder}: prepared as {builder.info.file_format.value}; prepare it'
-      " again with file_format='array_record' to read it without TensorFlow"
-    ) from error
   names = (
     getattr(features[label_column], 'names', None) if (label_column) else None
   )

@@ -59,6 +59,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from xlmr_jax import doors, hosts, loaded
+from xlmr_jax.data import builders
 from xlmr_jax.eval import (
   benchmarks,
   evaluate,
@@ -100,7 +101,10 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
   )
   _define_vectors(to)
   flags.DEFINE_string(
-    'data_dir', None, "Folder of the benchmark's files.", **to
+    'data_dir',
+    None,
+    "Folder of the benchmark's files, or tfds:DIR (XTREME's builders).",
+    **to,
   )
   flags.DEFINE_list('languages', None, 'Some of the languages: en,sw.', **to)
   flags.DEFINE_string(
@@ -344,7 +348,8 @@ def task_of(options) -> rows.Task:
     )
   if not options.data_dir:
     raise ValueError(f'--data_dir is needed: the folder of {options.benchmark}')
-  if not os.path.isdir(options.data_dir):
+  prepared = builders.named(options.data_dir)
+  if not prepared and not os.path.isdir(options.data_dir):
     raise ValueError(f'--data_dir={options.data_dir} is not a folder')
   task = benchmarks.TASKS[options.benchmark]
   if task.heads:

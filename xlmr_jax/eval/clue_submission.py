@@ -101,9 +101,7 @@ def _score(
     notes.append(
       f'{paths[0]}: {bare} of {len(rows)} rows have no label and are not scored'
     )
-    kept = [row for row in rows if row.label is not None]
-    if [line.id for line in found] == [row.id for row in kept]:
-      rows = kept  # left out here too
+    rows = _asked(found, rows)
   clue_forms.match(path, found, [row.id for row in rows], task.form)
   notes += clue_forms.remarks(path, found, rows, task)
   values = metrics.score(
@@ -116,6 +114,14 @@ def _score(
     **one(values[first]),
     'parts': {part: one(values[part]) for part in parts},
   }, notes
+
+
+def _asked(found: Sequence, rows: Sequence) -> Sequence:
+  """The rows without those that have no label, if predictions leave these out
+  too."""
+  kept = [row for row in rows if row.label is not None]
+  same = [line.id for line in found] == [row.id for row in kept]
+  return kept if same else rows
 
 
 def check(
@@ -132,7 +138,8 @@ def check(
   Args:
     path: folder or zip.
     version: one of TASKS.
-    labels: folder of labelled files, where the rows are those of one.
+    labels: folder of official files, whose rows are asked for; test files,
+      which have no labels, will do.
     split: of these.
     expected: task → what the test file, which has no labels, asks for: how
       many rows, or their ids; of questions and blanks the ids.
@@ -165,6 +172,7 @@ def check(
         with contextlib.suppress(files.Missing):
           paths = task.paths(labels, split or SPLITS[version])
           rows = clue_forms.gold(paths, task, labelled=False)
+          rows = _asked(found, rows)
       ids = None if rows is None else [row.id for row in rows]
       clue_forms.match(held[task.file], found, ids, task.form)
       texts = clue_forms.remarks(held[task.file], found, rows, task)

@@ -22,7 +22,7 @@ import dataclasses
 import json
 import pathlib
 
-from xlmr_jax.data import files
+from xlmr_jax.data import builders, files
 from xlmr_jax.eval import benchmarks, rows
 
 PROTOCOLS = ('zero-shot', 'translate-train', 'translate-train-all', 'few-shot')
@@ -151,7 +151,7 @@ def training(
   if protocol == 'zero-shot':
     return Training(tuple(tested), [], [])
   need = of_task(config, task, 0)[0]
-  reader = benchmarks.TUNED[need.reader]
+  reader = benchmarks.TUNED[need.known]
   wanted = tested
   if protocol == 'translate-train-all':
     # All of them, whichever of them are tested.
@@ -163,7 +163,7 @@ def training(
     try:
       if language not in begun:
         split = _split(protocol, task, language)
-        reader.read(str(folder(config, need)), split, language)
+        reader.read(folder(config, need), split, language)
       found.append(language)
     except files.Missing as error:
       absent.append(language)
@@ -199,9 +199,9 @@ def _split(protocol: str, task: rows.Task, language: str) -> str:
   return 'translate-train'
 
 
-def folder(config, need: Need) -> pathlib.Path:
+def folder(config, need: Need) -> str:
   """Of the training data."""
-  return pathlib.Path(config.data_dir) / need.reader
+  return builders.folder(config.data_dir, need.reader)
 
 
 def settings(
@@ -241,7 +241,7 @@ def settings(
 def _chooser(config, need: Need, tested: Mapping[str, list]) -> str:
   """The language whose dev file chooses a few-shot checkpoint."""
   try:
-    dev = need.task.read(str(folder(config, need)), 'dev', need.language)
+    dev = need.task.read(folder(config, need), 'dev', need.language)
   except files.Missing:
     return need.task.source
   if dev == tested[need.language] or rows.unscored(need.task, dev):

@@ -213,6 +213,12 @@ def _rate(folder: pathlib.Path) -> float:
   return config['optim']['learning_rate']
 
 
+def max_length(folder: pathlib.Path) -> int:
+  """Tokens of the longest example that a run was tuned on."""
+  config = json.loads((folder / 'config.json').read_text('utf-8'))
+  return config['max_length']
+
+
 def finished(folder: pathlib.Path) -> bool:
   """Whether a run is through."""
   return bool(saves.last_meta(folder).get('finished'))

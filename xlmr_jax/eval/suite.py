@@ -14,6 +14,7 @@ process of its own (runs.py).
 
 from collections.abc import Mapping, Sequence
 import dataclasses
+import functools
 import hashlib
 import itertools
 import json
@@ -22,7 +23,7 @@ import pathlib
 import shutil
 
 from xlmr_jax import hosts, loaded
-from xlmr_jax.data import shards
+from xlmr_jax.data import builders, shards
 from xlmr_jax.eval import (
   benchmarks,
   evaluate,
@@ -95,10 +96,13 @@ def run(config, workdir, say: Say = print, group: hosts.Group = ALONE) -> dict:
   """
   workdir = pathlib.Path(workdir)
   if 'benchmark' in config and not os.path.isdir(config.data_dir or ''):
-    raise ValueError(
-      f'config.data_dir={config.data_dir!r} is not a folder: it should have '
-      'one for each task'
-    )
+    prepared = config.benchmark.startswith('xtreme')
+    if not (prepared and builders.named(config.data_dir)):
+      more = ', or write tfds:DIR' if prepared else ''
+      raise ValueError(
+        f'config.data_dir={config.data_dir!r} is not a folder: it should have '
+        f'one for each task{more}'
+      )
   wanted = needs(config)
   _check_settings(config)
   if any(need.tuned for need in wanted):
@@ -355,14 +359,15 @@ def _tidy(folder: pathlib.Path, languages: Sequence[str]) -> None:
 
 
 def _split(config, task: rows.Task) -> str:
-  return 'test' if task.name == 'tatoeba' else config.split  # it has no other
+  only = ('tatoeba', 'ax')  # they have no other
+  return 'test' if task.name in only else config.split
 
 
 def _read(config, task: rows.Task, split: str) -> rows.There:
-  folder = pathlib.Path(config.data_dir) / task.name
+  folder = builders.folder(config.data_dir, task.name)
   chosen = config.languages or task.languages
   languages = [name for name in task.languages if name in chosen]
-  return rows.available(task, str(folder), split, languages)
+  return rows.available(task, folder, split, languages)
 
 
 def _stored(path: pathlib.Path, examples: Mapping) -> dict | None:
@@ -388,13 +393,18 @@ def _evaluate(config, plan: Plan) -> evaluate.Result:
   task = plan.need.task
   more = {} if task.heads else {'head': None}
   model = loaded.load(plan.source, dtype=config.dtype, **more)
+  # Positions that no training reached mean nothing.
+  length = None
+  if plan.need.run and task.heads:
+    length = min(runs.max_length(plan.source), model.max_length)
+  judge = functools.partial(evaluate.evaluate, model, task, max_length=length)
   thresholds = {}
   if task.metric == 'pair_f1' and _split(config, task) == 'test':
     dev = _read(config, task, 'dev').examples
     dev = {name: part for name, part in dev.items() if name in plan.examples}
     if dev:
-      thresholds = evaluate.evaluate(model, task, dev).thresholds
-  return evaluate.evaluate(model, task, plan.examples, thresholds=thresholds)
+      thresholds = judge(dev).thresholds
+  return judge(plan.examples, thresholds=thresholds)
 
 
 def _share(config, need: protocols.Need, workdir: pathlib.Path) -> None:

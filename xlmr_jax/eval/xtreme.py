@@ -12,7 +12,7 @@ import pathlib
 import shutil
 import tempfile
 
-from xlmr_jax.data import bitext, choices, sources, squad, tagged
+from xlmr_jax.data import bitext, builders, choices, sources, squad, tagged
 from xlmr_jax.eval import layout, submission
 from xlmr_jax.eval.evaluate import Result
 from xlmr_jax.eval.rows import Task
@@ -62,7 +62,7 @@ def rows(version: str) -> dict[str, Task]:
       name=name,
       kind=kind,
       heads=kind.HEADS,
-      read=read,
+      read=builders.reader(name, read),
       languages=part.languages,
       metric=part.metric,
       labels=part.names or None,
