@@ -144,21 +144,7 @@ def _cmrc(path: str, items: list, skip_bad: bool) -> list[squad.Question]:
       out.append(squad.Question(name, question, context, label, where))
   if not out:
     raise ValueError(f'{path}: there is no question in the file')
-  if bad:
-    message = (
-      f'{path}: {len(bad):,} answers are not in their passages: '
-      + '; '.join(bad[:_SHOWN])
-      + ('; …' if len(bad) > _SHOWN else '')
-    )
-    if not skip_bad:
-      raise ValueError(
-        f'{message}. Correct them, or read the file with skip_bad=True:'
-        ' nothing is trained on them then'
-      )
-    warnings.warn(
-      f'{message}. Nothing is trained on them; their texts are scored against',
-      stacklevel=2,
-    )
+  squad.tell(path, 'are not in their passages', bad, skip_bad)
   return out
 
 

@@ -18,6 +18,7 @@ says to go on. Then such an answer still counts in scoring, which compares
 texts, as in the official scripts; but nothing is trained on it.
 """
 
+from collections.abc import Sequence
 import dataclasses
 import os
 import pathlib
@@ -105,22 +106,34 @@ def read(path: str | os.PathLike, *, skip_bad: bool = False) -> list[Question]:
         )
   if not out:
     raise ValueError(f'{path}: there is no question in the file')
-  if bad:
-    message = (
-      f'{path}: {len(bad):,} answers do not stand where the file says: '
-      + '; '.join(bad[:_SHOWN])
-      + ('; …' if len(bad) > _SHOWN else '')
-    )
-    if not skip_bad:
-      raise ValueError(
-        f'{message}. Correct them, or read the file with skip_bad=True:'
-        ' nothing is trained on them then'
-      )
-    warnings.warn(
-      f'{message}. Nothing is trained on them; their texts are scored against',
-      stacklevel=2,
-    )
+  tell(path, 'do not stand where the file says', bad, skip_bad)
   return out
+
+
+def tell(
+  path: str | os.PathLike, what: str, bad: Sequence[str], skip_bad: bool
+) -> None:
+  """Warns of answers that are wrong, or refuses them.
+
+  Raises:
+    ValueError: there are any, and skip_bad does not say to go on.
+  """
+  if not bad:
+    return
+  message = (
+    f'{os.fspath(path)}: {len(bad):,} answers {what}: '
+    + '; '.join(bad[:_SHOWN])
+    + ('; …' if len(bad) > _SHOWN else '')
+  )
+  if not skip_bad:
+    raise ValueError(
+      f'{message}. Correct them, or read the file with skip_bad=True:'
+      ' nothing is trained on them then'
+    )
+  warnings.warn(
+    f'{message}. Nothing is trained on them; their texts are scored against',
+    stacklevel=3,
+  )
 
 
 _NAMES = {list: 'a list', str: 'a text', int: 'a whole number'}

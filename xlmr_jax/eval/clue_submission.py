@@ -72,17 +72,10 @@ def score(
     except ValueError as error:
       problems.append(f'{name}: {error}')
   notes += _strangers(predictions, held)
-  averages = {name: row['average'] for name, row in found.items()}
-  average = lambda names: metrics.mean([averages.get(n) for n in names])
   return {
     'benchmark': version,
     'tasks': found,
-    'groups': {
-      group: average(names)
-      for group, names in GROUPS[version].items()
-      if any(name in found for name in names)
-    },
-    'overall': average(OVERALL[version]),
+    **metrics.over_tasks(found, GROUPS[version], OVERALL[version]),
     'missing': missing,
     'problems': problems,
     'notes': notes,

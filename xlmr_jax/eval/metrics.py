@@ -210,6 +210,28 @@ def mean(scores: Sequence[float | None]) -> float | None:
   return sum(scores) / len(scores)
 
 
+def over_tasks(
+  tasks: Mapping[str, Mapping],
+  groups: Mapping[str, Sequence[str]],
+  overall: Sequence[str],
+) -> dict:
+  """'groups' and 'overall' of results.json: means of tasks' averages.
+
+  None where a task is missing; groups without any task are left out.
+  """
+  over = lambda names: mean(
+    [tasks[name]['average'] if name in tasks else None for name in names]
+  )
+  return {
+    'groups': {
+      group: over(names)
+      for group, names in groups.items()
+      if any(name in tasks for name in names)
+    },
+    'overall': over(overall),
+  }
+
+
 def _check(predictions: Sequence, gold: Sequence) -> None:
   if len(predictions) != len(gold):
     raise ValueError(

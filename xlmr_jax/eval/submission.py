@@ -195,17 +195,10 @@ def score_folder(
         predictions, labels, task, part, notes, notes, notes
       )
   found = {task: row for task, row in found.items() if row}
-  averages = {task: row['average'] for task, row in found.items()}
-  average = lambda names: metrics.mean([averages.get(name) for name in names])
   return {
     'benchmark': version,
     'tasks': found,
-    'groups': {
-      group: average(names)
-      for group, names in GROUPS[version].items()
-      if any(name in found for name in names)
-    },
-    'overall': average(TASKS[version]),
+    **metrics.over_tasks(found, GROUPS[version], tuple(TASKS[version])),
     'missing': missing,
     'problems': problems,
     'notes': notes,

@@ -71,10 +71,6 @@ def summary(config, found: Mapping[str, Sequence[dict]]) -> dict:
       if runs[0].get(key):
         row[key] = runs[0][key]
     tasks[name] = row
-  mean = lambda names: metrics.mean(
-    [tasks[n]['average'] if n in tasks else None for n in names]
-  )
-  groups = benchmarks.groups(config.benchmark)
   return {
     'benchmark': config.benchmark,
     'model': config.model,
@@ -82,12 +78,11 @@ def summary(config, found: Mapping[str, Sequence[dict]]) -> dict:
     'split': config.split,
     'protocol': config.get('protocol', 'zero-shot'),
     'tasks': tasks,
-    'groups': {
-      group: mean(names)
-      for group, names in groups.items()
-      if any(name in tasks for name in names)
-    },
-    'overall': mean(benchmarks.overall(config.benchmark)),
+    **metrics.over_tasks(
+      tasks,
+      benchmarks.groups(config.benchmark),
+      benchmarks.overall(config.benchmark),
+    ),
   }
 
 
