@@ -1,8 +1,9 @@
-"""Row lengths of every XTREME task: how full, how fast, which one is chosen.
+"""Row lengths of every task: how full, how fast, which one is chosen.
 
   python -m benchmarks.row_lengths --data_dir=DATA [--tasks=xnli,panx]
 
-DATA holds the tasks' folders and tokenizers/xlm-roberta. All examples of all
+DATA holds the tasks' folders, CLUE's and FewCLUE's in clue/ and fewclue/, and
+tokenizers/xlm-roberta. All examples of all
 languages that are there are encoded and packed, which gives the fill over all
 batches, the last one included; of a sample of their tokens, in their own mix of
 lengths, a body of base's width and two layers with random weights makes hidden
@@ -25,7 +26,7 @@ import numpy as np
 from xlmr_jax import heads, packed
 from xlmr_jax.data import files
 from xlmr_jax.data.tokenizer import Tokenizer
-from xlmr_jax.eval import xtreme
+from xlmr_jax.eval import benchmarks as tables
 from xlmr_jax.model import VARIANTS
 
 _DATA = flags.DEFINE_string('data_dir', None, 'See above.', required=True)
@@ -43,6 +44,10 @@ def features_of(task, tokenizer, data: pathlib.Path) -> list[np.ndarray]:
   folder = data / task.name
   if task.name == 'udpos':
     folder = folder / 'xtreme_tsv'
+  elif task.known:
+    folder = data / 'fewclue' / task.name
+  elif not folder.exists():
+    folder = data / 'clue' / task.name
   out = []
   for language in task.languages:
     for split in ('test', 'dev'):
@@ -113,8 +118,8 @@ def main(argv):
   params = jax.jit(lambda key: heads.init(config, key, None, 1))(
     jax.random.key(0)
   )
-  for name in _TASKS.value or xtreme.TASKS:
-    features = features_of(xtreme.TASKS[name], tokenizer, data)
+  for name in _TASKS.value or tables.TASKS:
+    features = features_of(tables.TASKS[name], tokenizer, data)
     if not features:
       print(f'{name}: no files')
       continue
