@@ -19,7 +19,12 @@ it goes on.
 Where the values come from: the scripts of CLUE's PyTorch baselines (Xu et al.
 2020, arXiv:2004.05986, github.com/CLUEbenchmark/CLUE) for models of base's
 size. FewCLUE's tasks take those of the task they are cut from, and where there
-is none AFQMC's; a few dozen examples want more epochs, 20, which are ours.
+is none those of AFQMC (pairs) or TNEWS (texts); a few dozen examples want more
+epochs, 20, which are ours.
+
+Long inputs: IFLYTEK's texts are cut at 128 tokens, as there; of C3's passages
+the end is cut at 512; CMRC's and DRCD's are read in windows of 512. DRCD stays
+in traditional script, which the baselines convert first.
 """
 
 from configs import common, xtreme
