@@ -51,7 +51,12 @@ def flags_of(module):
     path = path.with_suffix('') / '__main__.py'
   names = set()
   runs = False
-  for node in ast.walk(ast.parse(path.read_text('utf-8'))):
+  text = path.read_text('utf-8')
+  nodes = list(ast.walk(ast.parse(text)))
+  if 'hosts.define_flags(' in text:  # several commands have these
+    shared = ROOT / 'xlmr_jax' / 'hosts.py'
+    nodes += ast.walk(ast.parse(shared.read_text('utf-8')))
+  for node in nodes:
     if isinstance(node, ast.Call) and node.args:
       called = getattr(node.func, 'attr', '')
       if called.startswith('DEFINE_'):
@@ -110,7 +115,7 @@ def test_every_setting_named_is_one_of_a_recipe():
 
 def test_every_flag_the_page_names_is_known():
   ours = set()
-  for module in ('train', 'plan', 'data.corpus'):
+  for module in ('train', 'plan', 'data.corpus', 'eval'):
     ours |= flags_of(f'xlmr_jax.{module}')
   for flag in re.findall(r'(?<![\w-])--[a-z][\w-]*', PAGE):
     assert flag in THEIRS or flag[2:] in ours, flag
