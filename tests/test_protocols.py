@@ -498,6 +498,19 @@ def test_languages_come_together():
 # ── Processes ─────────────────────────────────────────────────────────────
 
 
+@pytest.fixture
+def heard():
+  """Signals that a shell in the background made us ignore are heard."""
+  before = {number: signal.getsignal(number) for number in runs.Stop.SIGNALS}
+  for number, handler in before.items():
+    if handler is signal.SIG_IGN:
+      signal.signal(number, signal.SIG_DFL)
+  yield
+  for number, handler in before.items():
+    signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures('heard')
 def test_a_signal_goes_to_the_training_first(tmp_path):
   """It ends by itself, with what it has saved, and then so do we."""
   child = """if True:
