@@ -14,6 +14,8 @@ it goes on.
   --config.settings='("epochs=2","ocnli:optim.learning_rate=1e-5")'
                          of the fine-tuning, of all tasks or of one
   --config.seeds=5       runs of each task: mean and standard deviation
+  --config.parts         FewCLUE: seed 0 is tuned on train_0, seed 1 on train_1,
+                         ..., each chosen by its own dev set; not on all of them
   --config.split=dev     where test files have no labels
 
 Where the values come from: the scripts of CLUE's PyTorch baselines (Xu et al.
@@ -69,4 +71,5 @@ def get_config(arg: str = ''):
   options = common.parse(arg, model='base', tasks='all', benchmark='clue')
   c = xtreme.get_config(f'model={options["model"]},tasks={options["tasks"]}')
   c.benchmark = options['benchmark']  # 'clue' (1.1), 'clue1.0' or 'fewclue'
+  c.parts = False
   return c

@@ -66,6 +66,7 @@ def get_config(arg: str = ''):
   c.train_split = 'train'  # or 'translate-train': machine translations of it
   c.train_examples = 0  # of each language, drawn by the seed; 0: all
   c.dev_languages = ('en',)
+  c.part = ''  # FewCLUE: '0' to '4', one of its five small sets; empty: all
   c.max_length = 128
   c.truncate = 'longest_first'
 

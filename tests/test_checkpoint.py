@@ -338,3 +338,14 @@ def test_nobody_needs_a_device_to_see_that_a_run_is_through(workdir):
     manager.restore(4, *wanted())
     manager.save(4, params, state, {**META, 'finished': True})
   assert seen() == ['True', '0', '1']
+
+
+def test_the_workdir_of_a_benchmark_is_not_a_model(workdir, tmp_path_factory):
+  whole = tmp_path_factory.mktemp('whole')
+  (whole / 'config.json').write_text('{"benchmark": "xtreme"}')
+  for name in ('udpos-0', 'panx-0'):
+    shutil.copytree(workdir, whole / 'runs' / name)
+  told = r"benchmark: name one of its models, .*panx-0 or another of udpos-0$"
+  with pytest.raises(ValueError, match=told):
+    xlmr_jax.load(whole)
+  xlmr_jax.load(whole / 'runs' / 'panx-0')

@@ -428,6 +428,41 @@ def test_fewclues_training_data_are_fewclues(tmp_path):
     assert there.languages == () and 'train_few_all.json' in there.missing[0]
 
 
+def test_each_seed_has_a_part_of_fewclue(tmp_path):
+  config = recipe.get_config('model=base,benchmark=fewclue,tasks=eprstmt')
+  config.seeds, config.parts, config.data_dir = 2, True, str(tmp_path)
+  rows = [{'sentence': 'a', 'label': 'Negative'}]
+  for part in range(2):
+    for split in ('train', 'dev'):
+      path = tmp_path / 'eprstmt' / f'{split}_{part}.json'
+      write(path, [{**rows[0], 'sentence': f'{split} {part}'}])
+  for part, need in enumerate(suite.needs(config)):
+    told = protocols.settings(config, need, ('zh',), {})
+    assert told == {'part': part}
+    tuned = finetune.get_config('task=fewclue.eprstmt,model=base')
+    tuned.data_dir, tuned.part = str(tmp_path), str(told['part'])
+    row, dev = finetuning.tasks_of(tuned)
+    (example,) = finetuning.read_training(tuned, row)['zh']
+    assert example.texts == (f'train {part}',)
+    assert dev.read(tmp_path, 'dev', 'zh')[0].texts == (f'dev {part}',)
+  config.parts = False
+  assert protocols.settings(config, need, ('zh',), {}) == {}
+
+
+def test_parts_that_are_not_there_are_named():
+  config = recipe.get_config('model=base,benchmark=fewclue')
+  config.parts, config.seeds = True, 6
+  with pytest.raises(ValueError, match='seeds=6, but FewCLUE has five parts'):
+    suite.needs(config)
+  config.benchmark = 'clue'
+  with pytest.raises(ValueError, match='not for benchmark=clue'):
+    suite.needs(config)
+  tuned = finetune.get_config('task=ocnli,model=base')
+  tuned.part = '0'
+  with pytest.raises(ValueError, match='only FewCLUE has such parts'):
+    finetuning.tasks_of(tuned)
+
+
 @pytest.mark.parametrize(
   'found, collapsed',
   [

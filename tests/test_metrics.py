@@ -64,6 +64,8 @@ def test_baselines():
   assert metrics.majority('pearson', [1.0, 3.0]) == 0
   assert metrics.chance('mse', None) is None
   assert metrics.chance('accuracy', None) is None
+  assert metrics.chance('accuracy', None, [2, 4]) == 37.5
+  assert metrics.chance('accuracy', ('a', 'b'), ()) == 50
   assert metrics.majority('accuracy', []) is None
   for name, gold in (
     ('squad', [('a',)]),

@@ -148,6 +148,12 @@ def read(
     return _with_head(comet.read(original, lazily=lazily), head), original
   if parts := fairseq.parts(folder):
     return _with_head(fairseq.read(parts, lazily=lazily), head), parts[0].parent
+  if runs := sorted(x.name for x in folder.glob('runs/*') if is_ours(x)):
+    raise ValueError(
+      f'{folder} is the workdir of a whole benchmark: name one of its models, '
+      f'{folder / "runs" / runs[0]}'
+      + (f' or another of {", ".join(runs[1:])}' if runs[1:] else '')
+    )
   weights = hf.read(folder, head=head, lazily=lazily, timer=timer)
   return weights, pooling.body(folder)
 

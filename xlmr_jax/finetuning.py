@@ -1,6 +1,7 @@
 """Fine-tuning: labelled examples, judged by score on development languages."""
 
 import dataclasses
+import functools
 import hashlib
 import pathlib
 
@@ -10,7 +11,7 @@ import numpy as np
 from xlmr_jax import objectives, sharding
 from xlmr_jax.data import loader as loaders
 from xlmr_jax.data import shuffle
-from xlmr_jax.eval import benchmarks, evaluate, rows
+from xlmr_jax.eval import benchmarks, clue, evaluate, rows
 from xlmr_jax.job import Job, begin, check_length
 from xlmr_jax.loaded import Loaded
 
@@ -21,6 +22,12 @@ def tasks_of(config) -> tuple[rows.Task, rows.Task]:
   """The rows that a config trains and develops on."""
   if config.task in benchmarks.TUNED:
     task = benchmarks.TUNED[config.task]
+    if part := str(config.get('part', '')):
+      if config.task not in clue.FEW:
+        raise ValueError(f'config.part={part}: only FewCLUE has such parts')
+      task = dataclasses.replace(
+        task, read=functools.partial(task.read, part=part)
+      )
     # XCOPA itself has no English, which is COPA.
     languages = tuple(dict.fromkeys((*task.languages, task.source)))
     return task, dataclasses.replace(task, languages=languages)

@@ -412,7 +412,8 @@ def table(
   rest = [name for name in counts if name != result.task.source]
   if 0 < len(rest) < len(counts):
     groups[f'all but {result.task.source}'] = rest
-  cells = [['', 'examples', *(name for name, _ in columns)]]
+  counted = 'pairs' if result.task.metric == 'pair_f1' else 'examples'
+  cells = [['', counted, *(name for name, _ in columns)]]
   for title, names in groups.items():
     values = [
       metrics.mean([column.get(name) for name in names])

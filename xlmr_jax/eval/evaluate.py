@@ -21,6 +21,7 @@ from xlmr_jax import hosts
 from xlmr_jax.eval import metrics, mining, spans
 from xlmr_jax.eval.rows import Task, match_labels, unscored
 from xlmr_jax.loaded import Loaded
+from xlmr_jax.tasks import choose
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,9 +152,12 @@ def evaluate(
       f'{full:,} of {len(stream):,} texts fill max_length={max_length}: what '
       'was longer was cut'
     )
+  choices = ()
+  if task.kind is choose:
+    choices = [len(e.choices) for part in examples.values() for e in part]
   return Result(
     task=task,
-    chance=metrics.chance(task.metric, names),
+    chance=metrics.chance(task.metric, names, choices),
     average=metrics.mean(list(facts['scores'].values())),
     tokens=meter.tokens,
     tokens_per_second=meter.tokens_per_second,

@@ -172,11 +172,19 @@ SCORES: Mapping[str, Callable[[Sequence, Sequence], float]] = {
 }
 
 
-def chance(metric: str, labels: Sequence[str] | None) -> float | None:
+def chance(
+  metric: str,
+  labels: Sequence[str] | None,
+  choices: Sequence[int] = (),
+) -> float | None:
   """What guessing scores: 100 / C, no correlation; None for the others.
 
-  None for an accuracy without labels too, such as that of neighbours.
+  C is the number of labels or, of questions to choose an answer for, that of
+  each one's `choices`. None for an accuracy with neither, such as that of
+  neighbours.
   """
+  if metric == 'accuracy' and choices:
+    return mean([100 / count for count in choices])
   if metric == 'accuracy':
     return 100 / len(labels) if labels else None
   return 0.0 if metric in ('pearson', 'spearman') else None

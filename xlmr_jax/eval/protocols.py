@@ -36,7 +36,7 @@ def of(config) -> str:
   """A recipe's protocol.
 
   Raises:
-    ValueError: it is none, or one without examples.
+    ValueError: it is none, one without examples, or parts of what has none.
   """
   protocol = config.get('protocol', 'zero-shot')
   if protocol not in PROTOCOLS:
@@ -45,6 +45,12 @@ def of(config) -> str:
     )
   if protocol == 'few-shot' and config.shots < 1:
     raise ValueError(f'config.shots={config.shots} must be positive')
+  if config.get('parts') and config.benchmark != 'fewclue':
+    raise ValueError(
+      f'config.parts is for FewCLUE, not for benchmark={config.benchmark}'
+    )
+  if config.get('parts') and config.seeds > 5:
+    raise ValueError(f'config.seeds={config.seeds}, but FewCLUE has five parts')
   return protocol
 
 
@@ -157,7 +163,7 @@ def training(
     # All of them, whichever of them are tested.
     known = benchmarks.rows(config.benchmark)[need.reader].languages
     wanted = dict.fromkeys((task.source, *known))
-  begun = _begun(workdir, need.tuned, protocol)
+  begun = _begun(workdir, need)
   found, absent, broken, why = [], [], [], ''
   for language in wanted:
     try:
@@ -179,16 +185,16 @@ def training(
   return Training(tuple(found), missing, broken)
 
 
-def _begun(workdir: pathlib.Path, tuned: str, protocol: str) -> set[str]:
+def _begun(workdir: pathlib.Path, need: Need) -> set[str]:
   """The languages that runs of this kind train on."""
   out = set()
-  for path in (workdir / 'runs').glob(f'{tuned}-*/config.json'):
+  for path in (workdir / 'runs').glob(f'{need.tuned}-*/config.json'):
     try:
       config = json.loads(path.read_text('utf-8'))
       languages = config['train_languages']
     except (ValueError, KeyError):
       continue
-    if config['task'] == READERS.get(tuned, tuned):
+    if config['task'] == need.known:
       out.update(languages)
   return out
 
@@ -235,7 +241,7 @@ def settings(
         'train_examples': config.shots,
         'dev_languages': (_chooser(config, need, tested),),
       }
-  return {}
+  return {'part': need.seed} if config.get('parts') else {}
 
 
 def _chooser(config, need: Need, tested: Mapping[str, list]) -> str:
