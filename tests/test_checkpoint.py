@@ -345,7 +345,7 @@ def test_the_workdir_of_a_benchmark_is_not_a_model(workdir, tmp_path_factory):
   (whole / 'config.json').write_text('{"benchmark": "xtreme"}')
   for name in ('udpos-0', 'panx-0'):
     shutil.copytree(workdir, whole / 'runs' / name)
-  told = r"benchmark: name one of its models, .*panx-0 or another of udpos-0$"
+  told = r'benchmark: name one of its models, .*panx-0 or another of udpos-0$'
   with pytest.raises(ValueError, match=told):
     xlmr_jax.load(whole)
   xlmr_jax.load(whole / 'runs' / 'panx-0')

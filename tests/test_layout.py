@@ -22,8 +22,8 @@ FLOORS = (
   """attention chips lazy unpickle
      data.bitext data.buckets data.choices data.inputs data.releases data.squad
      data.tagged data.tokenizer eval.layout eval.metrics""",
-  """pickles data.bpe data.conllu data.documents data.pieces data.units
-     data.words eval.clue_layout""",
+  """pickles data.bpe data.conllu data.documents data.pieces data.pools
+     data.units data.words eval.clue_layout""",
   'data.vocabulary data.workers eval.clue_forms',
   'eval.clue_submission',
   'eval.submission',

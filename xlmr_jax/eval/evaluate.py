@@ -171,7 +171,12 @@ def _run(model: Loaded, task: Task, names, features, meter):
   """Scores of features, and what decides: under a chain its best path."""
   tokens = [feature['tokens'] for feature in features]
   if not task.heads:
-    vectors = model.vectors(tokens, progress=meter, **task.vectors)
+    # Languages share pools of candidates, and a text has one vector.
+    places: dict[bytes, int] = {}
+    at = [places.setdefault(t.tobytes(), len(places)) for t in tokens]
+    distinct = [np.frombuffer(t, np.int32) for t in places]
+    meter.expect(len(distinct))
+    vectors = model.vectors(distinct, progress=meter, **task.vectors)[at]
     return vectors, vectors
   if model.head != 'crf':
     logits = model.logits(tokens, meter)
@@ -220,8 +225,11 @@ def _judge(task: Task, examples, found, thresholds) -> dict[str, Any]:
         )
       used[language] = threshold
       answers = mining.mined(pairs, threshold)
-    elif part and hasattr(part[0], 'id') and len(part) == len(answers):
-      ids[language] = [example.id for example in part]
+    elif part and hasattr(part[0], 'id'):
+      # Of a pool and the queries into it, those of the queries.
+      asked = [e for e in part if getattr(e, 'side', None) != 0]
+      if len(asked) == len(answers):
+        ids[language] = [example.id for example in asked]
     if task.metric == 'cluener':  # surfaces count, not tags
       answers, gold = (_surfaces(part, tags) for tags in (answers, gold))
     predictions[language] = answers
@@ -276,6 +284,9 @@ class _Meter:
 
   def __exit__(self, *_):
     self._bar.close()
+
+  def expect(self, examples: int) -> None:
+    self._bar.total = examples
 
   def __call__(self, examples: int, tokens: int, computed: int) -> None:
     self._end = time.perf_counter()

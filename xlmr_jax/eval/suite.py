@@ -359,7 +359,7 @@ def _tidy(folder: pathlib.Path, languages: Sequence[str]) -> None:
 
 
 def _split(config, task: rows.Task) -> str:
-  only = ('tatoeba', 'ax')  # they have no other
+  only = ('tatoeba', 'lareqa', 'ax')  # they have no other
   return 'test' if task.name in only else config.split
 
 

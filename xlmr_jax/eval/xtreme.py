@@ -12,7 +12,15 @@ import pathlib
 import shutil
 import tempfile
 
-from xlmr_jax.data import bitext, builders, choices, sources, squad, tagged
+from xlmr_jax.data import (
+  bitext,
+  builders,
+  choices,
+  pools,
+  sources,
+  squad,
+  tagged,
+)
 from xlmr_jax.eval import layout, submission
 from xlmr_jax.eval.evaluate import Result
 from xlmr_jax.eval.rows import Task
@@ -48,6 +56,18 @@ _ROWS = {
     {'max_length': 512, 'vectors': _VECTORS, 'deciding': {'match': 'nearest'}},
   ),
   'xcopa': (choose, choices.xcopa, {}),
+  # XTREME-R fine-tunes a dual encoder for each of these; here the checkpoint's
+  # own vectors are compared, whatever they were trained for.
+  'lareqa': (
+    retrieve,
+    pools.lareqa,
+    {'max_length': 256, 'vectors': _VECTORS, 'deciding': {'match': 'rank'}},
+  ),
+  'mewslix': (
+    retrieve,
+    pools.mewslix,
+    {'max_length': 64, 'vectors': _VECTORS, 'deciding': {'match': 'rank'}},
+  ),
 }
 
 
@@ -55,8 +75,6 @@ def rows(version: str) -> dict[str, Task]:
   """The tasks of 'xtreme' or 'xtreme-r' that can be run, by name."""
   out = {}
   for name, part in submission.TASKS[version].items():
-    if name not in _ROWS:  # mewslix, lareqa: their dual encoders are not here
-      continue
     kind, read, more = _ROWS[name]
     out[name] = Task(
       name=name,
@@ -85,9 +103,9 @@ def write_predictions(
   """Writes <folder>/<task>/<split>-<language>.<suffix> of every language.
 
   Of names and places one a line; of tags too, a blank line between sentences;
-  of mined pairs both ids and a tab; of answers JSON by the question's id; of
-  choices and CLUENER's spans JSON lines. The
-  task's folder appears whole; one of an earlier evaluation goes.
+  of mined pairs both ids and a tab; of answers and rankings JSON by the
+  question's id; of choices and CLUENER's spans JSON lines. The task's folder
+  appears whole; one of an earlier evaluation goes.
 
   Returns:
     The task's folder.
@@ -119,6 +137,8 @@ def _form(task: Task) -> str:
     return 'spans'
   if task.metric == 'pair_f1':
     return 'pairs'
+  if task.metric == 'map@20':
+    return 'rankings'
   forms = {tag: 'tags', answer: 'answers', choose: 'choices'}
   return forms.get(task.kind, 'lines')
 
@@ -131,7 +151,7 @@ def _text(form: str, answers: list, ids: list[str] | None) -> str:
       return '\n'.join(parts)
     case 'pairs':
       return ''.join(f'{source}\t{target}\n' for source, target in answers)
-    case 'answers':
+    case 'answers' | 'rankings':
       found = dict(zip(ids, answers, strict=True))
       return json.dumps(found, ensure_ascii=False, indent=0) + '\n'
     case 'spans':
