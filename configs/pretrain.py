@@ -22,7 +22,7 @@ Where the values come from:
   mesh, accumulate, remat, topology are ours: what `python -m xlmr_jax.plan`
            says fits there with a tenth of the memory free (docs/pods.md)
 
-small, tiny: minutes on a laptop. README's table says what was reached.
+small, tiny: minutes on a laptop; docs/results.md says what was reached.
 """
 
 from configs import common

@@ -176,7 +176,8 @@ def _run(model: Loaded, task: Task, names, features, meter):
     at = [places.setdefault(t.tobytes(), len(places)) for t in tokens]
     distinct = [np.frombuffer(t, np.int32) for t in places]
     meter.expect(len(distinct))
-    vectors = model.vectors(distinct, progress=meter, **task.vectors)[at]
+    found = model.vectors(distinct, progress=meter, **task.vectors)
+    vectors = [found[i] for i in at]  # views: a pool is held once
     return vectors, vectors
   if model.head != 'crf':
     logits = model.logits(tokens, meter)
