@@ -12,6 +12,7 @@ parameters, the optimizer's state and the loss of every step.
 """
 
 import collections
+import itertools
 import json
 import os
 import pathlib
@@ -137,8 +138,9 @@ def where(workdir: pathlib.Path) -> str:
 
 
 def assert_same(one: pathlib.Path, two: pathlib.Path) -> None:
-  if records(one) != records(two):
-    raise AssertionError(f'{two}: other metrics than undisturbed')
+  for a, b in itertools.zip_longest(records(one), records(two)):
+    if a != b:
+      raise AssertionError(f'{two}: {b}, undisturbed {a}')
   a, b = finished(one), finished(two)
   if a.keys() != b.keys():
     raise AssertionError(f'{two}: steps {sorted(b)}, undisturbed {sorted(a)}')
@@ -163,7 +165,7 @@ def main(argv):
     output = process.communicate()[0]
     life = time.perf_counter() - began
     assert process.returncode == 0, output
-    bar = tqdm.tqdm(total=SHOTS.value, unit='shot', disable=None)
+    bar = tqdm.tqdm(total=SHOTS.value, unit='shot')
     while bar.n < SHOTS.value:
       workdir = folder / f'run{runs}'
       done, latest = False, None
@@ -190,6 +192,7 @@ def main(argv):
             output = process.communicate()[0]
           hit[f'{number.name} during {doing}'] += 1
           bar.update()
+          bar.write(f'{bar.n}: {number.name} during {doing}, run {runs}')
         if latest is not None and 'resumed from' in output:
           (said,) = re.findall(r'resumed from step (\d+) of', output)
           assert int(said) == latest, (said, latest, output)

@@ -55,6 +55,22 @@ def test_a_resumed_run_reads_as_if_nothing_had_happened(tmp_path):
   }
 
 
+@pytest.mark.parametrize('evaluated', [True, False])
+def test_an_evaluation_that_comes_again_is_there_once(tmp_path, evaluated):
+  writer = logs.Writer(tmp_path)
+  records = [{logs.RATE: 0.1}, {'dev': 1.0}]
+  for step in (1, 2, 3):
+    for record in records:
+      writer.write(step, record)
+  writer.close()
+  logs.Writer(tmp_path, resume_step=2, evaluated=evaluated).close()
+  assert lines(tmp_path) == [
+    {'step': step, **record}
+    for step in (1, 2)
+    for record in (records if step == 1 or evaluated else records[:1])
+  ]
+
+
 def test_other_hosts_write_nothing(tmp_path):
   writer = logs.Writer(tmp_path / 'run', active=False)
   writer.write(1, {'loss': 1.0})

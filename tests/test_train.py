@@ -21,7 +21,7 @@ from tiny_runs import (
 
 from configs import finetune, pretrain
 import xlmr_jax
-from xlmr_jax import heads, jobs, same_run, sharding, train
+from xlmr_jax import heads, jobs, logs, same_run, sharding, train
 from xlmr_jax.data import tokenizer
 
 
@@ -124,6 +124,26 @@ def test_ctrl_c_saves_and_goes_on(given, finished, tmp_path, monkeypatch, step):
   assert max(steps(tmp_path)) == step
   last = train.train(recipe(given, finetune), tmp_path)
   assert last == finished(finetune)[1]
+  assert_same_run(finished(finetune)[0], tmp_path)
+
+
+def test_ended_between_a_score_and_its_save(
+  given, finished, tmp_path, monkeypatch
+):
+  """The step is saved before it is judged, and judged again."""
+  write = logs.Writer.write
+
+  def last_words(writer, step, values):
+    write(writer, step, values)
+    if step == 32 and logs.RATE not in values:
+      raise RuntimeError('gone')
+
+  with monkeypatch.context() as patch:
+    patch.setattr(logs.Writer, 'write', last_words)
+    with pytest.raises(RuntimeError, match='gone'):
+      train.train(recipe(given, finetune), tmp_path)
+  assert max(steps(tmp_path)) == 32
+  train.train(recipe(given, finetune), tmp_path)
   assert_same_run(finished(finetune)[0], tmp_path)
 
 

@@ -22,6 +22,8 @@ PEAK = {
   'NVIDIA L4': 121e12,
 }
 
+RATE = 'learning_rate'  # records of steps have it, those of evaluations not
+
 
 def peak_flops(kind: str) -> float | None:
   """Peak FLOP/s by device kind ('NVIDIA H200', 'TPU v5 lite'), or None."""
@@ -32,17 +34,26 @@ def peak_flops(kind: str) -> float | None:
 class Writer:
   """metrics.jsonl and TensorBoard events in one folder.
 
-  A resumed run drops the records past the step it resumes from, so the file
-  reads as if nothing had happened. On hosts other than 0 it writes nothing.
+  A resumed run drops the records past the step it resumes from, and that of
+  the step's evaluation where this was not finished: it comes again. So the
+  file reads as if nothing had happened. On hosts other than 0 it writes
+  nothing.
   """
 
-  def __init__(self, folder, resume_step: int = 0, active: bool = True):
+  def __init__(
+    self,
+    folder,
+    resume_step: int = 0,
+    active: bool = True,
+    evaluated: bool = True,
+  ):
     self._active = active
     if not active:
       return
     self._folder = folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    self._file = self._until('metrics.jsonl', resume_step).open('a')
+    kept = self._until('metrics.jsonl', resume_step, evaluated)
+    self._file = kept.open('a')
     self._until('events.jsonl', resume_step)
     # Where torch is installed this imports it: seconds, so not before here.
     from tensorboardX.event_file_writer import EventsWriter
@@ -60,7 +71,9 @@ class Writer:
       self._event(step=resume_step + 1, session_log=start)
     )
 
-  def _until(self, name: str, step: int) -> pathlib.Path:
+  def _until(
+    self, name: str, step: int, evaluated: bool = True
+  ) -> pathlib.Path:
     """Drops a file's records past a step; the path."""
     path = self._folder / name
     kept = []
@@ -70,7 +83,8 @@ class Writer:
           record = json.loads(line)
         except json.JSONDecodeError:
           continue  # a kill in the middle of a line
-        if record['step'] <= step:
+        again = not evaluated and record['step'] == step
+        if record['step'] <= step and not (again and RATE not in record):
           kept.append(line)
     elif name != 'metrics.jsonl':
       return path

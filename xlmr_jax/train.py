@@ -128,7 +128,7 @@ def train(config, workdir, *, accept: bool = False) -> dict[str, float]:
     same_run.remember(workdir, config)
 
   # ── Loop ────────────────────────────────────────────────────────────────
-  writer = logs.Writer(workdir, step, active=lead)
+  writer = logs.Writer(workdir, step, lead, progress['evaluated'] == step)
   bar = logs.Progress(total, step, workdir.name, show=config.progress and lead)
   per_epoch = loader.steps_per_epoch
   stop = hosts.Stop()
@@ -205,7 +205,7 @@ def train(config, workdir, *, accept: bool = False) -> dict[str, float]:
         for total, count in [np.sum(got, axis=0, dtype=np.float64)]
       },
       'grad_norm': float(sums['grad_norm'][-1]),
-      'learning_rate': float(trained.rate(step - 1)),
+      logs.RATE: float(trained.rate(step - 1)),
       'epoch': step / per_epoch,
       'tokens_per_second': speed,
       'mfu': flops / seconds / peak / jax.device_count() if peak else None,
