@@ -77,7 +77,8 @@ def get_config(arg: str = ''):
   c.row_length = 512
   c.example_length = 0  # tokens of an example at most; 0: a whole row
   # Other row lengths, each until a share of the steps, or until a step: BERT's
-  # is ((0.9, 128), (1.0, 512)). Empty: row_length throughout.
+  # is ((0.9, 128), (1.0, 512)). Empty: row_length throughout. A small model in
+  # minutes needs short rows first, ((0.77, 16), (1.0, 64)): docs/log.md.
   c.schedule = ()
 
   # What is predicted. token; word: all pieces of a word; ngram: of 1 to 3.
