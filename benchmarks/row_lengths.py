@@ -58,7 +58,7 @@ def features_of(task, tokenizer, data: pathlib.Path) -> list[np.ndarray]:
       made = task.kind.encode(
         examples,
         tokenizer,
-        labels=task.labels or sorted(labels_of(task, examples)),
+        labels=task.labels or labels_of(task, examples),
         max_length=task.max_length,
         truncate='longest_first',
         **task.reading,
@@ -70,11 +70,11 @@ def features_of(task, tokenizer, data: pathlib.Path) -> list[np.ndarray]:
   return out
 
 
-def labels_of(task, examples) -> set[str]:
+def labels_of(task, examples) -> list[str] | None:
   """Names of tags that a row leaves to the checkpoint."""
   if not task.tags:
-    return {''}
-  return {name for e in examples for name in e.label or ()} or {'O'}
+    return None
+  return sorted({name for e in examples for name in e.label or ()} or {'O'})
 
 
 def measure(config, params, features, sample, lengths) -> list[dict]:
