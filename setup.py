@@ -57,6 +57,7 @@ setuptools.setup(
   python_requires='>=3.11',
   packages=setuptools.find_packages(include=['xlmr_jax', 'xlmr_jax.*']),
   install_requires=CORE,
+  entry_points={'console_scripts': ['xlmr = xlmr_jax.__main__:main']},
   extras_require={
     'tpu': ['jax[tpu]'],
     'cuda': ['jax[cuda13]'],

@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xlmr_jax.attention import attention
+from xlmr_jax.layers.attention import attention
 from xlmr_jax.model import VARIANTS
 
 BODIES = flags.DEFINE_list('bodies', ['base', 'large', 'xl', 'xxl'], 'Bodies.')

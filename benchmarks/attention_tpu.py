@@ -22,9 +22,9 @@ import jax
 from jax.experimental import topologies
 import jax.numpy as jnp
 
-from xlmr_jax import sharding
-from xlmr_jax.attention import attention
+from xlmr_jax.layers.attention import attention
 from xlmr_jax.model import VARIANTS
+from xlmr_jax.runtime import sharding
 
 BODIES = flags.DEFINE_list('bodies', ['large', 'xl', 'xxl'], 'Bodies.')
 LENGTHS = flags.DEFINE_list('lengths', [128, 256, 512, 1024], 'Tokens of rows.')

@@ -18,7 +18,7 @@ import tempfile
 from absl import app, flags
 
 from configs import pretrain
-from xlmr_jax import aot, hlo
+from xlmr_jax.plan import aot, hlo
 
 MESHES = ((1, 2, 8), (1, 8, 2), (2, 4, 2))
 TPU = flags.DEFINE_bool('tpu', False, 'Compile for v5e:4x4.')

@@ -19,9 +19,11 @@ import jax
 import jax.numpy as jnp
 
 from configs import common
-from xlmr_jax import heads, objectives, sharding
-from xlmr_jax import step as training
+from xlmr_jax import heads
 from xlmr_jax.model import VARIANTS, Config, Encoder
+from xlmr_jax.runtime import sharding
+from xlmr_jax.training import objectives
+from xlmr_jax.training import step as training
 
 LAYERS = flags.DEFINE_list('layers', ['12', '24'], 'How many.')
 ROUNDS = flags.DEFINE_integer('rounds', 3, 'Compilations of each.')

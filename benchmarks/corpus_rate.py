@@ -34,8 +34,9 @@ def main(argv):
   del argv
   import sentencepiece
 
-  from xlmr_jax.data import corpus, files
-  from xlmr_jax.data.tokenizer import FILE_NAME, Tokenizer
+  from xlmr_jax.data import files
+  from xlmr_jax.data.corpus import prepare
+  from xlmr_jax.data.tokenizers.xlmr import FILE_NAME, Tokenizer
 
   data = pathlib.Path(
     os.environ.get('XLMR_JAX_DATA', ROOT.parent / 'shared' / 'data')
@@ -65,7 +66,7 @@ def main(argv):
     del encoded
     with tempfile.TemporaryDirectory() as folder:
       with measured(seconds['ours']):
-        made = corpus.prepare(
+        made = prepare.prepare(
           data / 'corpus',
           os.path.join(folder, 'x'),
           Tokenizer(vocabulary),

@@ -18,9 +18,11 @@ import jax
 import numpy as np
 
 from configs import common
-from xlmr_jax import heads, objectives, sharding
-from xlmr_jax import step as training
+from xlmr_jax import heads
 from xlmr_jax.model import VARIANTS
+from xlmr_jax.runtime import sharding
+from xlmr_jax.training import objectives
+from xlmr_jax.training import step as training
 
 ROUNDS = flags.DEFINE_integer('rounds', 15, 'Rounds of each side.')
 NAMES = flags.DEFINE_list('variants', ['tiny', 'small', 'base'], 'Bodies.')

@@ -20,8 +20,8 @@ from absl import app, flags
 import jax
 
 from xlmr_jax import heads
-from xlmr_jax.data.tokenizer import Tokenizer
-from xlmr_jax.loaded import Loaded
+from xlmr_jax.data.tokenizers.xlmr import Tokenizer
+from xlmr_jax.inference.loaded import Loaded
 from xlmr_jax.model import VARIANTS
 
 _DATA = flags.DEFINE_string('data_dir', None, 'See above.', required=True)

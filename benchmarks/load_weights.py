@@ -29,7 +29,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xlmr_jax import heads, hf
+from xlmr_jax import heads
+from xlmr_jax.checkpoints.hf import reader
 from xlmr_jax.model import Config
 
 _ROUNDS = flags.DEFINE_integer('rounds', 5, 'Loads of each kind.')
@@ -52,8 +53,8 @@ def random_params(config: Config) -> dict:
 
 def load_ours(folder: pathlib.Path) -> tuple[dict, dict]:
   timer: dict[str, float] = {}
-  weights = hf.read(folder, timer=timer)
-  with hf.timed(timer, 'place'):
+  weights = reader.read(folder, timer=timer)
+  with reader.timed(timer, 'place'):
     params = jax.block_until_ready(jax.device_put(weights.params))
   return params, timer
 
@@ -63,12 +64,14 @@ def load_flax(folder: pathlib.Path) -> tuple[dict, dict]:
   from safetensors.flax import load_file
 
   timer: dict[str, float] = {}
-  with hf.timed(timer, 'read'):
+  with reader.timed(timer, 'read'):
     flat = jax.block_until_ready(load_file(folder / 'model.safetensors'))
-  with hf.timed(timer, 'transform'):
-    config = hf.config_from_hf(json.loads((folder / 'config.json').read_text()))
+  with reader.timed(timer, 'transform'):
+    config = reader.config_from_hf(
+      json.loads((folder / 'config.json').read_text())
+    )
     leaves: dict = {}
-    for name, row in hf.table(config, 'mlm').items():
+    for name, row in reader.table(config, 'mlm').items():
       for key in (name, f'roberta.{name}'):
         if key in flat:
           array = flat.pop(key)
@@ -120,8 +123,8 @@ def main(argv) -> None:
   config = Config(num_layers=_LAYERS.value)
   with tempfile.TemporaryDirectory() as temp:
     folder = pathlib.Path(temp) / 'model'
-    weights = hf.Weights(config, random_params(config), 'mlm')
-    hf.write(folder, weights)
+    weights = reader.Weights(config, random_params(config), 'mlm')
+    reader.write(folder, weights)
     del weights
     size = (folder / 'model.safetensors').stat().st_size
     runs: dict[str, list[dict]] = {'ours': [], 'flax': []}

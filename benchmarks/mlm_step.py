@@ -100,9 +100,11 @@ def our_side():
   import jax
 
   from configs import common
-  from xlmr_jax import heads, objectives, sharding
-  from xlmr_jax import step as training
+  from xlmr_jax import heads
   from xlmr_jax.model import VARIANTS
+  from xlmr_jax.runtime import sharding
+  from xlmr_jax.training import objectives
+  from xlmr_jax.training import step as training
 
   config = dataclasses.replace(
     VARIANTS[VARIANT.value],
@@ -160,8 +162,8 @@ def utilisation(rate: float) -> str:
   """A rate's share of the chip's peak, where that is known."""
   import jax
 
-  from xlmr_jax import logs
   from xlmr_jax.model import VARIANTS
+  from xlmr_jax.runtime import logs
 
   peak = logs.peak_flops(jax.devices()[0].device_kind)
   if peak is None:

@@ -19,7 +19,8 @@ from absl import app, flags
 import tqdm
 
 from configs import pretrain
-from xlmr_jax import chips, sweep
+from xlmr_jax.plan import sweep
+from xlmr_jax.runtime import chips
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 GIB = chips.GIB

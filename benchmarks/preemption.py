@@ -29,8 +29,8 @@ import jax
 import numpy as np
 import tqdm
 
-from xlmr_jax import stored
-from xlmr_jax.data import tokenizer
+from xlmr_jax.checkpoints import orbax_arrays
+from xlmr_jax.data.tokenizers import xlmr
 
 SHOTS = flags.DEFINE_integer('shots', 50, 'How often to shoot.')
 SEED = flags.DEFINE_integer('seed', 0, 'Of the moments and the signals.')
@@ -57,10 +57,10 @@ def write_data(folder: pathlib.Path) -> None:
   for name, text in (('aa', lines[:3000]), ('bb', lines[2000:])):
     body = '\n'.join(t.upper() if name == 'bb' else t for t in text)
     (folder / 'corpus' / f'{name}.txt').write_text(body)
-  model = tokenizer.train(
+  model = xlmr.train(
     lines[:500] + [t.upper() for t in lines[:500]], 200, hard_vocab_limit=False
   )
-  tokenizer.Tokenizer(model).save(folder / 'tokenizer')
+  xlmr.Tokenizer(model).save(folder / 'tokenizer')
 
 
 def start(folder: pathlib.Path, workdir: pathlib.Path) -> subprocess.Popen:
@@ -98,7 +98,7 @@ def finished(workdir: pathlib.Path) -> dict[int, dict]:
         f'{part}{jax.tree_util.keystr(path)}': np.asarray(leaf)
         for part in ('params', 'state')
         for path, leaf in jax.tree_util.tree_leaves_with_path(
-          stored.read(folder / part)
+          orbax_arrays.read(folder / part)
         )
       }
       meta = json.loads((folder / 'meta' / 'metadata').read_text())

@@ -28,10 +28,10 @@ import time
 from absl import app, flags
 import numpy as np
 
-from xlmr_jax.data import squad
-from xlmr_jax.data.squad import Question
-from xlmr_jax.data.tokenizer import Base, Tokenizer
-from xlmr_jax.eval import answers
+from xlmr_jax.data.readers import squad
+from xlmr_jax.data.readers.squad import Question
+from xlmr_jax.data.tokenizers.xlmr import Base, Tokenizer
+from xlmr_jax.eval.metrics import answers
 from xlmr_jax.tasks import answer
 
 FLAGS = flags.FLAGS

@@ -23,10 +23,11 @@ from absl import app, flags
 import jax
 import numpy as np
 
-from xlmr_jax import heads, packed
+from xlmr_jax import heads
 from xlmr_jax.data import files
-from xlmr_jax.data.tokenizer import Tokenizer
-from xlmr_jax.eval import benchmarks as tables
+from xlmr_jax.data.tokenizers.xlmr import Tokenizer
+from xlmr_jax.eval.benchmarks import table as tables
+from xlmr_jax.inference import packed
 from xlmr_jax.model import VARIANTS
 
 _DATA = flags.DEFINE_string('data_dir', None, 'See above.', required=True)

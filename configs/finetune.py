@@ -8,7 +8,7 @@ task=xnli reads XNLI's or XTREME's files and trains on English only; the
 checkpoint is chosen on English dev unless dev_languages says otherwise.
 task=udpos and task=panx do the same for tags of words, with XTREME's files.
 data_dir=tfds:FOLDER reads XTREME's tasks as tensorflow_datasets has prepared
-them there, those that it has right (xlmr_jax/data/builders.py).
+them there, those that it has right (xlmr_jax/data/readers/tfds.py).
 Other languages are trained on with
 
   --config.train_languages='("en","de","zh")'

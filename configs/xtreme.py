@@ -9,7 +9,7 @@ with the settings of configs/finetune.py (xquad and mlqa share a model tuned on
 SQuAD, DIR/squad), its checkpoint chosen on English dev, and tested on every
 language; bucc2018 and tatoeba take the body as it is. Killed and started
 again, it goes on. DIR may be tfds:FOLDER, what tensorflow_datasets has prepared
-there (xlmr_jax/data/builders.py says of which tasks).
+there (xlmr_jax/data/readers/tfds.py says of which tasks).
 
   tasks=xnli+udpos       some of the tasks; all by default
   --config.settings='("epochs=2","udpos:optim.learning_rate=1e-4")'

@@ -38,7 +38,7 @@ def data_dir() -> pathlib.Path:
 @pytest.fixture(scope='session')
 def tiny_tokenizer(tmp_path_factory) -> pathlib.Path:
   """A folder with a tokenizer of about a hundred pieces."""
-  from xlmr_jax.data import tokenizer
+  from xlmr_jax.data.tokenizers import xlmr as tokenizer
 
   text = [
     'A man is asleep in the house.',
@@ -65,8 +65,9 @@ def make_model():
 
   import jax
 
-  from xlmr_jax import heads, loaded
-  from xlmr_jax.data.tokenizer import Tokenizer
+  from xlmr_jax import heads
+  from xlmr_jax.data.tokenizers.xlmr import Tokenizer
+  from xlmr_jax.inference import loaded
   from xlmr_jax.model import VARIANTS
 
   def make(folder, head='classify', labels=None, seed=0, **sizes):

@@ -9,9 +9,9 @@ __version__ = '0.1.0'
 
 
 def load(path, **options):
-  """Loads a checkpoint: see `xlmr_jax.loaded.load`."""
+  """Loads a checkpoint: see `xlmr_jax.inference.loaded.load`."""
   # Imported here so that `import xlmr_jax` costs nothing and a bare
   # accelerator image can use the model without the data packages.
-  from xlmr_jax import loaded
+  from xlmr_jax.inference import loaded
 
   return loaded.load(path, **options)

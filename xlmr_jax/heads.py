@@ -36,7 +36,7 @@ from xlmr_jax.model import (
   norm_rows,
 )
 from xlmr_jax.model import plan as encoder_plan
-from xlmr_jax.sharding import gathered, shard
+from xlmr_jax.runtime.sharding import gathered, shard
 
 
 class MlmHead(nn.Module):

@@ -29,9 +29,9 @@ from jax.ad_checkpoint import checkpoint_name
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from xlmr_jax.attention import BACKENDS, attention
-from xlmr_jax.dropout import Dropout
-from xlmr_jax.sharding import gathered, shard
+from xlmr_jax.layers.attention import BACKENDS, attention
+from xlmr_jax.layers.dropout import Dropout
+from xlmr_jax.runtime.sharding import gathered, shard
 
 
 def _lean(fn):

@@ -15,38 +15,17 @@ mesh too. On several hosts every host gets the same command (docs/pods.md).
 
 import contextlib
 import pathlib
+import sys
 
-from absl import app, flags
+from absl import flags
 import jax
 from ml_collections import config_flags
 import numpy as np
 
-from xlmr_jax import (
-  checkpoint,
-  doors,
-  hosts,
-  jobs,
-  logs,
-  same_run,
-  saves,
-  sharding,
-)
-from xlmr_jax import step as steps
-
-CONFIG = config_flags.DEFINE_config_file(
-  'config',
-  None,
-  'Recipe, e.g. configs/finetune.py:task=xnli,model=base',
-  lock_config=True,
-)
-WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of this run.')
-ACCEPT = flags.DEFINE_bool(
-  'accept_changes',
-  False,
-  'Go on with a run though its settings, data or batches changed; what '
-  'changed is printed.',
-)
-hosts.define_flags()
+from xlmr_jax.checkpoints import checkpoint_steps, directory
+from xlmr_jax.runtime import commands, hosts, logs, sharding
+from xlmr_jax.training import jobs, resume
+from xlmr_jax.training import step as steps
 
 
 def train(config, workdir, *, accept: bool = False) -> dict[str, float]:
@@ -70,7 +49,7 @@ def train(config, workdir, *, accept: bool = False) -> dict[str, float]:
       '(docs/pods.md)'
     )
   workdir = pathlib.Path(workdir)
-  accepted = same_run.refuse_other(workdir, config, accept=accept)
+  accepted = resume.refuse_other(workdir, config, accept=accept)
 
   # ── Input ───────────────────────────────────────────────────────────────
   job = jobs.build(config, workdir, mesh)
@@ -86,7 +65,7 @@ def train(config, workdir, *, accept: bool = False) -> dict[str, float]:
   #  1. the workdir's latest step: the same run goes on, exactly;
   #  2. config.init: a checkpoint of ours or Hugging Face's, fresh optimizer;
   #  3. nothing: fresh parameters.
-  manager = saves.Manager(workdir)
+  manager = checkpoint_steps.Manager(workdir)
   identity = {'trained_on': job.trained_on, 'rows': loader.rows}
 
   def first():
@@ -113,7 +92,7 @@ def train(config, workdir, *, accept: bool = False) -> dict[str, float]:
   step = manager.latest_step() or 0
   if step:
     params, state, progress = latest()
-    accepted += same_run.check_meta(workdir, progress, identity, accept=accept)
+    accepted += resume.check_meta(workdir, progress, identity, accept=accept)
     progress.update(identity)
     if accepted and step < total:  # it may be longer now
       progress['finished'] = False
@@ -124,8 +103,8 @@ def train(config, workdir, *, accept: bool = False) -> dict[str, float]:
     job.say(f'accepted: {change}')
   if lead and (accepted or not step):
     workdir.mkdir(parents=True, exist_ok=True)
-    checkpoint.write_description(workdir, job.weights(), job.tokenizer_dir)
-    same_run.remember(workdir, config)
+    directory.write_description(workdir, job.weights(), job.tokenizer_dir)
+    resume.remember(workdir, config)
 
   # ── Loop ────────────────────────────────────────────────────────────────
   writer = logs.Writer(workdir, step, lead, progress['evaluated'] == step)
@@ -304,14 +283,35 @@ def train(config, workdir, *, accept: bool = False) -> dict[str, float]:
   return last
 
 
-def main(argv):
-  if len(argv) > 1:
-    raise app.UsageError(f'unknown argument {argv[1]!r}')
-  if CONFIG.value is None or not WORKDIR.value:
-    raise app.UsageError('--config and --workdir are needed')
-  hosts.Group.of(flags.FLAGS).start()
-  train(CONFIG.value, WORKDIR.value, accept=ACCEPT.value)
+def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+  """The command's flags."""
+  config_flags.DEFINE_config_file(
+    'config',
+    None,
+    'Recipe, e.g. configs/finetune.py:task=xnli,model=base',
+    lock_config=True,
+    flag_values=values,
+  )
+  flags.DEFINE_string(
+    'workdir', None, 'Folder of this run.', flag_values=values
+  )
+  flags.DEFINE_bool(
+    'accept_changes',
+    False,
+    'Go on with a run though its settings, data or batches changed; what '
+    'changed is printed.',
+    flag_values=values,
+  )
+  hosts.define_flags(values)
+
+
+def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
+  """Trains by the recipe that the flags name."""
+  commands.check_arguments(argv)
+  commands.check_given(options, 'config', 'workdir')
+  hosts.Group.of(options).start()
+  train(options.config, options.workdir, accept=options.accept_changes)
 
 
 if __name__ == '__main__':
-  doors.run(main)
+  commands.run(sys.modules[__name__])

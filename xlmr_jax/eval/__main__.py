@@ -54,22 +54,22 @@ import dataclasses
 import json
 import os
 import pathlib
+import sys
 
 from absl import flags
 from ml_collections import config_flags
 
-from xlmr_jax import doors, hosts, loaded
-from xlmr_jax.data import builders
-from xlmr_jax.eval import (
-  benchmarks,
-  evaluate,
-  metrics,
-  rows,
-  submission,
-  suite,
-  tables,
-  xtreme,
-)
+from xlmr_jax.data.readers import tfds
+from xlmr_jax.eval import evaluate
+from xlmr_jax.eval import task as rows
+from xlmr_jax.eval.benchmarks import table as benchmarks
+from xlmr_jax.eval.benchmarks import xtreme
+from xlmr_jax.eval.metrics import scores
+from xlmr_jax.eval.submissions import xtreme_submission
+from xlmr_jax.eval.suite import results as tables
+from xlmr_jax.eval.suite import suite
+from xlmr_jax.inference import loaded
+from xlmr_jax.runtime import commands, hosts
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -79,7 +79,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     'benchmark',
     'xnli',
     f'One of {", ".join(benchmarks.TASKS)}; with --test any name for your '
-    f'files; with --predictions {" or ".join(submission.VERSIONS)}.',
+    f'files; with --predictions {" or ".join(xtreme_submission.VERSIONS)}.',
     **to,
   )
   flags.DEFINE_string(
@@ -161,7 +161,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
   flags.DEFINE_enum(
     'metric',
     'accuracy',
-    list(metrics.SCORES),
+    list(scores.SCORES),
     'With --test: for names accuracy, for tagged sentences span_f1, for '
     'numbers one of the others.',
     **to,
@@ -207,7 +207,7 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
   if options.predictions:
     score(options)
     return
-  if options.benchmark in submission.VERSIONS:
+  if options.benchmark in xtreme_submission.VERSIONS:
     raise ValueError(
       f'--benchmark={options.benchmark} needs --predictions=DIR and '
       '--labels=DIR, or a recipe: --config=configs/xtreme.py:model=...'
@@ -294,15 +294,15 @@ def score(options) -> None:
   """Scores a folder of predictions."""
   if not options.labels:
     raise ValueError('--labels is needed: the folder of what is right')
-  if options.benchmark not in submission.VERSIONS:
+  if options.benchmark not in xtreme_submission.VERSIONS:
     raise ValueError(
       '--predictions are of a whole benchmark: write --benchmark='
-      + ' or '.join(submission.VERSIONS)
+      + ' or '.join(xtreme_submission.VERSIONS)
     )
   for name in ('checkpoint', 'data_dir', 'languages', 'test'):
     if options[name].value:
       raise ValueError(f'--{name} says nothing to --predictions: leave it out')
-  found = submission.score_folder(
+  found = xtreme_submission.score_folder(
     options.predictions, ','.join(options.labels), options.benchmark
   )
   output = pathlib.Path(options.output_dir)
@@ -348,7 +348,7 @@ def task_of(options) -> rows.Task:
     )
   if not options.data_dir:
     raise ValueError(f'--data_dir is needed: the folder of {options.benchmark}')
-  prepared = builders.named(options.data_dir)
+  prepared = tfds.named(options.data_dir)
   if not prepared and not os.path.isdir(options.data_dir):
     raise ValueError(f'--data_dir={options.data_dir} is not a folder')
   task = benchmarks.TASKS[options.benchmark]
@@ -416,8 +416,7 @@ def table(
   cells = [['', counted, *(name for name, _ in columns)]]
   for title, names in groups.items():
     values = [
-      metrics.mean([column.get(name) for name in names])
-      for _, column in columns
+      scores.mean([column.get(name) for name in names]) for _, column in columns
     ]
     count = f'{sum(counts[name] for name in names):,}'
     cells.append([title, count, *map(_cell, values)])
@@ -439,5 +438,4 @@ def _cell(value: float | None) -> str:
 
 
 if __name__ == '__main__':
-  define_flags()
-  doors.run(main)
+  commands.run(sys.modules[__name__])

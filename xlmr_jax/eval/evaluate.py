@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 import tqdm
 
-from xlmr_jax import hosts
-from xlmr_jax.eval import metrics, mining, spans
-from xlmr_jax.eval.rows import Task, match_labels, unscored
-from xlmr_jax.loaded import Loaded
+from xlmr_jax.eval.metrics import pairs as mining
+from xlmr_jax.eval.metrics import scores as metrics
+from xlmr_jax.eval.metrics import spans
+from xlmr_jax.eval.task import Task, match_labels, unscored
+from xlmr_jax.inference.loaded import Loaded
+from xlmr_jax.runtime import hosts
 from xlmr_jax.tasks import choose
 
 

@@ -1,0 +1,107 @@
+"""Converts a checkpoint: Hugging Face's format to ours, and ours to theirs.
+
+  python -m xlmr_jax convert FacebookAI/xlm-roberta-base xlmr-base
+  python -m xlmr_jax convert runs/xnli xnli-hf
+
+SRC is a Hugging Face directory or hub name, a directory of ours, or a
+training run's workdir (its best step; workdir/checkpoints/500 is another).
+DST must be new or empty, and appears whole or not at all. Theirs → ours →
+theirs gives the same tensors under the same names, bit for bit; with --fresh
+the files are those that today's transformers writes.
+"""
+
+import dataclasses
+import pathlib
+import time
+
+from absl import flags
+import jax
+import numpy as np
+
+from xlmr_jax.checkpoints import directory
+from xlmr_jax.checkpoints.hf import reader
+
+
+def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+  """The command's flags."""
+  flags.DEFINE_enum(
+    'format',
+    'auto',
+    ['auto', 'hf', 'orbax'],
+    'What DST becomes; auto: ours from theirs, theirs from ours.',
+    flag_values=values,
+  )
+  flags.DEFINE_bool(
+    'fresh',
+    False,
+    "Write today's key names instead of the source's own (hf).",
+    flag_values=values,
+  )
+
+
+def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
+  """Converts argv[1] to argv[2]."""
+  if len(argv) != 3:
+    raise ValueError(
+      f'give SRC and DST, not {" ".join(argv[1:]) or "nothing"}; --help tells '
+      'more'
+    )
+  source, target = argv[1:]
+  target_format = options.format
+  if target_format == 'auto':
+    target_format = 'hf' if ours(source) else 'orbax'
+  if options.fresh and target_format != 'hf':
+    raise ValueError("--fresh is about files in Hugging Face's format (hf)")
+  timer: dict[str, float] = {}
+  # Part by part: a model may be larger than the memory.
+  weights, tokenizer_dir = directory.read(source, lazily=True, timer=timer)
+  print(f'{source}: {describe(weights)}', flush=True)
+  directory.load_tokenizer(tokenizer_dir, weights.config.vocab_size)
+  start = time.perf_counter()
+  # On no device: the arrays go from file to file.
+  config = dataclasses.replace(weights.config, vocab_multiple=1)
+  weights = dataclasses.replace(weights, config=config)
+  directory.write(
+    target, weights, target_format, tokenizer_dir, fresh=options.fresh
+  )
+  timer['write'] = time.perf_counter() - start
+  phases = ', '.join(f'{name} {t:.2f} s' for name, t in timer.items())
+  print(f'{target}: {target_format}; {phases}')
+
+
+def ours(path: str) -> bool:
+  """Whether a path is a directory, a workdir or a step of ours."""
+  folder = pathlib.Path(path)
+  if folder.parent.name == 'checkpoints':
+    folder = folder.parent.parent
+  return directory.is_ours(folder)
+
+
+def describe(weights: reader.Weights) -> str:
+  """Sizes, head, labels and what is left out, in a few lines."""
+  config, source = weights.config, weights.source or {}
+  arrays = jax.tree.leaves(weights.params)
+  count = sum(array.size for array in arrays)
+  dtypes = sorted({np.dtype(array.dtype).name for array in arrays})
+  lines = [
+    f'{count:,} parameters in {", ".join(dtypes)}',
+    f'  {config.num_layers} layers of {config.model_dim}, '
+    f'{config.num_heads} heads, feed-forward {config.ff_dim}, vocabulary '
+    f'{config.vocab_size:,}, examples up to {config.max_length} tokens'
+    + (', pre-LayerNorm' if config.pre_norm else '')
+    + (', causal' if config.causal else ''),
+    f'  head: {weights.head or "none"}'
+    + (f', classes {", ".join(weights.labels)}' if weights.labels else '')
+    + ('' if weights.tied else ', untied'),
+  ]
+  if how := weights.pooling:
+    lines.append(
+      f'  vectors: {how.how}' + (', length 1' if how.normalize else '')
+    )
+  for name, why in (
+    ('dropped', 'dropped, as it can be computed'),
+    ('unused', 'kept aside, as the model does not use it'),
+  ):
+    if keys := source.get(name):
+      lines.append(f'  {why}: {", ".join(keys)}')
+  return '\n'.join(lines)

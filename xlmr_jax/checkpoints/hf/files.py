@@ -1,0 +1,171 @@
+"""The files of a model in Hugging Face's format, whatever they hold.
+
+`find` says which tensors lie in a folder and where: safetensors or PyTorch's
+pickles, one file or shards with an index, and bge-m3's two extra files.
+Nothing is read yet but headers. `save` writes files back.
+"""
+
+from collections.abc import Mapping
+import dataclasses
+import json
+import pathlib
+
+import numpy as np
+
+from xlmr_jax.checkpoints.formats import safetensors_file as tensors
+from xlmr_jax.checkpoints.formats import torch_file
+from xlmr_jax.checkpoints.formats.safetensors_file import Tensor
+
+WEIGHTS, INDEX = 'model.safetensors', 'model.safetensors.index.json'
+BIN, BIN_INDEX = 'pytorch_model.bin', 'pytorch_model.bin.index.json'
+# Beside a model; a key of theirs gets the file's name in front.
+EXTRA = ('sparse_linear.pt', 'colbert_linear.pt')
+
+# Key → (array, dtype to store it in), and with a file's metadata.
+Arrays = Mapping[str, tuple[np.ndarray, str]]
+Files = dict[str, tuple[dict | None, Arrays]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+  """What lies in a folder.
+
+  Attributes:
+    tensors: by key.
+    files: file → {'metadata', 'tensors': key → dtype}, as they will be
+      written: a pickle's weights go out as safetensors.
+    index: the index's other entries, or None without shards.
+  """
+
+  tensors: dict[str, Tensor]
+  files: dict[str, dict]
+  index: dict | None
+
+
+def load_json(file: pathlib.Path, kind: type = dict):
+  """A JSON file's object (or list).
+
+  Raises:
+    ValueError: it is missing, or no such JSON.
+  """
+  try:
+    value = json.loads(file.read_text(encoding='utf-8'))
+  except FileNotFoundError as e:
+    raise ValueError(
+      f'{file.parent} has no {file.name}: it is not a Hugging Face model'
+    ) from e
+  except ValueError as e:
+    raise ValueError(f'{file} is not JSON: {e}') from e
+  if not isinstance(value, kind):
+    what = 'object' if kind is dict else 'list'
+    raise ValueError(f'{file} does not hold a JSON {what}')
+  return value
+
+
+def some(keys) -> str:
+  """'a' or 'a' and 3 more."""
+  keys = sorted(keys)
+  more = f' and {len(keys) - 1} more' if len(keys) > 1 else ''
+  return f'{keys[0]!r}{more}'
+
+
+def find(folder: pathlib.Path) -> Found:
+  """The tensors of a folder.
+
+  Raises:
+    ValueError: a file is missing, truncated or corrupt, would run code, or
+      disagrees with the index.
+  """
+  index, where = None, None
+  for single, many in ((WEIGHTS, INDEX), (BIN, BIN_INDEX)):
+    if (folder / single).exists():
+      names = [single]
+      break
+    if (folder / many).exists():
+      index = load_json(folder / many)
+      where = index.pop('weight_map', None)
+      if not isinstance(where, dict) or not all(
+        isinstance(name, str) for name in where.values()
+      ):
+        raise ValueError(f'{folder / many} has no weight_map')
+      if not isinstance(index.get('metadata', {}), dict):
+        raise ValueError(f'{folder / many}: metadata is no JSON object')
+      names = sorted(set(where.values()))
+      break
+  else:
+    raise ValueError(f'{folder} has no {WEIGHTS} and no {BIN}')
+  found, files = {}, {}
+  for name in names:
+    file = folder / name
+    if file.parent != folder or not file.is_file():
+      raise ValueError(f'{folder / many} names {name}, which is not there')
+    if single == WEIGHTS:
+      held, metadata = tensors.header(file)
+    else:
+      held, metadata = _state(file), {'format': 'pt'}
+      name = name.replace('pytorch_model', 'model').replace(
+        '.bin', '.safetensors'
+      )
+    if twice := found.keys() & held.keys():
+      raise ValueError(f'{file}: key {some(twice)} is set twice')
+    found |= held
+    files[name] = {
+      'metadata': metadata,
+      'tensors': {key: tensor.dtype for key, tensor in held.items()},
+    }
+  if where is not None:
+    here = {key: tensor.file.name for key, tensor in found.items()}
+    if wrong := {key for key, _ in where.items() ^ here.items()}:
+      raise ValueError(
+        f'{folder / many} and its files disagree about key {some(wrong)}'
+      )
+  for name in EXTRA:
+    if (folder / name).is_file():
+      stem = name.removesuffix('.pt')
+      held = {f'{stem}.{k}': t for k, t in _state(folder / name).items()}
+      found |= held
+      files[name] = {
+        'metadata': None,
+        'tensors': {key: tensor.dtype for key, tensor in held.items()},
+      }
+  return Found(found, files, index)
+
+
+def _state(file: pathlib.Path) -> dict[str, Tensor]:
+  """The tensors of a pickled state dict."""
+  held = torch_file.read(file)
+  if isinstance(held, dict):
+    held = held.get('state_dict', held)  # as Lightning wraps it
+  if not isinstance(held, dict) or not held:
+    raise ValueError(f'{file} holds no state dict')
+  for key, value in held.items():
+    if not isinstance(key, str) or not isinstance(value, Tensor):
+      raise ValueError(f'{file}: {key!r} is no tensor: not a state dict')
+  return dict(held)
+
+
+def save(folder: pathlib.Path, files: Files, index: dict | None) -> None:
+  """Writes files, one tensor in memory at a time, and their index."""
+  for name, (metadata, arrays) in files.items():
+    if name in EXTRA:
+      stem = name.removesuffix('.pt') + '.'
+      plain = {
+        key.removeprefix(stem): np.asarray(array, tensors.DTYPES[dtype])
+        for key, (array, dtype) in arrays.items()
+      }
+      torch_file.write(folder / name, plain)
+    else:
+      tensors.write(folder / name, arrays, metadata)
+  if index is not None:
+    where = {
+      key: name
+      for name, (_, arrays) in files.items()
+      if name not in EXTRA
+      for key in arrays
+    }
+    save_json(folder / INDEX, {**index, 'weight_map': where}, sort=True)
+
+
+def save_json(file: pathlib.Path, value, sort: bool = False) -> None:
+  text = json.dumps(value, indent=2, sort_keys=sort)
+  file.write_text(text + '\n', encoding='utf-8')

@@ -1,0 +1,469 @@
+"""Text becomes a corpus for pretraining: tokenised, shuffled, memory-mapped.
+
+```
+DIR/en.txt.xz  DIR/sw.jsonl  DIR/ru/*.txt.gz  …      inputs.py: what is read
+   │ blocks of whole lines, to all cores             documents.py: documents
+   ▼
+DIR/.unfinished/<name>/7.tokens                      buckets.py: the shuffle
+   │ each bucket in an order of its own
+   ▼
+DIR/<name>/00007.array_record, manifest.json         shards.py: the result
+```
+
+The same files, vocabulary and settings make the same bytes, however many
+processes work and however often they are killed: the next call goes on where
+the last one was. A finished folder is opened at once, and one made of other
+things is refused, with what differs.
+
+Every <lang>.txt, .jsonl (plain, .gz, .xz, .zst) and <lang>/ of a folder:
+
+    python -m xlmr_jax corpus --corpus=cc100 --tokenizer=xlmr-base \\
+        --output=cc100-shards
+
+Three languages and their translations; paragraphs seen before are dropped:
+
+    python -m xlmr_jax corpus --corpus=text --languages=en,sw,ru \\
+        --parallel=opus --drop_duplicates --tokenizer=DIR --output=DIR
+
+Data sets that tensorflow_datasets has prepared, each with its language:
+
+    python -m xlmr_jax corpus --tfds=en=wiki40b/en --tfds=sw=wiki40b/sw \\
+        --tfds_data_dir=DIR --tokenizer=DIR --output=DIR
+
+What a prepared folder has, and whether it is what it was:
+
+    python -m xlmr_jax corpus --report=DIR
+    python -m xlmr_jax corpus --verify=DIR
+"""
+
+from collections.abc import Sequence
+from concurrent import futures
+import contextlib
+import dataclasses
+import errno
+import fcntl
+import os
+import shutil
+import threading
+from typing import Any
+
+from absl import flags
+import tqdm
+
+from xlmr_jax.data.corpus import prepare_language, shards
+from xlmr_jax.data.corpus import sources as inputs
+from xlmr_jax.data.corpus.prepare_language import Settings
+from xlmr_jax.data.corpus.workers import Workers
+from xlmr_jax.data.tokenizers import folder as vocabulary
+from xlmr_jax.runtime import commands
+
+_PLAN = 'plan.json'
+_WORTH = 1 << 22  # bytes of text that a process is started for
+_READERS = 4  # processes that one reader keeps busy; archives unpack slowly
+
+
+def prepare(
+  corpus: str | os.PathLike | None,
+  output: str | os.PathLike,
+  tokenizer: Any,
+  *,
+  parallel: str | os.PathLike | None = None,
+  tfds: Sequence[tuple[str, str]] = (),
+  tfds_dir: str | os.PathLike = '~/tensorflow_datasets',
+  tfds_split: str = 'train',
+  languages: Sequence[str] | None = None,
+  pairs: Sequence[str] | None = None,
+  seed: int = 0,
+  drop_duplicates: bool = False,
+  shard_tokens: int = Settings.shard_tokens,
+  text_key: str = Settings.text_key,
+  workers: int | None = None,
+  journal_seconds: float = 10.0,
+) -> shards.Shards:
+  """Makes a prepared corpus, goes on making it, or opens it.
+
+  A script that calls this needs the `if __name__ == '__main__':` that
+  multiprocessing asks for.
+
+  Args:
+    corpus: the folder of text, as in inputs.py; None for none.
+    output: the folder to make.
+    tokenizer: of the model.
+    parallel: the folder of translations; None for none.
+    tfds: languages, each with a data set 'name/config' that is prepared.
+    tfds_dir: the data_dir of these.
+    tfds_split: which split of these.
+    languages: which to take of `corpus`; None for all there are.
+    pairs: which to take of `parallel`; None for all there are.
+    seed: of the order of documents.
+    drop_duplicates: whether a paragraph (or a pair) that occurred before in
+      its language is dropped.
+    shard_tokens: about how many tokens a shard has.
+    text_key: of the text in JSON objects and data sets.
+    workers: how many processes tokenise; None for one a core, or fewer where
+      there is little text. 0 uses this process.
+    journal_seconds: how much work a kill may cost.
+
+  Raises:
+    ValueError: an input is not what it should be (with its file and line); the
+      output was made of something else (with what differs).
+    OSError: the disk is full, or another fault of it.
+  """
+  output = os.path.abspath(output)
+  settings = Settings(seed, drop_duplicates, shard_tokens, text_key)
+  if shard_tokens < 1:
+    raise ValueError(f'shard_tokens={shard_tokens}; it is at least 1')
+  if workers is not None and workers < 0:
+    raise ValueError(f'workers={workers}; it is at least 0')
+  for folder in (corpus, parallel):
+    if folder is not None and _is_inside(output, folder):
+      raise ValueError(
+        f'the output {output} is inside the input {folder}; name another folder'
+      )
+  sources: dict[str, list[inputs.Source]] = {}
+  found = [inputs.find_text(corpus, languages)] if corpus is not None else []
+  if parallel is not None:
+    found.append(inputs.find_pairs(parallel, pairs))
+  for language, name in tfds:
+    found.append({language: [inputs.find_tfds(name, tfds_dir, tfds_split)]})
+  for some in found:
+    for name, files in some.items():
+      if name in sources:
+        raise ValueError(
+          f'{name!r} comes from {sources[name][0].path} and from'
+          f' {files[0].path}; keep one of them'
+        )
+      sources[name] = files
+  if not sources:
+    raise ValueError('there is nothing to prepare: name a folder of text')
+  plan = {
+    'format': shards.FORMAT,
+    'tokenizer': tokenizer.fingerprint,
+    'vocab_size': tokenizer.vocab_size,
+    'dtype': shards.dtype_for(tokenizer.vocab_size).str,
+    'settings': dataclasses.asdict(settings),
+    'sources': {n: [s.identity for s in f] for n, f in sorted(sources.items())},
+  }
+  if not shards.is_shards(output) and os.path.isdir(output):
+    if os.listdir(output):
+      raise ValueError(
+        f'{output} has files already, and they are no prepared corpus; name a'
+        ' new folder'
+      )
+  os.makedirs(output, exist_ok=True)
+  with _alone(output):
+    if os.path.exists(os.path.join(output, shards.MANIFEST)):
+      _compare(output, _plan_of(shards.read_manifest(output)), plan)
+      shutil.rmtree(os.path.join(output, shards.UNFINISHED), ignore_errors=True)
+      return shards.open_shards(output, tokenizer)
+    size = sum(inputs.unpacked_bytes(s) for f in sources.values() for s in f)
+    if workers is None:
+      workers = min(_cores(), size // _WORTH)
+      workers = workers if workers > 1 else 0
+    try:
+      _prepare(
+        sources, output, tokenizer, plan, settings, workers, journal_seconds
+      )
+    except OSError as error:
+      if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        raise
+      raise OSError(
+        error.errno,
+        f'{os.strerror(error.errno)}; make room and run again: it goes on'
+        ' where it was',
+        output,
+      ) from error
+  return shards.open_shards(output, tokenizer)
+
+
+def _prepare(
+  sources: dict[str, list[inputs.Source]],
+  output: str,
+  tokenizer: Any,
+  plan: dict[str, Any],
+  settings: Settings,
+  workers: int,
+  journal_seconds: float,
+) -> None:
+  work = os.path.join(output, shards.UNFINISHED)
+  os.makedirs(work, exist_ok=True)
+  path = os.path.join(work, _PLAN)
+  if os.path.exists(path):
+    _compare(output, shards.read_json(path), plan)
+  else:
+    shards.write_json(path, plan)
+  dtype = shards.dtype_for(tokenizer.vocab_size)
+  sizes = {n: sum(s.bytes for s in files) for n, files in sources.items()}
+  readers = max(1, min(len(sources), workers // _READERS))
+  with _Progress(sizes) as progress, Workers(tokenizer, workers, work) as pool:
+
+    def make(name: str) -> dict[str, Any]:
+      return prepare_language.Name(
+        name,
+        sources[name],
+        output,
+        settings,
+        dtype,
+        journal_seconds=journal_seconds,
+        read=lambda done: progress.read(name, done),
+      ).prepare(pool)
+
+    if readers == 1:
+      entries = {name: make(name) for name in sorted(sources)}
+    else:
+      # The largest first, so that it is not what all wait for at the end.
+      names = sorted(sources, key=lambda name: (-sizes[name], name))
+      with futures.ThreadPoolExecutor(readers) as threads:
+        made = {name: threads.submit(make, name) for name in names}
+        try:
+          for done in futures.as_completed(made.values()):
+            done.result()
+        except BaseException:
+          progress.stop = True
+          threads.shutdown(cancel_futures=True)
+          raise
+        entries = {name: done.result() for name, done in made.items()}
+  manifest = {k: v for k, v in plan.items() if k != 'sources'}
+  path = os.path.join(work, shards.MANIFEST)
+  shards.write_json(path, {**manifest, 'parts': entries})
+  os.replace(path, os.path.join(output, shards.MANIFEST))
+  shutil.rmtree(work, ignore_errors=True)
+
+
+class _Stopped(Exception):
+  """Another name failed."""
+
+
+class _Progress:
+  """A bar over the bytes of all files.
+
+  Attributes:
+    stop: ends the threads that report to it.
+  """
+
+  def __init__(self, sizes: dict[str, int]):
+    self._bar = tqdm.tqdm(
+      desc='preparing',
+      total=sum(sizes.values()),
+      unit='B',
+      unit_scale=True,
+      unit_divisor=1024,
+      disable=None,
+    )
+    self._done = dict.fromkeys(sizes, 0)
+    self._lock = threading.Lock()
+    self.stop = False
+
+  def __enter__(self) -> '_Progress':
+    return self
+
+  def __exit__(self, *exception) -> None:
+    self._bar.close()
+
+  def read(self, name: str, done: int) -> None:
+    if self.stop:
+      raise _Stopped
+    with self._lock:
+      self._bar.set_postfix_str(name, refresh=False)
+      self._bar.update(done - self._done[name])
+      self._done[name] = done
+
+
+def _cores() -> int:
+  """Cores that this process may use."""
+  return len(os.sched_getaffinity(0))
+
+
+def _is_inside(path: str, folder: str | os.PathLike) -> bool:
+  path, folder = os.path.realpath(path), os.path.realpath(folder)
+  return os.path.commonpath([path, folder]) == folder
+
+
+@contextlib.contextmanager
+def _alone(folder: str):
+  """One process prepares a folder; others wait until it has."""
+  file = os.open(folder, os.O_RDONLY)
+  try:
+    try:
+      try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      except BlockingIOError:
+        print(f'another process prepares {folder}: waiting', flush=True)
+        fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError as error:
+      if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL):
+        raise  # the others: this file system has no locks
+    yield
+  finally:
+    os.close(file)
+
+
+def _plan_of(manifest: dict[str, Any]) -> dict[str, Any]:
+  """What a finished folder was made of."""
+  plan = {k: v for k, v in manifest.items() if k != 'parts'}
+  parts = manifest['parts'].items()
+  return {**plan, 'sources': {n: entry.get('sources') for n, entry in parts}}
+
+
+def _compare(output: str, old: dict[str, Any], new: dict[str, Any]) -> None:
+  """Refuses to go on with what was made of something else."""
+  differences = []
+  if old['tokenizer'] != new['tokenizer']:
+    differences.append(
+      f'the vocabulary ({old["vocab_size"]:,} rows,'
+      f' {old["tokenizer"][:12]}; now {new["vocab_size"]:,},'
+      f' {new["tokenizer"][:12]})'
+    )
+  for key, value in new['settings'].items():
+    before = old['settings'].get(key)
+    if before != value:
+      differences.append(f'{key} ({before}; now {value})')
+  for name in sorted(old['sources'].keys() | new['sources'].keys()):
+    before, now = (plan['sources'].get(name) for plan in (old, new))
+    if before is None or now is None:
+      differences.append(
+        f'{name} ({"not " if now is None else ""}asked for now)'
+      )
+    elif before != now:
+      files = [
+        {source['file']: source for source in some} for some in (before, now)
+      ]
+      changed = [
+        file
+        for file in sorted(files[0].keys() | files[1].keys())
+        if files[0].get(file) != files[1].get(file)
+      ]
+      differences.append(
+        f'{name} ({", ".join(changed)}: new, gone or changed since)'
+      )
+  if differences:
+    raise ValueError(
+      f'{output} was prepared from something else; what differs:'
+      f' {"; ".join(differences)}. Name another output, or delete this folder'
+    )
+
+
+def table(manifest: dict[str, Any]) -> str:
+  """What a prepared corpus has, a line for each language and pair."""
+  rows = [
+    ['', 'files', 'documents', 'paragraphs', 'characters', 'tokens']
+    + ['tokens/character', 'dropped']
+  ]
+  keys = ('documents', 'paragraphs', 'characters', 'tokens', 'dropped')
+  parts = sorted(manifest['parts'].items())
+  for name, entry in parts:
+    rows.append([name, *_cells(len(entry.get('sources', ())), entry)])
+  if len(parts) > 1:
+    total = {k: sum(entry.get(k, 0) for _, entry in parts) for k in keys}
+    files = sum(len(entry.get('sources', ())) for _, entry in parts)
+    rows.append(['all', *_cells(files, total)])
+  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+  return '\n'.join(
+    row[0].ljust(widths[0])
+    + ''.join(
+      f'  {cell:>{width}}'
+      for cell, width in zip(row[1:], widths[1:], strict=True)
+    )
+    for row in rows
+  )
+
+
+def _cells(files: int, entry: dict[str, Any]) -> list[str]:
+  # What shards.write made knows of documents and tokens only.
+  keys = ('documents', 'paragraphs', 'characters', 'tokens')
+  counts = [files, *(entry.get(key, 0) for key in keys)]
+  ratio = (
+    entry['tokens'] / entry['characters'] if entry.get('characters') else 0
+  )
+  dropped = entry.get('dropped', 0)
+  return [*(f'{n:,}' for n in counts), f'{ratio:.3f}', f'{dropped:,}']
+
+
+# The command.
+
+
+def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+  """The command's flags."""
+  to = {'flag_values': values}
+  flags.DEFINE_string(
+    'corpus', None, 'Folder of text, <lang>.txt and such.', **to
+  )
+  flags.DEFINE_string(
+    'parallel', None, 'Folder of translations, <a>-<b>.tsv.', **to
+  )
+  flags.DEFINE_multi_string(
+    'tfds', [], 'LANGUAGE=name/config: a data set of tensorflow_datasets.', **to
+  )
+  flags.DEFINE_string(
+    'tfds_data_dir', '~/tensorflow_datasets', 'Where those are prepared.', **to
+  )
+  flags.DEFINE_string('tfds_split', 'train', 'Which split of those.', **to)
+  flags.DEFINE_string('tokenizer', None, 'Folder of the vocabulary.', **to)
+  flags.DEFINE_string('output', None, 'Folder to make.', **to)
+  flags.DEFINE_list('languages', None, 'Of --corpus; all if left out.', **to)
+  flags.DEFINE_list('pairs', None, 'Of --parallel; all if left out.', **to)
+  flags.DEFINE_string(
+    'text_key', 'text', 'Of the text in .jsonl and --tfds.', **to
+  )
+  flags.DEFINE_integer('seed', 0, 'Of the order of documents.', **to)
+  flags.DEFINE_bool(
+    'drop_duplicates',
+    False,
+    'Whether a paragraph that occurred before in its language is dropped.',
+    **to,
+  )
+  flags.DEFINE_integer(
+    'shard_tokens',
+    Settings.shard_tokens,
+    'About how many tokens a shard has.',
+    **to,
+  )
+  flags.DEFINE_integer(
+    'workers', None, 'Processes; one a core if left out.', **to
+  )
+  flags.DEFINE_float(
+    'journal_seconds', 10.0, 'How much work a kill may cost, in seconds.', **to
+  )
+  flags.DEFINE_string(
+    'report', None, 'Only shows what a prepared folder has.', **to
+  )
+  flags.DEFINE_string('verify', None, 'Only checks its checksums.', **to)
+
+
+def main(argv: list[str], args: flags.FlagValues = flags.FLAGS) -> None:
+  """Prepares, reports on or verifies a corpus."""
+  commands.check_arguments(argv)
+  if args.verify or args.report:
+    folder = args.verify or args.report
+    data = shards.open_shards(folder, verify=bool(args.verify))
+    if args.verify:
+      count = sum(len(e['shards']) + 1 for e in data.manifest['parts'].values())
+      print(f'{folder}: the checksums of all {count} files are right')
+    print(table(data.manifest))
+    return
+  commands.check_given(args, 'tokenizer', 'output')
+  tfds = [tuple(item.partition('=')[::2]) for item in args.tfds]
+  for language, name in tfds:
+    if not language or not name or '/' in language:
+      raise ValueError(f'--tfds={language}: write it as --tfds=en=wiki40b/en')
+  tokenizer = vocabulary.load(args.tokenizer)
+  if tokenizer is None:
+    raise ValueError(f'{args.tokenizer} has no vocabulary that is read here')
+  data = prepare(
+    args.corpus,
+    args.output,
+    tokenizer,
+    parallel=args.parallel,
+    tfds=tfds,
+    tfds_dir=args.tfds_data_dir,
+    tfds_split=args.tfds_split,
+    languages=args.languages,
+    pairs=args.pairs,
+    seed=args.seed,
+    drop_duplicates=args.drop_duplicates,
+    shard_tokens=args.shard_tokens,
+    text_key=args.text_key,
+    workers=args.workers,
+    journal_seconds=args.journal_seconds,
+  )
+  print(table(data.manifest))

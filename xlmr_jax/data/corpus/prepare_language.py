@@ -1,0 +1,355 @@
+"""One language's way from text to shards, which a kill may stop anywhere.
+
+First its files are read, tokenised by any number of processes, and its
+documents appended to buckets, in order; then each bucket becomes a shard.
+All of it happens in a work folder:
+
+```
+<work>/<name>/journal.json   how far reading came, and how long the files of
+                             buckets.py and duplicates.py were then
+<work>/<name>.json           the name is finished: its entry of the manifest
+```
+
+A run that goes on cuts the files back to the journal's sizes and reads on from
+where the journal was; what a shard was made of goes when the shard is there.
+"""
+
+import base64
+from collections.abc import Callable
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import time
+from typing import Any
+
+import numpy as np
+
+from xlmr_jax.data.corpus import buckets, documents, duplicates, shards
+from xlmr_jax.data.corpus import sources as inputs
+from xlmr_jax.data.corpus.workers import Workers
+
+_JOURNAL = 'journal.json'
+_SORTED = 1 << 20  # about how many digests are sorted together
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """What decides on the content, for all names alike.
+
+  Attributes:
+    seed: of the shuffle.
+    drop_duplicates: whether a paragraph that occurred before is dropped.
+    shard_tokens: about how many tokens a shard has.
+    text_key: of JSON objects and data sets.
+  """
+
+  seed: int = 0
+  drop_duplicates: bool = False
+  shard_tokens: int = 1 << 26
+  text_key: str = 'text'
+
+
+@dataclasses.dataclass
+class _Position:
+  """How far reading came.
+
+  Attributes:
+    source: the file's index.
+    offset, line: of the next block in it.
+    documents, paragraphs, tokens, characters: in the buckets.
+    sizes: of the appended files.
+  """
+
+  source: int = 0
+  offset: int = 0
+  line: int = 1
+  documents: int = 0
+  paragraphs: int = 0
+  tokens: int = 0
+  characters: int = 0
+  sizes: dict[str, int] = dataclasses.field(default_factory=dict)
+
+
+class Name:
+  """The preparation of a language, or of a pair of languages."""
+
+  def __init__(
+    self,
+    name: str,
+    sources: list[inputs.Source],
+    output: str,
+    settings: Settings,
+    dtype: np.dtype,
+    *,
+    journal_seconds: float,
+    read: Callable[[int], None],
+  ):
+    """Prepares nothing yet.
+
+    Args:
+      name: such as 'en', or 'en-sw'.
+      sources: its files, in order.
+      output: the folder of the corpus.
+      settings: of the corpus.
+      dtype: of ids.
+      journal_seconds: how often the journal is written.
+      read: is told how many bytes of the files have been read.
+    """
+    self.name = name
+    self._sources = sources
+    self._settings = settings
+    self._dtype = dtype
+    self._sides = 2 if sources[0].form == 'pairs' else 1
+    self._output = os.path.join(output, name)
+    self._work = os.path.join(output, shards.UNFINISHED, name)
+    self._journal_seconds = journal_seconds
+    self._read = read
+    digest = hashlib.sha256(f'{settings.seed}/{name}'.encode()).digest()
+    self._key = int.from_bytes(digest[:8], 'little')
+    guess = sum(map(inputs.unpacked_bytes, sources)) / 4  # bytes a token
+    self._buckets = max(1, round(guess / settings.shard_tokens))
+    # Paragraphs have 20 tokens or more.
+    self._parts = max(1, round(guess / 20 / _SORTED))
+
+  def prepare(self, workers: Workers) -> dict[str, Any]:
+    """Goes on with it to its end; returns its entry of the manifest.
+
+    Raises:
+      ValueError: a file is not what it should be, or has no text.
+      OSError: of the disk.
+    """
+    path = f'{self._work}.json'
+    if not os.path.exists(path):
+      os.makedirs(self._work, exist_ok=True)
+      os.makedirs(self._output, exist_ok=True)
+      position = self._read_all(workers)
+      shards.write_json(path, self._write_all(workers, position))
+    self._read(sum(source.bytes for source in self._sources))
+    shutil.rmtree(self._work, ignore_errors=True)
+    with open(path, encoding='utf-8') as file:
+      return json.load(file)
+
+  # Reading.
+
+  def _read_all(self, workers: Workers) -> _Position:
+    """Fills the buckets."""
+    journal = self._journal()
+    at = _Position(**journal.get('at', {}))
+    if at.source == len(self._sources):
+      return at
+    start = _Position(**journal.get('start', {}))
+    files = buckets.Appended(self._work, at.sizes)
+    made = documents.Documents(self._dtype, self._sides)
+    if journal:
+      _restore(made, journal['open'])
+    while at.source < len(self._sources):
+      source = self._sources[at.source]
+      if not at.offset:
+        start = dataclasses.replace(at, sizes=dict(files.sizes))
+        made.open_file(source.form != 'lines' or inputs.has_blank_lines(source))
+      try:
+        self._read_file(workers, at, start, made, files)
+      except documents.BlankLines:
+        files.flush()
+        files.cut_back(start.sizes)
+        at = dataclasses.replace(start, sizes=dict(start.sizes))
+        made.open_file(True)
+        self._read_file(workers, at, start, made, files)
+      self._take(made.close_file(), at, files)
+      if not made.seen:
+        raise ValueError(f'{source.path}: no text in this file')
+      at.source, at.offset, at.line = at.source + 1, 0, 1
+    self._save(at, start, made, files)
+    return at
+
+  def _read_file(
+    self,
+    workers: Workers,
+    at: _Position,
+    start: _Position,
+    made: documents.Documents,
+    files: buckets.Appended,
+  ) -> None:
+    """Reads a file from where it is at."""
+    settings = self._settings
+    before = sum(source.bytes for source in self._sources[: at.source])
+    jobs = (
+      (block, self._dtype, settings.text_key, settings.drop_duplicates)
+      for block in inputs.blocks(
+        self._sources[at.source], at.offset, at.line, settings.text_key
+      )
+    )
+    saved = time.monotonic()
+    for place, block in workers.run(_tokenise, jobs):
+      number = at.paragraphs + len(made.lengths)  # of the block's first
+      if block.digests:
+        for file, rows in duplicates.partition(
+          block.digests, number, self._parts
+        ):
+          files.append(file, rows)
+      self._take(made.add(block), at, files)
+      at.offset, at.line = place['end'], place['line']
+      self._read(before + place['read'])
+      if time.monotonic() - saved >= self._journal_seconds:
+        self._save(at, start, made, files)
+        saved = time.monotonic()
+
+  def _take(
+    self, made: documents.Made, at: _Position, files: buckets.Appended
+  ) -> None:
+    """Appends documents to their buckets."""
+    firsts = made.firsts
+    count = len(firsts) - 1
+    if not count:
+      return
+    totals = made.lengths.sum(1, dtype=np.int64)
+    ends = np.concatenate([[0], np.cumsum(totals)])[firsts]
+    lengths = made.lengths
+    if self._sides == 1:
+      lengths = np.diff(ends).astype(np.int32)[:, None]
+    owners = buckets.choose(self._key, at.documents, count, self._buckets)
+    order = np.argsort(owners, kind='stable')
+    found, starts = np.unique(owners[order], return_index=True)
+    for bucket, chosen in zip(
+      found.tolist(), np.split(order, starts[1:]), strict=True
+    ):
+      ids = [made.ids[ends[i] : ends[i + 1]] for i in chosen]
+      files.append(f'{bucket}.tokens', np.concatenate(ids).tobytes())
+      files.append(f'{bucket}.lengths', lengths[chosen].tobytes())
+      if self._settings.drop_duplicates:
+        spans = np.stack([at.paragraphs + firsts[:-1], np.diff(firsts)], 1)
+        files.append(f'{bucket}.paragraphs', spans[chosen].tobytes())
+        sizes = np.stack([totals, made.characters], 1).astype(np.int32)
+        some = [sizes[firsts[i] : firsts[i + 1]] for i in chosen]
+        files.append(f'{bucket}.sizes', np.concatenate(some).tobytes())
+    at.documents += count
+    at.paragraphs += int(firsts[-1])
+    at.tokens += int(ends[-1])
+    at.characters += int(made.characters.sum(dtype=np.int64))
+
+  # The journal.
+
+  def _journal(self) -> dict[str, Any]:
+    path = os.path.join(self._work, _JOURNAL)
+    if not os.path.exists(path):
+      return {}
+    with open(path, encoding='utf-8') as file:
+      return json.load(file)
+
+  def _save(
+    self,
+    at: _Position,
+    start: _Position,
+    made: documents.Documents,
+    files: buckets.Appended,
+  ) -> None:
+    files.flush(sync=True)
+    at.sizes = dict(files.sizes)
+    journal = {
+      'at': dataclasses.asdict(at),
+      'start': dataclasses.asdict(start),
+      'open': _stored(made),
+    }
+    shards.write_json(os.path.join(self._work, _JOURNAL), journal)
+
+  # Writing.
+
+  def _write_all(self, workers: Workers, at: _Position) -> dict[str, Any]:
+    """Makes shards of the buckets."""
+    drop = self._settings.drop_duplicates
+    if drop:
+      duplicates.start(self._work, at.paragraphs)
+      names = [name for name in at.sizes if name.endswith('.digests')]
+      for _ in workers.run(_mark, ((self._work, name) for name in names)):
+        pass
+    numbers = sorted(
+      int(name.removesuffix('.lengths'))
+      for name in at.sizes
+      if name.endswith('.lengths')
+    )
+    jobs = (
+      (self._work, number, self._key, self._dtype, self._sides, drop)
+      for number in numbers
+    )
+    if not numbers:
+      raise ValueError(f'{self._sources[0].path}: no text to learn from')
+    made, orders = [], []
+    for number, entry in zip(
+      numbers, workers.run(_to_shard, jobs), strict=True
+    ):
+      orders.append(os.path.join(self._work, f'{number}.order'))
+      if entry['records']:
+        entry['file'] = shards.shard_name(sum(e['records'] > 0 for e in made))
+        shard = os.path.join(self._work, f'{number}.array_record')
+        if os.path.exists(shard):
+          os.replace(shard, os.path.join(self._output, entry['file']))
+      made.append(entry)
+    records = sum(entry['records'] for entry in made)
+    dropped = sum(entry['dropped'] for entry in made)
+    ends = os.path.join(self._work, shards.ENDS)
+    about_ends = shards.write_ends(
+      ends,
+      (np.fromfile(path, np.int32) for path in orders),
+      records * self._sides,
+    )
+    os.replace(ends, os.path.join(self._output, shards.ENDS))
+    return {
+      'kind': 'pairs' if self._sides == 2 else 'text',
+      'documents': records,
+      'paragraphs': at.paragraphs - dropped,
+      'tokens': sum(entry['tokens'] for entry in made),
+      'characters': at.characters
+      - sum(entry['dropped_characters'] for entry in made),
+      'dropped': dropped,
+      'sources': [source.identity for source in self._sources],
+      'ends': about_ends,
+      'shards': [
+        {k: entry[k] for k in ('file', 'records', 'bytes', 'sha256')}
+        for entry in made
+        if entry['records']
+      ],
+    }
+
+
+def _stored(made: documents.Documents) -> dict[str, Any]:
+  """The open document, for the journal."""
+  return {
+    'separated': made.separated,
+    'seen': made.seen,
+    'blank': made.blank,
+    'ids': base64.b64encode(made.ids.tobytes()).decode(),
+    'lengths': made.lengths.tolist(),
+    'characters': made.characters.tolist(),
+  }
+
+
+def _restore(made: documents.Documents, stored: dict[str, Any]) -> None:
+  made.open_file(stored['separated'])
+  made.seen, made.blank = stored['seen'], stored['blank']
+  made.ids = np.frombuffer(base64.b64decode(stored['ids']), made.dtype)
+  made.lengths = np.array(stored['lengths'], np.int32).reshape(-1, made.sides)
+  made.characters = np.array(stored['characters'], np.int32)
+
+
+# What workers do.
+
+
+def _tokenise(tokenizer, block, dtype, text_key, digests):
+  made = documents.tokenise(
+    block, tokenizer.encode_plain, dtype, text_key=text_key, digests=digests
+  )
+  lines = 0 if isinstance(block.data, list) else block.data.count(b'\n')
+  place = {'end': block.end, 'line': block.line + lines, 'read': block.read}
+  return place, made
+
+
+def _mark(tokenizer, *arguments):
+  del tokenizer
+  return duplicates.mark(*arguments)
+
+
+def _to_shard(tokenizer, *arguments):
+  del tokenizer
+  return buckets.to_shard(*arguments)

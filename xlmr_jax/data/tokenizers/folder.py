@@ -1,0 +1,111 @@
+"""The tokenizer in a folder, whichever of the known kinds it is.
+
+| files                    | tokenizer                                      |
+|--------------------------|------------------------------------------------|
+| sentencepiece.bpe.model  | tokenizer.Tokenizer, as XLM-R's or CamemBERT's |
+| tokenizer.json           | bpe.BpeTokenizer                               |
+| vocab.json + merges.txt  | bpe.BpeTokenizer                               |
+
+Other files are not read, such as spiece.model (rinna's RoBERTa) or bpe.codes
+with vocab.txt (PhoBERT, BERTweet).
+"""
+
+from collections.abc import Iterator
+import json
+import os
+
+from xlmr_jax.data.tokenizers import hf_tokenizers
+from xlmr_jax.data.tokenizers import xlmr as tokenizer_lib
+from xlmr_jax.data.tokenizers.hf_tokenizers import BpeTokenizer
+from xlmr_jax.data.tokenizers.xlmr import CAMEMBERT, XLMR, Layout, Tokenizer
+
+# A table may have rows that no id uses: XLM-R XL's has 878.
+_SPARE = 1024
+
+
+def load(
+  folder: str | os.PathLike, rows: int | None = None
+) -> Tokenizer | BpeTokenizer | None:
+  """The tokenizer in a folder; None where it has none that is read here.
+
+  Args:
+    folder: where the files lie.
+    rows: of the model's table. They choose where a folder has several
+      tokenizers or a SentencePiece model could be of either family: the first
+      in the order of the table above that has exactly so many ids, else the
+      largest with up to 1,023 fewer. A vocabulary that was extended by added
+      tokens has them in its tokenizer.json alone.
+
+  Raises:
+    ValueError: a file is not what its name says, or no tokenizer fits `rows`.
+  """
+  first = best = None
+  for found in _tokenizers(os.fspath(folder), rows):
+    if rows is None or found.vocab_size == rows:
+      return found
+    if first is None:
+      first = found
+    fits = 0 <= rows - found.vocab_size < _SPARE
+    if fits and (best is None or found.vocab_size > best.vocab_size):
+      best = found
+  if first is not None and best is None:
+    raise ValueError(
+      f'the tokenizer in {folder} has {first.vocab_size} ids, and the'
+      f" model's table {rows} rows: they do not belong together; give the"
+      " folder of the model's own tokenizer"
+    )
+  return best
+
+
+def _tokenizers(
+  folder: str, rows: int | None
+) -> Iterator[Tokenizer | BpeTokenizer]:
+  """Every tokenizer in a folder, the preferred first, each when asked for."""
+
+  def has(name: str) -> bool:
+    return os.path.isfile(os.path.join(folder, name))
+
+  if has(tokenizer_lib.FILE_NAME):
+    found = Tokenizer(folder)
+    pieces = found.vocab_size - XLMR.rows(0)
+    layout = _layout(folder)
+    if rows == XLMR.rows(pieces):
+      layout = XLMR
+    elif rows == CAMEMBERT.rows(pieces) and layout is None:
+      layout = CAMEMBERT
+    if layout == CAMEMBERT:
+      found = Tokenizer(folder, CAMEMBERT)
+    yield found
+  if has(hf_tokenizers.FILE_NAME):
+    yield BpeTokenizer(os.path.join(folder, hf_tokenizers.FILE_NAME))
+  if has(hf_tokenizers.VOCAB) and has(hf_tokenizers.MERGES):
+    yield BpeTokenizer(os.path.join(folder, hf_tokenizers.VOCAB))
+
+
+def _layout(folder: str) -> Layout | None:
+  """The family that the folder's settings name, if they do.
+
+  XLM-R with three added tokens has as many rows as CamemBERT would have over
+  the same pieces: the count alone does not tell them apart.
+  """
+  for name, key in (
+    ('tokenizer_config.json', 'tokenizer_class'),
+    ('config.json', 'model_type'),
+  ):
+    path = os.path.join(folder, name)
+    if not os.path.isfile(path):
+      continue
+    with open(path, encoding='utf-8') as file:
+      try:
+        settings = json.load(file)
+      except ValueError as error:
+        raise ValueError(f'{path} is not JSON: {error}') from error
+    value = settings.get(key) if isinstance(settings, dict) else None
+    for layout in (XLMR, CAMEMBERT):
+      if value in (layout.hf_class, layout.hf_class + 'Fast'):
+        return layout
+    if value == 'camembert':
+      return CAMEMBERT
+    if value in ('xlm-roberta', 'xlm-roberta-xl'):
+      return XLMR
+  return None

@@ -1,0 +1,467 @@
+"""Vocabularies that Hugging Face's `tokenizers` library keeps.
+
+RoBERTa's byte-level BPE, from tokenizer.json or from vocab.json and
+merges.txt; and the Unigram tokenizer.json of an XLM-R model that came without
+its SentencePiece file. They have the interface of tokenizer.Tokenizer, its
+truncation and its errors.
+
+RoBERTa's ids, as vocab.json has them:
+
+```
+0    1      2     3      4    5     …   50263           50264
+<s>  <pad>  </s>  <unk>  .    Ġthe  …   madeupword0002  <mask>
+```
+
+In a Unigram file the library has its own reading of decomposed text (NFD), in
+which it loses marks of Vietnamese, Korean or Tamil that SentencePiece keeps:
+of 150 lines of NFD Korean all get other ids. Composed text agrees. Where
+there is a sentencepiece.bpe.model, prefer it: it is right and ten times as
+fast.
+"""
+
+from collections.abc import Mapping
+import functools
+import hashlib
+import json
+import os
+from typing import Any
+
+import numpy as np
+import tokenizers
+
+from xlmr_jax.data.tokenizers import xlmr as tokenizer_lib
+
+FILE_NAME = 'tokenizer.json'
+VOCAB, MERGES, ADDED = 'vocab.json', 'merges.txt', 'added_tokens.json'
+# The first file that names a token decides, as in transformers.
+_SETTINGS = ('tokenizer_config.json', 'special_tokens_map.json')
+
+# Role: RoBERTa's token, and what Hugging Face's files call the role.
+_ROLES = {
+  'bos': ('<s>', ('cls_token', 'bos_token')),
+  'pad': ('<pad>', ('pad_token',)),
+  'eos': ('</s>', ('sep_token', 'eos_token')),
+  'unk': ('<unk>', ('unk_token',)),
+  'mask': ('<mask>', ('mask_token',)),
+}
+
+
+class BpeTokenizer(tokenizer_lib.Base):
+  """A vocabulary of the `tokenizers` library under the ids of its file.
+
+  Attributes:
+    vocab_size: the highest id + 1, added tokens included.
+    bos_id, pad_id, eos_id, unk_id, mask_id: as the vocabulary numbers them;
+      mask_id is None where it has no mask.
+    special_ids: those, and whatever else the file flags as special.
+    pieces: the longest range of ids with no special among them.
+    fingerprint: SHA-256 of the vocabulary and of the specials' names; how
+      the file is laid out does not count.
+  """
+
+  def __init__(
+    self,
+    source: str | os.PathLike | bytes,
+    specials: Mapping[str, str] | None = None,
+  ):
+    """Loads a vocabulary.
+
+    Args:
+      source: a directory (its tokenizer.json, else its vocab.json and
+        merges.txt), the path of a tokenizer.json, the path of a vocab.json
+        with merges.txt beside it, or the bytes of a tokenizer.json.
+      specials: what the vocabulary calls its 'bos', 'pad', 'eos', 'unk' and
+        'mask', e.g. {'bos': '[CLS]'}. The others are named by the source's
+        tokenizer_config.json or special_tokens_map.json, and <s> <pad> </s>
+        <unk> <mask> where these do not.
+
+    Raises:
+      ValueError: not a vocabulary, or one without <s>, <pad>, </s> or <unk>.
+    """
+    folder = None
+    if isinstance(source, bytes):
+      name, self._bytes = 'the vocabulary given as bytes', source
+    else:
+      name = os.fspath(source)
+      if os.path.isdir(name):
+        files = [os.path.join(name, file) for file in (FILE_NAME, VOCAB)]
+        there = [file for file in files if os.path.exists(file)]
+        if not there:
+          raise FileNotFoundError(f'{name} has no {FILE_NAME} and no {VOCAB}')
+        name = there[0]
+      folder = os.path.dirname(name)
+      if os.path.basename(name) == VOCAB:
+        self._bytes = _assemble(folder, specials or {})
+      else:
+        with open(name, 'rb') as file:
+          self._bytes = file.read()
+    spec = _parse(self._bytes, name)
+    vocab, added = _contents(spec, name)
+    self._specials = _specials(
+      vocab.keys() | added.keys(), name, folder, specials or {}
+    )
+    ids = {piece: token['id'] for piece, token in added.items()} | vocab
+    self.bos_id, self.pad_id, self.eos_id, self.unk_id = (
+      ids[self._specials[role]] for role in ('bos', 'pad', 'eos', 'unk')
+    )
+    mask = self._specials.get('mask')
+    self.mask_id = None if mask is None else ids[mask]
+    self.vocab_size = max(ids.values()) + 1
+    self._names = {ids[piece]: piece for piece in self._specials.values()}
+    self._names |= {
+      ids[piece]: piece for piece, token in added.items() if token['special']
+    }
+    self.special_ids = tuple(sorted(self._names))
+    self.pieces = _longest_gap(self.special_ids, self.vocab_size)
+    del self._names[self.unk_id]
+    self._ids = {piece: i for i, piece in self._names.items()}
+    self._ids[self._specials['unk']] = self.unk_id
+    self._added = {self.mask_id} | {ids[piece] for piece in added}
+
+    # Typed specials are text, but for the mask and for tokens that were added
+    # to a finished vocabulary: nothing else would ever give their ids.
+    self._plain = set(self._specials.values()) - {mask}
+    self._plain |= {
+      piece
+      for piece, token in added.items()
+      if token['special'] and piece in vocab and piece != mask
+    }
+    self._unigram = isinstance(spec['model']['vocab'], list)
+    # What the library counts as white space before a token is part of it.
+    self._space = tokenizer_lib.SPACE if self._unigram else ' '
+    edited = _edit(spec, vocab, self._plain, mask)
+    self._tokenizer = _build(edited, name)
+    for piece in added.keys() - vocab.keys():
+      got = self._tokenizer.token_to_id(piece)
+      if got != ids[piece]:
+        raise ValueError(
+          f'{name} gives the added token {piece!r} the id {ids[piece]}, and the'
+          f' tokenizers library {got}: it numbers them on from the vocabulary,'
+          ' without gaps'
+        )
+    digest = hashlib.sha256(edited.encode())
+    digest.update(json.dumps(self._specials, sort_keys=True).encode())
+    self.fingerprint = digest.hexdigest()
+
+  def __reduce__(self):
+    return BpeTokenizer, (self._bytes, self._specials)
+
+  def id_to_piece(self, token: int) -> str:
+    """The piece of an id, e.g. 5 → 'Ġthe'; <unk>'s for one that is not used."""
+    self._check(token)
+    if token in self._names:
+      return self._names[token]
+    piece = self._tokenizer.id_to_token(int(token))
+    if piece is None or token == self.unk_id:
+      return self._specials['unk']
+    return piece
+
+  def piece_to_id(self, piece: str) -> int:
+    """The id of a piece; <unk>'s for one the vocabulary has not."""
+    if piece in self._ids:
+      return self._ids[piece]
+    found = self._tokenizer.token_to_id(piece)
+    return self.unk_id if found is None else found
+
+  def save(self, directory: str | os.PathLike) -> str:
+    """Writes `tokenizer.json` into a directory; returns its path.
+
+    A special_tokens_map.json goes with it where the specials have other names
+    than RoBERTa's.
+    """
+    os.makedirs(directory, exist_ok=True)
+    path = os.path.join(directory, FILE_NAME)
+    tokenizer_lib.write(path, self._bytes)
+    named = {
+      key: self._specials[role]
+      for role, (default, keys) in _ROLES.items()
+      for key in keys
+      if self._specials.get(role, default) != default
+    }
+    if named:
+      text = json.dumps(named, indent=2, ensure_ascii=False) + '\n'
+      tokenizer_lib.write(os.path.join(directory, _SETTINGS[1]), text.encode())
+    return path
+
+  def _ids_of(self, texts: list[str], num_threads: int) -> list[list[int]]:
+    return _encode(self._tokenizer, texts, num_threads)
+
+  def _plain_ids_of(self, texts: list[str], num_threads: int) -> list:
+    encoded = _encode(self._tokenizer, texts, num_threads)
+    if self.mask_id is not None:
+      for index, ids in enumerate(encoded):
+        if self.mask_id in ids:
+          encoded[index] = _encode(self._without_mask, [texts[index]], 1)[0]
+    return [np.array(ids, np.int32) for ids in encoded]
+
+  def _spans_of(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+    encoded = self._tokenizer.encode(text, add_special_tokens=False)
+    spans = []
+    for token, piece, (begin, end) in zip(
+      encoded.ids, encoded.tokens, encoded.offsets, strict=True
+    ):
+      if token in self._added:
+        # The mask takes the white space before it.
+        own = text[begin:end].strip()
+        begin = text.index(own, begin)
+        end = begin + len(own)
+      elif piece == '▁' and self._unigram:
+        end = begin  # the library gives it the next word's first character
+      while begin < end and text[begin] in self._space:
+        begin += 1
+      spans.append((begin, end))
+    return encoded.ids, spans
+
+  def _text_of(self, ids: list[int]) -> str:
+    text = self._tokenizer.decode(ids, skip_special_tokens=False)
+    unk = self._specials['unk']
+    return text.replace(_hidden(unk), unk)
+
+  @functools.cached_property
+  def _without_mask(self) -> tokenizers.Tokenizer:
+    """The vocabulary to which a typed mask is text; few corpora need it."""
+    plain = {*self._plain, self._specials['mask']}
+    spec = _parse(self._bytes, FILE_NAME)
+    vocab, _ = _contents(spec, FILE_NAME)
+    return _build(_edit(spec, vocab, plain, None), FILE_NAME)
+
+
+def _encode(
+  tokenizer: tokenizers.Tokenizer, texts: list[str], num_threads: int
+) -> list[list[int]]:
+  """The ids of texts.
+
+  One thread is the caller's. For more the library has a pool of its own, as
+  wide as the machine or $RAYON_NUM_THREADS; its calls for one text hold the
+  interpreter's lock, so that threads of ours would gain nothing.
+  """
+  if num_threads == 1:
+    return [tokenizer.encode(t, add_special_tokens=False).ids for t in texts]
+  encoded = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+  return [e.ids for e in encoded]
+
+
+# The files.
+
+
+def _read(path: str) -> Any:
+  with open(path, 'rb') as file:
+    return _parse(file.read(), path)
+
+
+def _parse(content: bytes, name: str) -> dict:
+  try:
+    value = json.loads(content)
+  except ValueError as error:
+    raise ValueError(f'{name} is not JSON: {error}') from error
+  if not isinstance(value, dict):
+    raise ValueError(f'{name} is not a JSON object')
+  return value
+
+
+def _contents(spec: dict, name: str) -> tuple[dict[str, int], dict[str, dict]]:
+  """The pieces of a tokenizer.json with their ids, and its added tokens."""
+  try:
+    vocab = spec['model']['vocab']
+    if isinstance(vocab, list):
+      vocab = {piece: i for i, (piece, _) in enumerate(vocab)}
+    added = {token['content']: token for token in spec['added_tokens']}
+    ids = [*vocab.values(), *(token['id'] for token in added.values())]
+    if not all(isinstance(i, int) for i in ids):
+      raise TypeError('an id that is not a number')
+    if not all('special' in token for token in added.values()):
+      raise KeyError('special')
+  except (KeyError, TypeError, ValueError, AttributeError) as error:
+    raise ValueError(
+      f'{name} has no model.vocab and added_tokens, so it is not a file of the'
+      ' tokenizers library; save the tokenizer with its save()'
+    ) from error
+  return vocab, added
+
+
+def _specials(
+  pieces: set[str], name: str, folder: str | None, given: Mapping[str, str]
+) -> dict[str, str]:
+  """Role → piece; no 'mask' where the vocabulary has none."""
+  unknown = sorted(given.keys() - _ROLES.keys())
+  if unknown:
+    raise ValueError(
+      f'specials names {unknown[0]!r}; the roles are {", ".join(_ROLES)}'
+    )
+  settings: dict[str, Any] = {}
+  for file in _SETTINGS:
+    path = os.path.join(folder, file) if folder is not None else ''
+    if os.path.exists(path):
+      settings = _read(path) | {k: v for k, v in settings.items() if v}
+  found = {}
+  for role, (default, keys) in _ROLES.items():
+    named = [settings.get(key) for key in keys]
+    # An AddedToken is written with its flags.
+    named = [n.get('content') if isinstance(n, dict) else n for n in named]
+    tried = [given[role]] if role in given else [*filter(None, named), default]
+    piece = next((piece for piece in tried if piece in pieces), None)
+    if piece is not None:
+      found[role] = piece
+    elif role != 'mask' or role in given:
+      raise ValueError(
+        f'{name} has no piece {" or ".join(map(repr, tried))}; say what it'
+        f" calls its {keys[0]} in {_SETTINGS[0]}, or by specials={{'{role}':"
+        ' ...}'
+      )
+  return found
+
+
+def _assemble(folder: str, given: Mapping[str, str]) -> bytes:
+  """vocab.json and merges.txt as the tokenizer.json that RoBERTa's is."""
+  path = os.path.join(folder, VOCAB)
+  vocab = _read(path)
+  if not all(isinstance(i, int) for i in vocab.values()):
+    raise ValueError(f'{path} is not a table of pieces and their ids')
+  merges = []
+  where = os.path.join(folder, MERGES)
+  with open(where, encoding='utf-8', newline='\n') as file:
+    for number, line in enumerate(file, 1):
+      line = line.rstrip('\r\n')
+      if not line or (number == 1 and line.startswith('#version')):
+        continue
+      if line.count(' ') != 1:
+        raise ValueError(
+          f'{where}, line {number}: {line!r} is not two pieces with a space'
+          ' between them'
+        )
+      merges.append(line)
+  later = {}
+  extra = os.path.join(folder, ADDED)
+  if os.path.exists(extra):
+    later = {p: i for p, i in _read(extra).items() if p not in vocab}
+    if sorted(later.values()) != [len(vocab) + i for i in range(len(later))]:
+      raise ValueError(
+        f'{extra} gives the ids {sorted(later.values())}; added tokens are'
+        f' numbered from {len(vocab)}, the size of {VOCAB}'
+      )
+  names = _specials(vocab.keys() | later.keys(), path, folder, given)
+  specials = set(names.values())
+  ids = {p: vocab[p] for p in specials & vocab.keys()} | later
+  spec = {
+    'version': '1.0',
+    'truncation': None,
+    'padding': None,
+    'added_tokens': [
+      {
+        'id': i,
+        'special': piece in specials,
+        'content': piece,
+        'single_word': False,
+        'lstrip': piece == names.get('mask'),
+        'rstrip': False,
+        'normalized': True,
+      }
+      for piece, i in sorted(ids.items(), key=lambda item: item[1])
+    ],
+    'normalizer': None,
+    'pre_tokenizer': {
+      'type': 'ByteLevel',
+      'add_prefix_space': False,
+      'trim_offsets': True,
+    },
+    'post_processor': {
+      'type': 'RobertaProcessing',
+      'sep': [names['eos'], ids[names['eos']]],
+      'cls': [names['bos'], ids[names['bos']]],
+      'trim_offsets': True,
+      'add_prefix_space': False,
+    },
+    'decoder': {
+      'type': 'ByteLevel',
+      'add_prefix_space': True,
+      'trim_offsets': True,
+    },
+    'model': {
+      'dropout': None,
+      'unk_token': None,
+      'continuing_subword_prefix': '',
+      'end_of_word_suffix': '',
+      'fuse_unk': False,
+      'vocab': vocab,
+      'merges': merges,
+    },
+  }
+  return json.dumps(spec, ensure_ascii=False).encode()
+
+
+# What the library is given.
+
+
+def _hidden(piece: str) -> str:
+  """A name for a piece of Unigram that no text can spell.
+
+  Pieces hold no space: it is ▁ by then; and U+FFFF is not a character.
+  """
+  return f'\uffff {piece}'
+
+
+def _edit(
+  spec: dict, vocab: dict[str, int], plain: set[str], mask: str | None
+) -> str:
+  """A tokenizer.json to which the tokens of `plain` are text when typed.
+
+  Of the rest only what decides on ids and decoding stays: a file may hold a
+  truncation from its last use, or BPE's dropout.
+  """
+  model = dict(spec['model'])
+  if 'dropout' in model:
+    model['dropout'] = None
+  if 'merges' in model:
+    model.setdefault('type', 'BPE')  # or the library's error is of no use
+  if isinstance(model['vocab'], list):
+    # To Unigram a special is a piece like any other, and a likely one: a
+    # full-width ＜mask＞ would be found too, once it is normalized. An added
+    # token at the end of the vocabulary gets its id without being in it.
+    rows = model['vocab']
+    if rows[-1][0] == mask:
+      rows = rows[:-1]
+    model['vocab'] = [(_hidden(p) if p in plain else p, s) for p, s in rows]
+  added = {
+    # What is flagged as special here is not looked for: see _build. A token
+    # that the vocabulary lacks must stay, or those after it change their ids.
+    token['content']: token | {'special': token['content'] in plain}
+    for token in spec['added_tokens']
+    if token['content'] not in plain or token['content'] not in vocab
+  }
+  if mask is not None:
+    flags = dict.fromkeys(('single_word', 'rstrip', 'special'), False)
+    found = {'id': vocab.get(mask), 'content': mask} | flags
+    # The space before a word is part of the word, and so of the mask that
+    # stands for it; files that transformers 5 wrote have forgotten it.
+    own = {'lstrip': True, 'normalized': False}
+    added[mask] = added.get(mask, found) | own
+  kept = {
+    'version': spec.get('version', '1.0'),
+    'truncation': None,
+    'padding': None,
+    'added_tokens': sorted(added.values(), key=lambda token: token['id']),
+    'normalizer': spec.get('normalizer'),
+    'pre_tokenizer': spec.get('pre_tokenizer'),
+    'post_processor': None,
+    'decoder': spec.get('decoder'),
+    'model': model,
+  }
+  return json.dumps(kept, sort_keys=True, ensure_ascii=False)
+
+
+def _build(edited: str, name: str) -> tokenizers.Tokenizer:
+  try:
+    tokenizer = tokenizers.Tokenizer.from_str(edited)
+  except Exception as error:  # the library raises nothing narrower
+    raise ValueError(
+      f'{name} is not a vocabulary of the tokenizers library: {error}'
+    ) from error
+  tokenizer.encode_special_tokens = True
+  return tokenizer
+
+
+def _longest_gap(taken: tuple[int, ...], size: int) -> tuple[int, int]:
+  """The longest half-open range of 0…size-1 without any of `taken`."""
+  edges = [-1, *taken, size]
+  gaps = [(a + 1, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+  return max(gaps, key=lambda gap: gap[1] - gap[0])

@@ -1,0 +1,564 @@
+"""A toy world: small, synthetic, in ten real languages.
+
+It stands in for the corpora and benchmarks that a fresh machine does not
+have, so that the whole way from text to a zero-shot table can be run in
+minutes. Sentences are correct, but they are made from templates
+(`toy_lexicon.py`): a score on them says that the machinery works and nothing
+about real language, and is to be called synthetic wherever it is shown.
+
+The world has up to 8 dimensions (mood, hunger, money, ...) of two opposite
+values each. An event gives some people a value ("The farmers won the lottery
+yesterday."), a state tells it ("They are rich."). Requests to an assistant
+("Hello, call Anna.") are a second kind of sentence.
+
+    python -m xlmr_jax toy OUT_DIR --seed=0 --size=full
+
+writes, always the same bytes for the same seed and size:
+
+    corpus/<lang>.txt              a paragraph a line, each language its own
+    parallel/en-<lang>.tsv         English TAB its translation
+    xnli/train-en.tsv, dev-<lang>.tsv   premise TAB hypothesis TAB label
+    xnli/test-<lang>.tsv           premise TAB hypothesis (XTREME's form)
+    xnli/test.labels.txt           the gold labels of every language, by line
+    intents/{train-en,dev-<lang>,test-<lang>}.tsv   text TAB label, a header
+    tatoeba/tatoeba.<iso3>-eng.{<iso3>,eng}         parallel by line
+
+NLI. The hypothesis, a state, is drawn first and the label independently of
+it; then the premise, an event with the same people: of the same value
+(entailment), of the opposite value (contradiction) or of another dimension
+(neutral). Every label is as frequent after each single premise or hypothesis,
+so a model that sees only one of the two is at chance (1/3).
+
+What is held out. Each pair (event phrase, state phrase) belongs to train
+(1/2), dev (1/4) or test (1/4), by a Latin square for each pair of values, so
+that every phrase is in every part equally often. Pairs of dev and test occur
+neither in fine-tuning data nor next to each other in any corpus; the single
+sentences do. Each request (phrase and slot fillers, under any greeting)
+belongs to train, dev or test, and those of dev and test occur nowhere else.
+Sentences of tatoeba/ are not in parallel/. Dev and test of a language are
+translations of the English ones, line by line.
+"""
+
+from collections.abc import Iterable, Iterator
+import csv
+import dataclasses
+import itertools
+import os
+import random
+
+from absl import flags
+
+from xlmr_jax.data.toy import lexicon
+from xlmr_jax.data.toy.lexicon import Language
+from xlmr_jax.runtime import commands
+
+LANGUAGES = tuple(lexicon.LANGUAGES)
+LABELS = ('contradiction', 'entailment', 'neutral')
+INTENTS = lexicon.INTENTS
+
+_VALUES = range(len(lexicon.VALUES))
+_PHRASES = range(4)  # phrases of a value, and of an intent
+_PRONOUN = 12  # the last subject: "they"
+_TIMES, _NOWS = 8, 3
+# Genitives that open a clause; a time phrase cannot follow them.
+_GENITIVES = ('{g}', '{ka}', '{ke}', '{ki}', '{s}的')
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+  """How much is written, and how much of the lexicon it draws on.
+
+  Attributes:
+    corpus: paragraphs of running text per language.
+    parallel: translation pairs per language.
+    xnli: train, dev and test examples.
+    intents: the same.
+    tatoeba: pairs for retrieval.
+    languages: codes, English first.
+    dimensions: how many of the lexicon's dimensions.
+    subjects: groups of people.
+    times: time phrases of events.
+    topics: intents.
+    fillers: names, cities, ... of a slot.
+  """
+
+  corpus: int = 4000
+  parallel: int = 4000
+  xnli: tuple[int, int, int] = (24000, 300, 600)
+  intents: tuple[int, int, int] = (3000, 100, 200)
+  tatoeba: int = 150
+  languages: tuple[str, ...] = LANGUAGES
+  dimensions: int = len(lexicon.DIMENSIONS)
+  subjects: int = 12
+  times: int = 8
+  topics: int = len(lexicon.INTENTS)
+  fillers: int = 10
+
+
+# What minutes on a CPU can learn: eight languages, half of the dimensions.
+_QUICK = Size(
+  parallel=6000,
+  intents=(3000, 80, 150),
+  tatoeba=35,
+  languages=('en', 'ar', 'de', 'es', 'hi', 'ru', 'tr', 'zh'),
+  dimensions=4,
+  subjects=6,
+  times=4,
+  fillers=6,
+)
+
+SIZES = {
+  'full': Size(),
+  'quick': _QUICK,
+  'fast': dataclasses.replace(
+    _QUICK,
+    corpus=300,
+    parallel=300,
+    xnli=(600, 60, 60),
+    intents=(300, 50, 50),
+    tatoeba=20,
+  ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Clause:
+  """An event or a state, in no language: indices into the lexicon.
+
+  Attributes:
+    kind: 'events' or 'states'.
+    value: index into VALUES.
+    phrase: which of the value's phrases.
+    subject: which group of people.
+    time: which time phrase, None without.
+    front: whether the sentence opens with the time phrase.
+  """
+
+  kind: str
+  value: int
+  phrase: int
+  subject: int
+  time: int | None = None
+  front: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+  """A request, in no language.
+
+  Attributes:
+    intent: index into INTENTS.
+    phrase: which of the intent's phrases.
+    fill: (kind of slot, index of its filler), sorted.
+    polite: which greeting, None without.
+  """
+
+  intent: int
+  phrase: int
+  fill: tuple[tuple[str, int], ...]
+  polite: int | None = None
+
+
+Sentence = Clause | Request
+
+
+def render(language: Language, sentence: Sentence) -> str:
+  """Says a sentence in a language."""
+  if isinstance(sentence, Clause):
+    text = _clause(language, sentence)
+  else:
+    text = _request(language, sentence)
+  if text[-1] not in '?？؟':
+    text += language.stop
+  return _capitalise(language, text)
+
+
+def _clause(language: Language, clause: Clause) -> str:
+  template = getattr(language, clause.kind)[clause.value][clause.phrase]
+  forms = {
+    name: words[clause.subject] for name, words in language.subjects.items()
+  }
+  if clause.time is None:
+    return template.format(**forms)
+  times = language.times if clause.kind == 'events' else language.nows
+  time = times[clause.time]
+  if language.late == 'verb':  # German: the finite verb is the second thing
+    subject, verb, *rest = template.split(' ', 2)
+    words = (time, verb, subject) if clause.front else (subject, verb, time)
+    return ' '.join((*words, *rest)).format(**forms)
+  if clause.front:
+    return language.front.format(t=time, c=template.format(**forms))
+  if language.late == 'end':
+    return template.format(**forms) + ' ' + time
+  if template.startswith(_GENITIVES):
+    return language.front.format(t=time, c=template.format(**forms))
+  end = template.index('}') + 1
+  glue = ' ' if language.space else ''
+  subject, rest = template[:end], template[end:]
+  return (subject + glue + time + rest).format(**forms)
+
+
+def _request(language: Language, request: Request) -> str:
+  text = language.requests[request.intent][request.phrase]
+  fill = dict(request.fill)
+  slots = {**lexicon.NUMBERS, **language.slots}
+  text = text.format(
+    **{
+      slot: words[fill[_kind(slot)]]
+      for slot, words in slots.items()
+      if _kind(slot) in fill
+    }
+  )
+  if request.polite is not None:
+    text = language.polite[request.polite].format(r=text)
+  return text.removesuffix('.')
+
+
+def _kind(slot: str) -> str:
+  """'in_city' and 'to_city' are forms of the same filler."""
+  return slot.split('_')[-1]
+
+
+def _capitalise(language: Language, text: str) -> str:
+  """A capital at the start, behind an inverted question mark too."""
+  start = 1 if text[0] == '¿' else 0
+  first = text[start]
+  upper = 'İ' if language.code == 'tr' and first == 'i' else first.upper()
+  return text[:start] + upper + text[start + 1 :]
+
+
+class World:
+  """What can be said under one seed, and which part may say it."""
+
+  def __init__(self, seed: int, size: Size = Size()):
+    self.seed = seed
+    self.size = size
+    self.values = range(2 * size.dimensions)
+    draw = self.draw('split')
+    # Rows and columns of a Latin square for each pair of values: phrase i of
+    # the event and phrase j of the state meet in part (rows[i] + columns[j])
+    # mod 4.
+    self._squares = {
+      (event, state): (_shuffled(draw, 4), _shuffled(draw, 4))
+      for event in _VALUES
+      for state in _VALUES
+    }
+    self._requests = {'train': [], 'dev': [], 'test': []}
+    for intent, group in enumerate(
+      lexicon.LANGUAGES['en'].requests[: size.topics]
+    ):
+      for phrase, template in enumerate(group):
+        fills = list(_fills(template, size.fillers))
+        draw.shuffle(fills)
+        dev = max(1, len(fills) // 8)
+        for i, fill in enumerate(fills):
+          part = 'dev' if i < dev else 'test' if i < 3 * dev else 'train'
+          self._requests[part].append((intent, phrase, fill))
+    # Clauses that no parallel text holds, for retrieval.
+    clauses = [
+      (kind, value, phrase, subject)
+      for kind in ('events', 'states')
+      for value in self.values
+      for phrase in _PHRASES
+      for subject in range(size.subjects)
+    ]
+    self._unpaired = frozenset(draw.sample(clauses, len(clauses) // 10))
+
+  def draw(self, name: str) -> random.Random:
+    """A stream of random numbers for one purpose."""
+    return random.Random(f'{self.seed}/{name}')
+
+  def part(self, event: Clause, state: Clause) -> str:
+    """'train', 'dev' or 'test': who may put these two phrases together."""
+    rows, columns = self._squares[event.value, state.value]
+    role = (rows[event.phrase] + columns[state.phrase]) % 4
+    return ('test', 'dev', 'train', 'train')[role]
+
+  def unpaired(self, sentence: Sentence) -> bool:
+    """Whether parallel text must do without this sentence."""
+    return (
+      isinstance(sentence, Clause)
+      and (sentence.kind, sentence.value, sentence.phrase, sentence.subject)
+      in self._unpaired
+    )
+
+  # ---- Sentences -----------------------------------------------------------
+
+  def event(self, draw: random.Random, value: int, subject: int) -> Clause:
+    """An event that gives a value to a subject."""
+    time = draw.randrange(self.size.times) if draw.random() < 0.6 else None
+    front = time is not None and draw.random() < 0.5
+    phrase = draw.randrange(len(_PHRASES))
+    return Clause('events', value, phrase, subject, time, front)
+
+  def state(self, draw: random.Random, value: int, subject: int) -> Clause:
+    """A state; the subject may be a pronoun."""
+    time = draw.randrange(_NOWS) if draw.random() < 0.4 else None
+    front = time is not None and draw.random() < 0.5
+    phrase = draw.randrange(len(_PHRASES))
+    return Clause('states', value, phrase, subject, time, front)
+
+  def request(self, draw: random.Random, part: str, intent=None) -> Request:
+    """A request of one part, with or without a greeting."""
+    intent = draw.randrange(self.size.topics) if intent is None else intent
+    choices = [item for item in self._requests[part] if item[0] == intent]
+    _, phrase, fill = draw.choice(choices)
+    english = lexicon.LANGUAGES['en'].requests[intent][phrase]
+    greetings = 2 if english.endswith(('?', '.')) else 3
+    polite = draw.randrange(-2, greetings)
+    return Request(intent, phrase, fill, polite if polite >= 0 else None)
+
+  def story(self, draw: random.Random) -> list[Sentence]:
+    """One or two events with the same people, and their consequences."""
+    subject = draw.randrange(self.size.subjects)
+    dimensions = draw.sample(self.values[::2], 2 if draw.random() < 0.3 else 1)
+    values = [dimension + draw.randrange(2) for dimension in dimensions]
+    while True:
+      events = [self.event(draw, value, subject) for value in values]
+      states = [
+        self.state(draw, value, draw.choice((subject, _PRONOUN)))
+        for value in values
+      ]
+      pairs = itertools.product(events, states)
+      if all(self.part(*pair) == 'train' for pair in pairs):
+        break
+    draw.shuffle(states)
+    return events + states
+
+  def paragraph(self, draw: random.Random) -> list[Sentence]:
+    """What a line of a corpus says."""
+    kind = draw.random()
+    if kind < 0.55:
+      return self.story(draw)
+    if kind < 0.65:
+      return [
+        self.event(
+          draw, draw.choice(self.values), draw.randrange(self.size.subjects)
+        )
+      ]
+    if kind < 0.75:
+      return [
+        self.state(
+          draw, draw.choice(self.values), draw.randrange(self.size.subjects)
+        )
+      ]
+    return [self.request(draw, 'train')]
+
+  def translated(self, draw: random.Random) -> list[Sentence]:
+    """What a line of parallel text says: mostly a single sentence."""
+    while True:
+      paragraph = self.paragraph(draw)
+      if len(paragraph) > 2 or (len(paragraph) == 2 and draw.random() < 0.5):
+        paragraph = [draw.choice(paragraph)]
+      if not any(self.unpaired(sentence) for sentence in paragraph):
+        return paragraph
+
+  # ---- Tasks ---------------------------------------------------------------
+
+  def nli(self, part: str, count: int) -> list[tuple[Clause, Clause, str]]:
+    """Distinct (premise, hypothesis, label) of a part, balanced."""
+    draw = self.draw(f'nli/{part}')
+    labels = [LABELS[i % 3] for i in range(count)]
+    draw.shuffle(labels)
+    rows, seen = [], set()
+    while len(rows) < count:
+      label = labels[len(rows)]
+      people = draw.randrange(self.size.subjects)
+      state = self.state(
+        draw, draw.choice(self.values), draw.choice((people, _PRONOUN))
+      )
+      if label == 'entailment':
+        value = state.value
+      elif label == 'contradiction':
+        value = state.value ^ 1
+      else:
+        others = [v for v in self.values if v // 2 != state.value // 2]
+        value = draw.choice(others)
+      while True:
+        event = self.event(draw, value, people)
+        if self.part(event, state) == part:
+          break
+      if (event, state) not in seen:
+        seen.add((event, state))
+        rows.append((event, state, label))
+    return rows
+
+  def intents(self, part: str, count: int) -> list[tuple[Request, str]]:
+    """(request, intent) of a part, distinct unless it is train."""
+    draw = self.draw(f'intents/{part}')
+    rows, seen = [], set()
+    while len(rows) < count:
+      intent = len(rows) % self.size.topics
+      request = self.request(draw, part, intent)
+      if part == 'train' or request not in seen:
+        seen.add(request)
+        rows.append((request, INTENTS[intent]))
+    draw.shuffle(rows)
+    return rows
+
+  def retrieval(self, count: int) -> list[Sentence]:
+    """Sentences that no parallel text holds, at most one of each clause."""
+    draw = self.draw('tatoeba')
+    clauses = sorted(self._unpaired)
+    draw.shuffle(clauses)
+    sentences = []
+    for kind, value, phrase, subject in clauses[:count]:
+      make = self.event if kind == 'events' else self.state
+      clause = make(draw, value, subject)
+      sentences.append(dataclasses.replace(clause, phrase=phrase))
+    return sentences
+
+
+def _shuffled(draw: random.Random, count: int) -> list[int]:
+  return draw.sample(range(count), count)
+
+
+def _fills(template: str, most: int) -> Iterator[tuple[tuple[str, int], ...]]:
+  """Every way to fill the slots of a request, in a fixed order."""
+  slots = {**lexicon.NUMBERS, **lexicon.LANGUAGES['en'].slots}
+  fills = [()]
+  for slot in sorted(slots):
+    if '{' + slot + '}' in template:
+      fills = [
+        (*fill, (_kind(slot), i))
+        for fill in fills
+        for i in range(min(most, len(slots[slot])))
+      ]
+  yield from (tuple(sorted(fill)) for fill in fills)
+
+
+# ---- Files -----------------------------------------------------------------
+
+
+def write(
+  out_dir: str | os.PathLike, seed: int = 0, size: Size = SIZES['full']
+) -> None:
+  """Writes every file of the world (the list is in the module's docstring).
+
+  Args:
+    out_dir: a folder; files of the same names in it are replaced.
+    seed: another seed draws other sentences and holds out other pairs.
+    size: how much of each.
+
+  Raises:
+    ValueError: more distinct dev or test examples are asked for than the
+      world can say.
+  """
+  _check(size)
+  world = World(seed, size)
+  languages = [lexicon.LANGUAGES[code] for code in size.languages]
+
+  for language in languages:
+    draw = world.draw(f'corpus/{language.code}')
+    paragraphs = [world.paragraph(draw) for _ in range(size.corpus)]
+    _write_lines(
+      os.path.join(out_dir, 'corpus', f'{language.code}.txt'),
+      (_text(language, paragraph) for paragraph in paragraphs),
+    )
+
+  english = lexicon.LANGUAGES['en']
+  for language in languages:
+    if language is not english:
+      draw = world.draw(f'parallel/{language.code}')
+      paragraphs = [world.translated(draw) for _ in range(size.parallel)]
+      _write_rows(
+        os.path.join(out_dir, 'parallel', f'en-{language.code}.tsv'),
+        (
+          (_text(english, paragraph), _text(language, paragraph))
+          for paragraph in paragraphs
+        ),
+      )
+
+  for part, count in zip(('train', 'dev', 'test'), size.xnli, strict=True):
+    rows = world.nli(part, count)
+    for language in [english] if part == 'train' else languages:
+      _write_rows(
+        os.path.join(out_dir, 'xnli', f'{part}-{language.code}.tsv'),
+        (
+          (render(language, event), render(language, state), label)[
+            : 2 if part == 'test' else 3
+          ]
+          for event, state, label in rows
+        ),
+      )
+    if part == 'test':
+      _write_lines(
+        os.path.join(out_dir, 'xnli', 'test.labels.txt'),
+        (label for _, _, label in rows),
+      )
+
+  for part, count in zip(('train', 'dev', 'test'), size.intents, strict=True):
+    rows = world.intents(part, count)
+    for language in [english] if part == 'train' else languages:
+      _write_rows(
+        os.path.join(out_dir, 'intents', f'{part}-{language.code}.tsv'),
+        [('text', 'label')]
+        + [(render(language, request), intent) for request, intent in rows],
+      )
+
+  sentences = world.retrieval(size.tatoeba)
+  for language in languages:
+    if language is not english:
+      name = f'tatoeba.{language.iso3}-eng'
+      for side in (language, english):
+        _write_lines(
+          os.path.join(out_dir, 'tatoeba', f'{name}.{side.iso3}'),
+          (render(side, sentence) for sentence in sentences),
+        )
+
+
+# Intent news: 2 commands and 2 questions (4 or 3 greetings, none included),
+# with 1 filler for dev and 2 for test.
+_MOST = {'intents dev': 140, 'intents test': 280, 'tatoeba': 153}
+
+
+def _check(size: Size) -> None:
+  asked = {
+    'intents dev': size.intents[1],
+    'intents test': size.intents[2],
+    'tatoeba': size.tatoeba,
+  }
+  for name, most in _MOST.items():
+    if asked[name] > most:
+      raise ValueError(
+        f'{name}: {asked[name]} lines were asked for, and the toy world has'
+        f' {most} to give; ask for fewer'
+      )
+
+
+def _text(language: Language, paragraph: Iterable[Sentence]) -> str:
+  return language.space.join(render(language, item) for item in paragraph)
+
+
+def _write_lines(path: str, lines: Iterable[str]) -> None:
+  os.makedirs(os.path.dirname(path), exist_ok=True)
+  with open(path, 'w', encoding='utf-8', newline='\n') as file:
+    file.writelines(line + '\n' for line in lines)
+
+
+def _write_rows(path: str, rows: Iterable[tuple[str, ...]]) -> None:
+  """As XTREME writes them: csv, TAB between columns."""
+  os.makedirs(os.path.dirname(path), exist_ok=True)
+  with open(path, 'w', encoding='utf-8', newline='') as file:
+    csv.writer(file, delimiter='\t', lineterminator='\n').writerows(rows)
+
+
+def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+  """The command's flags."""
+  flags.DEFINE_integer(
+    'seed', 0, 'Another seed, other sentences.', flag_values=values
+  )
+  flags.DEFINE_enum(
+    'size', 'full', list(SIZES), 'How much is written.', flag_values=values
+  )
+
+
+def main(argv: list[str], options: flags.FlagValues = flags.FLAGS) -> None:
+  """Writes the world to argv[1]."""
+  commands.check_arguments(argv, 'OUT_DIR')
+  size = SIZES[options.size]
+  write(argv[1], options.seed, size)
+  print(
+    f'wrote a synthetic world in {len(size.languages)} languages'
+    f' ({", ".join(size.languages)}) to {argv[1]}'
+  )

@@ -1,0 +1,260 @@
+"""Scores of predictions against gold, and what stands beside them.
+
+Shares and correlations are per cent, 0 to 100 (-100 for a correlation);
+`mse` is in the squared unit of its labels. `METRICS` holds them by name,
+`score` computes one of them with its parts.
+"""
+
+import collections
+from collections.abc import Callable, Mapping, Sequence
+import functools
+
+import numpy as np
+
+from xlmr_jax.eval.metrics import answers, spans
+from xlmr_jax.eval.metrics import pairs as mining
+
+
+def accuracy(predictions: Sequence[str], gold: Sequence[str]) -> float:
+  """Share of equal lines, as XTREME's evaluate.py counts them.
+
+  Both sides are compared as text without white space around it.
+
+  Raises:
+    ValueError: not as many predictions as labels, or none.
+  """
+  _check(predictions, gold)
+  pairs = zip(predictions, gold, strict=True)
+  same = sum(str(p).strip() == str(g).strip() for p, g in pairs)
+  return 100 * same / len(gold)
+
+
+def mean_squared_error(
+  predictions: Sequence[float], gold: Sequence[float]
+) -> float:
+  """Mean squared error."""
+  x, y = _numbers(predictions, gold)
+  return float(np.mean((x - y) ** 2))
+
+
+def pearson(predictions: Sequence[float], gold: Sequence[float]) -> float:
+  """Pearson's correlation times 100; 0 where either side is constant."""
+  x, y = _numbers(predictions, gold)
+  # Asked first: the deviations of a constant are rounding, not variation.
+  if not np.ptp(x) or not np.ptp(y):
+    return 0.0
+  x, y = x - x.mean(), y - y.mean()
+  cosine = (x / np.linalg.norm(x)) @ (y / np.linalg.norm(y))
+  return 100 * float(np.clip(cosine, -1, 1))
+
+
+def spearman(predictions: Sequence[float], gold: Sequence[float]) -> float:
+  """Pearson's correlation of the ranks; equal values share their mean rank."""
+  x, y = _numbers(predictions, gold)
+  return pearson(_ranks(x), _ranks(y))
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+  _, index, counts = np.unique(values, return_inverse=True, return_counts=True)
+  last = np.cumsum(counts)
+  return (last - (counts - 1) / 2)[index]
+
+
+def span_scores(
+  predictions: Sequence[Sequence[str]], gold: Sequence[Sequence[str]]
+) -> tuple[float, float, float]:
+  """F1, precision and recall of spans, as XTREME scores taggers.
+
+  That is what conlleval and seqeval before 1.0 count: B-X begins a span of
+  type X and I-X goes on with it, but where a type begins without B- a span
+  begins too. A tag that is a bare name, as parts of speech are, stands for
+  its own type: a run of NOUN is one span, right or wrong as a whole. Tags
+  beginning with S, SCONJ and SYM too, are read as spans of a single word.
+
+  Args:
+    predictions: the tags of each sentence.
+    gold: the same.
+
+  Raises:
+    ValueError: sentences or words that do not match, none, or an empty tag.
+  """
+  _check(predictions, gold)
+  for index, (ours, theirs) in enumerate(zip(predictions, gold, strict=True)):
+    if len(ours) != len(theirs):
+      raise ValueError(
+        f'sentence {index} has {len(ours)} predictions for {len(theirs)} tags'
+      )
+    for what, tags in (('prediction', ours), ('tag', theirs)):
+      for word, tag in enumerate(tags):
+        if not tag:
+          raise ValueError(
+            f'sentence {index}: the {what} of word {word} is {tag!r}; what is '
+            'outside of every span is O'
+          )
+  return spans.overlap(spans.read(predictions), spans.read(gold))
+
+
+def span_f1(
+  predictions: Sequence[Sequence[str]], gold: Sequence[Sequence[str]]
+) -> float:
+  """The first of `span_scores`."""
+  return span_scores(predictions, gold)[0]
+
+
+def _single(
+  name: str, function: Callable[[Sequence, Sequence], float]
+) -> Callable[[Sequence, Sequence, str], dict[str, float]]:
+  return lambda predictions, gold, _: {name: function(predictions, gold)}
+
+
+def _three(
+  name: str,
+  function: Callable[[Sequence, Sequence], tuple[float, float, float]],
+) -> Callable[[Sequence, Sequence, str], dict[str, float]]:
+  names = (name, 'precision', 'recall')
+  return lambda predictions, gold, _: dict(
+    zip(names, function(predictions, gold), strict=True)
+  )
+
+
+# Name → function of predictions, gold and language; the first value that it
+# gives has the metric's own name.
+METRICS: Mapping[str, Callable[[Sequence, Sequence, str], dict[str, float]]] = {
+  'accuracy': _single('accuracy', accuracy),
+  'mse': _single('mse', mean_squared_error),
+  'pearson': _single('pearson', pearson),
+  'spearman': _single('spearman', spearman),
+  'span_f1': _three('span_f1', span_scores),
+  'squad': lambda predictions, gold, _: answers.squad(predictions, gold),
+  'mlqa': answers.mlqa,
+  'cmrc': lambda predictions, gold, _: answers.cmrc(predictions, gold),
+  'cluener': lambda predictions, gold, _: spans.surface_scores(
+    predictions, gold
+  ),
+  'pair_f1': _three('pair_f1', mining.pair_scores),
+  'map@20': _single('map@20', mining.mean_average_precision),
+}
+NUMBERS = ('mse', 'pearson', 'spearman')  # of numbers; the others of names
+
+
+def score(
+  metric: str, predictions: Sequence, gold: Sequence, language: str = ''
+) -> dict[str, float]:
+  """Scores predictions; the first value is the metric's, others its parts.
+
+  `score('span_f1', ...)` → `{'span_f1': ..., 'precision': ..., 'recall': ...}`,
+  `score('squad', ...)` → `{'squad': ..., 'f1': ..., 'exact_match': ...}`, of
+  which squad (and mlqa) is the mean of its parts, as XTREME ranks systems;
+  cmrc is the exact matches alone, as CLUE ranks them.
+
+  Args:
+    metric: one of METRICS.
+    predictions: one per example: names, numbers, the tags of a sentence, an
+      answer (None for none given), a ranking; of pair_f1 the mined pairs, of
+      cluener the spans of a sentence as spans.marked gives them.
+    gold: the same; of answers and rankings all that are right.
+    language: of the texts; mlqa has rules by language.
+
+  Raises:
+    ValueError: no such metric, or what it cannot score.
+  """
+  if metric not in METRICS:
+    raise ValueError(f'metric {metric!r} is not one of {", ".join(METRICS)}')
+  return METRICS[metric](predictions, gold, language)
+
+
+def _first(metric: str, predictions: Sequence, gold: Sequence) -> float:
+  return score(metric, predictions, gold)[metric]
+
+
+# The metrics' own values; mlqa, which needs a language, is had from `score`.
+SCORES: Mapping[str, Callable[[Sequence, Sequence], float]] = {
+  name: functools.partial(_first, name) for name in METRICS
+}
+
+
+def chance(
+  metric: str,
+  labels: Sequence[str] | None,
+  choices: Sequence[int] = (),
+) -> float | None:
+  """What guessing scores: 100 / C, no correlation; None for the others.
+
+  C is the number of labels or, of questions to choose an answer for, that of
+  each one's `choices`. None for an accuracy with neither, such as that of
+  neighbours.
+  """
+  if metric == 'accuracy' and choices:
+    return mean([100 / count for count in choices])
+  if metric == 'accuracy':
+    return 100 / len(labels) if labels else None
+  return 0.0 if metric in ('pearson', 'spearman') else None
+
+
+def majority(metric: str, gold: Sequence) -> float | None:
+  """What the best constant scores on these very labels.
+
+  The most frequent label for accuracy, the mean for mse; 0 for a
+  correlation; the most frequent tag at every word for span_f1. None without
+  labels, and where no constant says anything: answers, pairs, rankings.
+  """
+  if not len(gold):
+    return None
+  if metric == 'accuracy':
+    counts = collections.Counter(str(label).strip() for label in gold)
+    return 100 * max(counts.values()) / len(gold)
+  if metric == 'span_f1':
+    counts = collections.Counter(tag for tags in gold for tag in tags)
+    most = counts.most_common(1)[0][0]
+    return span_f1([[most] * len(tags) for tags in gold], gold)
+  if metric == 'mse':
+    return float(np.var(np.asarray(gold, float)))
+  return 0.0 if metric in NUMBERS else None
+
+
+def mean(scores: Sequence[float | None]) -> float | None:
+  """Unweighted mean, as benchmarks average languages; None if one is None."""
+  if not scores or any(score is None for score in scores):
+    return None
+  return sum(scores) / len(scores)
+
+
+def over_tasks(
+  tasks: Mapping[str, Mapping],
+  groups: Mapping[str, Sequence[str]],
+  overall: Sequence[str],
+) -> dict:
+  """'groups' and 'overall' of results.json: means of tasks' averages.
+
+  None where a task is missing; groups without any task are left out.
+  """
+  over = lambda names: mean(
+    [tasks[name]['average'] if name in tasks else None for name in names]
+  )
+  return {
+    'groups': {
+      group: over(names)
+      for group, names in groups.items()
+      if any(name in tasks for name in names)
+    },
+    'overall': over(overall),
+  }
+
+
+def _check(predictions: Sequence, gold: Sequence) -> None:
+  if len(predictions) != len(gold):
+    raise ValueError(
+      f'{len(predictions)} predictions for {len(gold)} labels: one line each'
+    )
+  if not len(gold):
+    raise ValueError('there is nothing to score')
+
+
+def _numbers(predictions, gold) -> tuple[np.ndarray, np.ndarray]:
+  _check(predictions, gold)
+  x, y = np.asarray(predictions, float), np.asarray(gold, float)
+  for name, values in (('prediction', x), ('label', y)):
+    bad = np.flatnonzero(~np.isfinite(values))
+    if bad.size:
+      raise ValueError(f'{name} {bad[0]} is {values[bad[0]]}, not a number')
+  return x, y

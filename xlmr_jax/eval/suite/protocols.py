@@ -1,0 +1,257 @@
+"""What a benchmark's models are tuned on, and by what they are chosen.
+
+  zero-shot            English; tested in every language
+  translate-train      English machine-translated into a language; tested there
+  translate-train-all  English and all of its translations; tested everywhere
+  few-shot             a few examples of a language's own; tested there
+
+So XTREME's baselines are named (Hu et al. 2020, arXiv:2003.11080). English is
+nobody's translation: where each language has a model of its own, that of
+English is the zero-shot one. Tasks that are answered by the body alone have no
+part in this.
+
+The checkpoint is chosen on English dev: without a language's own data there is
+nothing else, and translations are the data of one who has none. Few-shot has
+it, and is chosen as XTREME's scripts choose, on dev files of the language that
+was trained on; on English where it has none, and where they are what is tested
+(TyDi QA, or split=dev).
+"""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import json
+import pathlib
+
+from xlmr_jax.data import files
+from xlmr_jax.data.readers import tfds
+from xlmr_jax.eval import task as rows
+from xlmr_jax.eval.benchmarks import table
+
+PROTOCOLS = ('zero-shot', 'translate-train', 'translate-train-all', 'few-shot')
+EACH = ('translate-train', 'few-shot')  # a model for each language
+# Tasks whose model is tuned for several of them at once.
+SHARED = {'xquad': 'squad', 'mlqa': 'squad', 'ax': 'cmnli'}
+READERS = {'squad': 'xquad'}  # run → the task that reads its training data
+
+
+def of(config) -> str:
+  """A recipe's protocol.
+
+  Raises:
+    ValueError: it is none, one without examples, or parts of what has none.
+  """
+  protocol = config.get('protocol', 'zero-shot')
+  if protocol not in PROTOCOLS:
+    raise ValueError(
+      f'config.protocol={protocol!r} is not one of {", ".join(PROTOCOLS)}'
+    )
+  if protocol == 'few-shot' and config.shots < 1:
+    raise ValueError(f'config.shots={config.shots} must be positive')
+  if config.get('parts') and config.benchmark != 'fewclue':
+    raise ValueError(
+      f'config.parts is for FewCLUE, not for benchmark={config.benchmark}'
+    )
+  if config.get('parts') and config.seeds > 5:
+    raise ValueError(f'config.seeds={config.seeds}, but FewCLUE has five parts')
+  return protocol
+
+
+@dataclasses.dataclass(frozen=True)
+class Need:
+  """A model that a task wants.
+
+  Attributes:
+    task: the row.
+    seed: of the fine-tuning.
+    tuned: what on: the task's name, or that of the data that it shares; ''
+      for the checkpoint as it is.
+    protocol: of the fine-tuning.
+    language: the one to test in; '' for all of the task's.
+  """
+
+  task: rows.Task
+  seed: int
+  tuned: str
+  protocol: str = 'zero-shot'
+  language: str = ''
+
+  @property
+  def run(self) -> str:
+    """Name of the fine-tuning, such as 'squad-de-0'."""
+    if not self.tuned:
+      return ''
+    part = ''
+    if self.protocol == 'translate-train-all':
+      part = '-all'
+    elif self.protocol != 'zero-shot':
+      part = f'-{self.language}'
+    return f'{self.tuned}{part}-{self.seed}'
+
+  @property
+  def name(self) -> str:
+    """Of the evaluation."""
+    part = f'-{self.language}' if self.language else ''
+    return f'{self.task.name}{part}-{self.seed}'
+
+  @property
+  def reader(self) -> str:
+    """Name of the task, and of the folder, that training data are read from."""
+    return READERS.get(self.tuned, self.tuned)
+
+  @property
+  def known(self) -> str:
+    """What the recipe of the fine-tuning calls the task."""
+    return (
+      self.reader
+      if self.reader != self.task.name
+      else (self.task.known or self.task.name)
+    )
+
+
+def of_task(config, task: rows.Task, seed: int) -> list[Need]:
+  """What a task wants of one seed."""
+  if not task.heads:
+    return [Need(task, seed, config.retrieve_with)]
+  tuned, protocol = SHARED.get(task.name, task.name), of(config)
+  if protocol not in EACH:
+    return [Need(task, seed, tuned, protocol)]
+  return [
+    Need(
+      task,
+      seed,
+      tuned,
+      'zero-shot' if language == task.source else protocol,
+      language,
+    )
+    for language in task.languages
+  ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+  """Which languages of a task can be trained on.
+
+  Attributes:
+    languages: those that can.
+    missing: what is not there, and where it was looked for.
+    broken: what is there and cannot be read.
+  """
+
+  languages: tuple[str, ...]
+  missing: list[str]
+  broken: list[str]
+
+
+def training(
+  config, task: rows.Task, tested: Sequence[str], workdir: pathlib.Path
+) -> Training:
+  """Looks for the training data of a protocol.
+
+  What is trained on already is not looked for: a run does not begin without.
+
+  Args:
+    config: the recipe.
+    task: a row with a head.
+    tested: the languages in which there is something to test.
+    workdir: of the recipe.
+  """
+  protocol = of(config)
+  if protocol == 'zero-shot':
+    return Training(tuple(tested), [], [])
+  need = of_task(config, task, 0)[0]
+  reader = table.TUNED[need.known]
+  wanted = tested
+  if protocol == 'translate-train-all':
+    # All of them, whichever of them are tested.
+    known = table.rows(config.benchmark)[need.reader].languages
+    wanted = dict.fromkeys((task.source, *known))
+  begun = _begun(workdir, need)
+  found, absent, broken, why = [], [], [], ''
+  for language in wanted:
+    try:
+      if language not in begun:
+        split = _split(protocol, task, language)
+        reader.read(folder(config, need), split, language)
+      found.append(language)
+    except files.Missing as error:
+      absent.append(language)
+      why = why or str(error)
+    except (ValueError, OSError) as error:
+      broken.append(f'{need.tuned} {language}, to train on: {error}')
+  missing = []
+  if absent:
+    missing = [f'{need.tuned} {" ".join(absent)}, to train on: {why}']
+  others = [language for language in wanted if language != task.source]
+  if others and not set(others) & set(found):
+    found = []  # English alone is another protocol
+  return Training(tuple(found), missing, broken)
+
+
+def _begun(workdir: pathlib.Path, need: Need) -> set[str]:
+  """The languages that runs of this kind train on."""
+  out = set()
+  for path in (workdir / 'runs').glob(f'{need.tuned}-*/config.json'):
+    try:
+      config = json.loads(path.read_text('utf-8'))
+      languages = config['train_languages']
+    except (ValueError, KeyError):
+      continue
+    if config['task'] == need.known:
+      out.update(languages)
+  return out
+
+
+def _split(protocol: str, task: rows.Task, language: str) -> str:
+  if language == task.source or protocol == 'few-shot':
+    return 'train'
+  return 'translate-train'
+
+
+def folder(config, need: Need) -> str:
+  """Of the training data."""
+  return tfds.folder(config.data_dir, need.reader)
+
+
+def settings(
+  config, need: Need, languages: Sequence[str], tested: Mapping[str, list]
+) -> dict[str, object]:
+  """What the recipe of a fine-tuning is told.
+
+  Args:
+    config: the benchmark's recipe.
+    need: what the model is wanted for.
+    languages: those that can be trained on.
+    tested: language → examples, of those to test in.
+  """
+  source = need.task.source
+  match need.protocol:
+    case 'translate-train-all':
+      return {
+        'train_languages': tuple(languages),
+        'train_split': 'translate-train',
+        'dev_languages': (source,),
+      }
+    case 'translate-train':
+      return {
+        'train_languages': (need.language,),
+        'train_split': 'translate-train',
+        'dev_languages': (source,),
+      }
+    case 'few-shot':
+      return {
+        'train_languages': (need.language,),
+        'train_examples': config.shots,
+        'dev_languages': (_chooser(config, need, tested),),
+      }
+  return {'part': need.seed} if config.get('parts') else {}
+
+
+def _chooser(config, need: Need, tested: Mapping[str, list]) -> str:
+  """The language whose dev file chooses a few-shot checkpoint."""
+  try:
+    dev = need.task.read(folder(config, need), 'dev', need.language)
+  except files.Missing:
+    return need.task.source
+  if dev == tested[need.language] or rows.unscored(need.task, dev):
+    return need.task.source
+  return need.language

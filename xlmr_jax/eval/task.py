@@ -1,0 +1,310 @@
+"""A task is a row of a table: kind, reader, languages, metric, labels."""
+
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+import glob
+import pathlib
+import re
+import types
+from typing import Any
+
+from xlmr_jax.checkpoints.hf import reader
+from xlmr_jax.data import files
+from xlmr_jax.data.readers import squad, tables, tagged
+from xlmr_jax.eval.metrics import scores
+from xlmr_jax.tasks import answer, classify, tag
+
+# What XTREME's scripts for NLI and for tagging cut examples to, and Hugging
+# Face's for NLI.
+MAX_LENGTH = 128
+
+# Stands for the language in the name of a user's file.
+PLACE = '{language}'
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+  """One row of a benchmark.
+
+  Attributes:
+    name: in results.json and of the folder of predictions.
+    kind: module with `encode`, `gold` and `decode`, e.g. tasks.classify.
+    heads: those that the kind reads; the first is the usual one. None: the
+      body alone, whose vectors are compared.
+    read: (data_dir, split, language) → examples.
+    languages: in the benchmark's order.
+    metric: one of metrics.METRICS.
+    labels: the classes' names. None where there are none, as of numbers and
+      answers, and where they are whatever the checkpoint knows.
+    source: language that models are fine-tuned on.
+    known: what configs/finetune.py calls it, if not by its name.
+    max_length: tokens of an example; what is longer is cut, and tagged
+      sentences and contexts of questions are read in windows.
+    reading: options of the kind's `encode`.
+    deciding: options of its `decode`.
+    vectors: options of Loaded.vectors, where there is no head.
+  """
+
+  name: str
+  kind: types.ModuleType
+  heads: tuple[str, ...]
+  read: Callable[[str, str, str], list]
+  languages: tuple[str, ...]
+  metric: str = 'accuracy'
+  labels: tuple[str, ...] | None = None
+  source: str = 'en'
+  known: str = ''
+  max_length: int = MAX_LENGTH
+  reading: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  deciding: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  vectors: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+  def __post_init__(self):
+    if self.metric not in scores.METRICS:
+      raise ValueError(
+        f'metric {self.metric!r} is not one of {", ".join(scores.METRICS)}'
+      )
+
+  @property
+  def numbers(self) -> bool:
+    """Whether answers are numbers, not names."""
+    return self.metric in scores.NUMBERS
+
+  @property
+  def tags(self) -> bool:
+    """Whether an example is a sentence with an answer for each word."""
+    return self.kind is tag
+
+  @property
+  def named(self) -> bool:
+    """Whether the model's outputs are classes that have names."""
+    return self.kind in (classify, tag) and not self.numbers
+
+  @property
+  def windows(self) -> bool:
+    """Whether what is too long is read in parts, and nothing cut."""
+    return self.kind in (answer, tag)
+
+
+def user_task(
+  name: str,
+  paths: Mapping[str, str],
+  languages: Sequence[str],
+  *,
+  text: Sequence[tables.Column] = ('text',),
+  label: tables.Column | None = 'label',
+  labels: Sequence[str] | None = None,
+  metric: str = 'accuracy',
+  quoted: bool = True,
+  max_length: int = MAX_LENGTH,
+) -> Task:
+  """A row for anybody's TSV, CSV or JSONL files, or tagged sentences.
+
+  >>> user_task('intents', {'test': 'intents/test-{language}.tsv'}, ['de'])
+
+  Args:
+    name: of the task.
+    paths: split → file, with {language} where its name has the language.
+      Relative ones start at data_dir.
+    languages: in the order of the table.
+    text: one or two columns or keys: names, or indices from 0.
+    label: column or key of the label; None where there is none.
+    labels: the classes' names, if not the checkpoint's own.
+    metric: 'accuracy' for names; 'mse', 'pearson' or 'spearman' for numbers;
+      'span_f1' for files of tagged sentences (data/tagged.py) and 'squad',
+      'mlqa' or 'cmrc' for SQuAD's JSON (data/squad.py), which have no columns
+      to choose.
+    quoted: whether "..." in a table is a quoted field, or text as it is.
+    max_length: tokens of an example.
+  """
+  numbers = metric in scores.NUMBERS
+  kinds = {'span_f1': tag, 'squad': answer, 'mlqa': answer, 'cmrc': answer}
+  kind = kinds.get(metric, classify)
+  for path in paths.values():
+    if PLACE not in path and len(languages) != 1:
+      raise ValueError(
+        f'{path}: write {PLACE} where the language stands in the name of the '
+        'file, or choose one language'
+      )
+
+  def read(data_dir, split, language):
+    if split not in paths:
+      raise ValueError(f'{name} has no {split} file')
+    path = pathlib.Path(data_dir or '') / paths[split].replace(PLACE, language)
+    if kind is tag:
+      return tagged.read(path)
+    if kind is answer:
+      return squad.read(path)
+    plain = re.sub(r'\.(gz|xz)$', '', path.name)
+    if plain.endswith('.jsonl'):
+      return tables.jsonl(path, tuple(text), label, number=numbers)
+    if not plain.endswith(('.tsv', '.csv')):
+      raise ValueError(f'{path}: files are .tsv, .csv or .jsonl (.gz, .xz)')
+    return tables.tsv(
+      path,
+      tuple(text),
+      label,
+      number=numbers,
+      delimiter=',' if plain.endswith('.csv') else '\t',
+      quoted=quoted,
+    )
+
+  return Task(
+    name=name,
+    kind=kind,
+    heads=kind.HEADS,
+    read=read,
+    languages=tuple(languages),
+    metric=metric,
+    labels=tuple(labels) if labels else None,
+    max_length=max_length,
+  )
+
+
+def languages_of(pattern: str) -> tuple[str, ...]:
+  """What {language} stands for in the names of the files that are there."""
+  if PLACE not in pattern:
+    raise ValueError(
+      f'{pattern}: choose a language for it, or write {PLACE} where the '
+      'language stands in the name of the file'
+    )
+  before, after = pattern.split(PLACE, 1)
+  found = files.find('*'.join(map(glob.escape, pattern.split(PLACE))))
+  after = after.split(PLACE)[0]
+  ends = [len(f) if not after else f.index(after, len(before)) for f in found]
+  return tuple(f[len(before) : end] for f, end in zip(found, ends, strict=True))
+
+
+def read(
+  task: Task,
+  data_dir: str,
+  split: str = 'test',
+  languages: Sequence[str] | None = None,
+) -> dict[str, list]:
+  """Examples per language, all of the task's unless some are chosen.
+
+  Raises:
+    ValueError: a language the task has not, or whose file is not there.
+  """
+  languages = _chosen(task, languages)
+  return {name: task.read(data_dir, split, name) for name in languages}
+
+
+def _chosen(task: Task, languages: Sequence[str] | None) -> Sequence[str]:
+  languages = languages or task.languages
+  unknown = [name for name in languages if name not in task.languages]
+  if unknown:
+    raise ValueError(
+      f'{task.name} has no language {unknown[0]!r}; it has '
+      f'{", ".join(task.languages)}'
+    )
+  return languages
+
+
+@dataclasses.dataclass(frozen=True)
+class There:
+  """What a folder has of a task.
+
+  Attributes:
+    examples: language → examples.
+    missing: what is not there, and where it was looked for.
+    broken: what is there and cannot be read.
+  """
+
+  examples: dict[str, list]
+  missing: list[str]
+  broken: list[str]
+
+
+def available(
+  task: Task,
+  data_dir: str,
+  split: str,
+  languages: Sequence[str] | None = None,
+) -> There:
+  """Examples of the languages that are there.
+
+  Raises:
+    ValueError: a language the task has not.
+  """
+  examples, absent, broken, why = {}, [], [], ''
+  for language in _chosen(task, languages):
+    try:
+      examples[language] = task.read(data_dir, split, language)
+    except files.Missing as error:
+      absent.append(language)
+      why = why or str(error)
+    except (ValueError, OSError) as error:
+      broken.append(f'{task.name} {language}: {error}')
+  missing = [f'{task.name} {" ".join(absent)}: {why}'] if absent else []
+  return There(examples, missing, broken)
+
+
+def match_labels(
+  model: Sequence[str] | None,
+  task: Sequence[str] | None,
+  given: Sequence[str] | None = None,
+) -> tuple[str, ...]:
+  """The task's names in the order of the model's outputs.
+
+  Names are matched whatever their case: public NLI models order their
+  classes differently, and write ENTAILMENT as often as entailment.
+
+  Args:
+    model: id → name, as the checkpoint has it.
+    task: the task's names; None for the checkpoint's own.
+    given: id → name, from the user; the checkpoint's are ignored.
+
+  Raises:
+    ValueError: names that say nothing (LABEL_0), or two lists that differ.
+  """
+  whose = '--labels has' if given else 'the checkpoint has'
+  names = tuple(given or model or ())
+  wanted = f' (this task has {", ".join(task)})' if task else ''
+  if given and model and len(given) != len(model):
+    raise ValueError(
+      f'--labels names {len(given)} classes, the checkpoint has {len(model)}: '
+      f'{", ".join(given)} for {", ".join(model)}'
+    )
+  if not names or reader.placeholder(names):
+    raise ValueError(
+      f'the checkpoint has {", ".join(names) or "no names"} for its classes: '
+      'say what they are with --labels=name0,name1,... in the order of its '
+      f'ids{wanted}'
+    )
+  folded = {_fold(name): i for i, name in enumerate(names)}
+  if len(folded) != len(names):
+    raise ValueError(f'{whose} a class twice: {", ".join(names)}')
+  if task is None:
+    return names
+  known = {_fold(name): name for name in task}
+  if known.keys() != folded.keys():
+    missing = [name for name in task if _fold(name) not in folded]
+    extra = [name for name in names if _fold(name) not in known]
+    raise ValueError(
+      f'{whose} the classes {", ".join(names)}, the task has '
+      f'{", ".join(task)}:'
+      + (f' missing {", ".join(missing)};' if missing else '')
+      + (f' unknown {", ".join(extra)};' if extra else '')
+      + ' rename them with --labels=name0,name1,... in the order of its ids'
+    )
+  return tuple(known[name] for name in folded)
+
+
+def _fold(name: str) -> str:
+  return name.strip().casefold()
+
+
+def unscored(task: Task, examples: Sequence) -> str | None:
+  """Why examples cannot be scored or learned from, where they cannot."""
+  gold = task.kind.gold(examples)
+  missing = sum(label is None for label in gold)
+  if missing or not gold:
+    return f'{missing:,} of {len(gold):,} examples have no label'
+  if not task.named:
+    return None
+  # Copies of XTREME's test files are about with one label on every line.
+  kinds = {name for tags in gold for name in tags} if task.tags else set(gold)
+  if len(kinds) == 1 and len(examples) >= 100:
+    return f'every label is {kinds.pop()!r}, which looks like a placeholder'
+  return None

@@ -1,0 +1,245 @@
+"""Runs a model over examples of any number and length.
+
+They are packed into rows of a few static shapes, run, and unpacked in the
+order given: no padding is computed, nothing recompiles.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from xlmr_jax import heads
+from xlmr_jax.data.batches import pack
+from xlmr_jax.layers import crf
+from xlmr_jax.model import Config, Encoder
+from xlmr_jax.runtime import sharding
+
+# Positions of a step. A CPU is fastest while a layer's activations fit its
+# caches; an accelerator wants more work at once.
+POSITIONS = {'cpu': 2048}
+MOST_POSITIONS = 16_384
+# Rows are a multiple of this long, but for a few short texts: splash needs it.
+UNIT = 128
+LONGEST = 512  # longer rows only for longer examples, or to be full
+FULL = 0.96  # of a sample's computed tokens should be real, of all 0.95
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+  """A forward pass, and where it runs.
+
+  Attributes:
+    config: of the model.
+    what: a head, a pooling, or None for the hidden states.
+    classes: of a labelled head.
+    tied: whether the encoder's table scores the vocabulary.
+    mesh: rows are cut over its devices; None for the default device.
+    depth: of the states that are pooled, 0 for the embeddings; None for the
+      last layer's.
+    skip: tokens that a pooling leaves out.
+  """
+
+  config: Config
+  what: str | None
+  classes: int = 0
+  tied: bool = True
+  mesh: jax.sharding.Mesh | None = None
+  depth: int | None = None
+  skip: tuple[int, ...] = ()
+
+  def __call__(
+    self,
+    params: dict,
+    features: Sequence[np.ndarray],
+    progress: Callable[[int, int, int], None] | None = None,
+    active: Sequence[np.ndarray] | None = None,
+  ) -> Iterator[tuple[int, object, slice, int]]:
+    """Yields (feature, outputs of its row, its span in the row, its slot).
+
+    Args:
+      params: of the model.
+      features: ids of each example.
+      progress: called after each batch with the examples, the real tokens
+        and the computed tokens of it.
+      active: crf only: which tokens of each example are in its chain. The
+        outputs are then the emissions and the labels of the best path.
+    """
+    if not features:
+      return
+
+    def done(batch, output):
+      output = jax.tree.map(np.asarray, output)
+      if progress is not None:
+        segments = batch['segments']
+        examples = np.count_nonzero(batch['example'] >= 0)
+        progress(examples, np.count_nonzero(segments), segments.size)
+      return _unpack(features, batch, output)
+
+    run = _jitted(self)
+    batches, _ = self.batches(features, active)
+    pending = None
+    for batch in batches:
+      inputs = {name: x for name, x in batch.items() if name != 'example'}
+      if self.mesh is None:
+        output = run(params, inputs)
+      else:
+        with jax.set_mesh(self.mesh):
+          output = run(params, sharding.place_all(inputs, self.mesh))
+      # The device works on the next batch while this one is unpacked.
+      if pending is not None:
+        yield from done(*pending)
+      pending = (batch, output)
+    yield from done(*pending)
+
+  def batches(
+    self,
+    features: Sequence[np.ndarray],
+    active: Sequence[np.ndarray] | None = None,
+  ) -> tuple[Iterator[dict[str, np.ndarray]], pack.Plan]:
+    """Packs features into batches of one static shape."""
+    lengths = np.array([len(f) for f in features])
+    length = row_length(self.config, lengths)
+    plan = pack.plan(lengths, length, shuffle=False)
+    positions = POSITIONS.get(jax.default_backend(), MOST_POSITIONS)
+    # A step's logits stay under half a GB, and the states of all depths under
+    # one, or two while they are stacked.
+    if self.what in heads.LANGUAGE:
+      positions = min(positions, 2**27 // self.config.rows)
+    elif self.what == 'estimate':
+      depths = self.config.num_layers + 1
+      positions = min(positions, 2**28 // (depths * self.config.model_dim))
+    rows = rows_of_a_step(len(plan), max(1, positions // length))
+    parts = 1 if self.mesh is None else sharding.row_parts(self.mesh)
+    rows = -(-rows // parts) * parts
+    # A power of two, so that the next call's shapes are likely the same.
+    slots = 1 << (plan.max_examples - 1).bit_length()
+    data = [{'tokens': feature} for feature in features]
+    if active is not None:
+      for feature, inside in zip(data, active, strict=True):
+        feature['label'] = np.where(inside, 0, -1)
+
+    def make():
+      for first in range(0, len(plan), rows):
+        yield pack.fill(
+          data,
+          [plan.row(r) for r in range(first, first + rows)],
+          row_length=length,
+          max_examples=slots,
+          pad_id=self.config.pad_id,
+          label=None if active is None else 'tags',
+        )
+
+    return make(), plan
+
+
+@functools.lru_cache(maxsize=16)
+def _jitted(program: Program):
+  """The jitted forward pass, shared by all who load the same model."""
+  what = program.what
+  pooling = what in heads.POOLINGS
+  module = None
+  if what is not None and not pooling:
+    module = heads.make(program.config, what, program.classes, program.tied)
+
+  def run(params, batch):
+    hidden = _states(program, params['encoder'], batch, what == 'estimate')
+    if what is None:
+      return hidden.astype(jnp.float32)
+    segments = batch['segments']
+    if program.skip:
+      left_out = jnp.isin(batch['tokens'], jnp.array(program.skip))
+      segments = jnp.where(left_out, 0, segments)
+    pool = functools.partial(heads.pool, hidden, batch['starts'], segments)
+    if pooling:
+      return pool(what)
+    out = heads.apply(module, params, hidden, batch)
+    if 'labels' in batch:
+      inside = batch['labels'] >= 0
+      path = crf.viterbi(out, batch['segments'], inside, params['head'])
+      return out, path
+    return (heads.unit(pool('cls')), *out) if what == 'm3' else out
+
+  # Every host reads all of the output.
+  out = None if program.mesh is None else sharding.whole(program.mesh)
+  return jax.jit(run, out_shardings=out)
+
+
+def _states(program: Program, params: dict, batch: dict, every: bool):
+  """Hidden states of a depth; the layers above it are not computed."""
+  config, depth = program.config, program.depth
+  if depth == config.num_layers:
+    depth = None
+  if depth is not None:
+    # Pre-norm states pass the last LayerNorm only at the top: what the next
+    # layer reads is asked for, and one more layer runs. So for no layer.
+    every = config.pre_norm or not depth
+    count = depth + every
+    cut = jax.tree.map(lambda x: x[:count], params['layers'])
+    params = {**params, 'layers': cut}
+    config = dataclasses.replace(config, num_layers=count)
+  hidden = Encoder(config).apply(
+    {'params': params},
+    batch['tokens'],
+    batch['segments'],
+    batch['positions'],
+    every=every,
+  )
+  return hidden[depth] if every and depth is not None else hidden
+
+
+def row_length(config: Config, lengths: np.ndarray) -> int:
+  """The row length that costs least: padding against attention.
+
+  A position costs its linear layers, 24 D² FLOPs, and attention over its
+  row, 4 L D, which runs at about a third of the speed. Of every hundred
+  positions 95 should be real, where some length can do it.
+  """
+  longest, total = int(lengths.max()), int(lengths.sum())
+  if total <= UNIT:
+    return max(16, 1 << (total - 1).bit_length())
+  sample = lengths[:: -(-len(lengths) // 10_000)]
+  first = -(-longest // UNIT) * UNIT
+  whole = -(-total // UNIT) * UNIT
+  computed: dict[int, int] = {}
+
+  def best(most):
+    """The cheapest of those that are full enough, else the fullest."""
+    for length in range(first, max(first, min(most, whole)) + 1, UNIT):
+      if length not in computed:
+        rows = len(pack.plan(sample, length, shuffle=False))
+        computed[length] = rows * length
+    full = [n for n, x in computed.items() if sample.sum() >= FULL * x]
+    cost = lambda n: computed[n] * (1 + n / (2 * config.model_dim))
+    return min(full, key=cost) if full else min(computed, key=computed.get)
+
+  length = best(LONGEST)
+  # Windows of a bit more than half a row fill longer rows only.
+  if sample.sum() < FULL * computed[length]:
+    length = best(2 * LONGEST)
+  return length
+
+
+def rows_of_a_step(total: int, most: int) -> int:
+  """At most `most`, and few empty ones in the last step.
+
+  In steps of a sixteenth to a thirty-second, so that few shapes are compiled.
+  """
+  unit = 1 << max(0, min(total, most).bit_length() - 5)
+  if total <= most:
+    return min(most, -(-total // unit) * unit)
+  return min(range(most, most // 2, -unit), key=lambda r: -(-total // r) * r)
+
+
+def _unpack(features, batch, output):
+  for row, slots in enumerate(batch['example']):
+    # A loop variable of its own: the function is called at once.
+    outputs = jax.tree.map(lambda x, row=row: x[row], output)
+    for slot, feature in enumerate(slots):
+      if feature >= 0:
+        start = batch['starts'][row, slot]
+        span = slice(start, start + len(features[feature]))
+        yield int(feature), outputs, span, slot

@@ -1,0 +1,152 @@
+"""How a command starts and how it ends when something is wrong.
+
+A command is a module with a docstring of examples and two functions:
+
+  def define_flags(values=flags.FLAGS): ...
+  def main(argv, options=flags.FLAGS): ...
+
+What the person at the keyboard can mend, a wrong flag too, is one line on
+stderr and exit code 1; ctrl-C is 130; `--traceback` shows the stack.
+"""
+
+from collections.abc import Sequence
+import pathlib
+import re
+import sys
+import types
+
+from absl import app, flags, logging
+
+_TRACEBACK = flags.DEFINE_bool(
+  'traceback', False, 'Show the stack of an error, not only what it says.'
+)
+# Modules whose flags several commands have.
+_SHARED = ('xlmr_jax.runtime.hosts', 'xlmr_jax.runtime.commands')
+_HELP = ('--help', '-help', '-h', '--h', '--helpshort', '-helpshort')
+
+
+def run(module: types.ModuleType, argv: Sequence[str] | None = None) -> None:
+  """Runs a command's main() on its flags; ends the process.
+
+  Args:
+    module: the command. Of what its main raises, ValueError,
+      FloatingPointError and OSError are for the user; any other exception is
+      a bug and keeps its stack.
+    argv: the command line, the program's name first; sys.argv if left out.
+  """
+  argv = list(sys.argv if argv is None else argv)
+  module.define_flags()
+  if any(arg in _HELP for arg in argv[1:]):
+    print(_help(module))
+    sys.exit(0)
+
+  def guarded(argv):
+    # orbax reports every file at INFO, and at ERROR, from three threads, what
+    # it raises as well; --verbosity=0 shows all of it.
+    if not flags.FLAGS['verbosity'].present:
+      logging.set_verbosity(logging.FATAL)
+    try:
+      return module.main(argv)
+    except (ValueError, FloatingPointError, OSError) as error:
+      if _TRACEBACK.value:
+        raise
+      print(f'error: {line(error)}', file=sys.stderr)
+    except KeyboardInterrupt:
+      print('interrupted', file=sys.stderr)
+      return 130
+    return 1
+
+  app.run(guarded, argv, flags_parser=parse)
+
+
+def _help(module: types.ModuleType) -> str:
+  """A command's docstring, its flags, and those that every command has."""
+  # absl files a flag under the module whose function defined it; of the
+  # module that Python runs it knows the path alone.
+  owners = (module.__name__, sys.argv[0], *_SHARED)
+  known = flags.FLAGS.flags_by_module_dict()
+  listed = [flags.FLAGS.module_help(o) for o in owners if o in known]
+  text = '\n'.join([module.__doc__.strip(), '', 'Flags:', *listed])
+  return text + '\n\n`--helpfull` lists the flags of the libraries too.'
+
+
+def check_arguments(argv: Sequence[str], *names: str) -> None:
+  """Checks that a command was given its positional arguments, and no more.
+
+  Args:
+    argv: the command line without its flags, the program's name first.
+    names: what each argument is, as `--help` calls it.
+
+  Raises:
+    ValueError: too many or too few.
+  """
+  given = list(argv[1:])
+  if len(given) > len(names):
+    raise ValueError(
+      f'unknown argument {given[len(names)]!r}; --help shows examples'
+    )
+  if len(given) < len(names):
+    raise ValueError(f'{names[len(given)]} is missing; --help shows examples')
+
+
+def check_given(options: flags.FlagValues, *names: str) -> None:
+  """Checks that flags have a value.
+
+  Raises:
+    ValueError: one has none.
+  """
+  for name in names:
+    if not options[name].value:
+      raise ValueError(f'--{name} is missing; --help shows examples')
+
+
+def parse(argv: list[str], values: flags.FlagValues = flags.FLAGS) -> list[str]:
+  """absl's flags of a command line; a wrong one ends the process in a line.
+
+  Returns:
+    The arguments that are not flags, the program's name first.
+  """
+  # Recipes import each other as `configs`, from wherever one is.
+  root = str(pathlib.Path(__file__).resolve().parents[2])
+  if root not in sys.path:
+    sys.path.append(root)
+  try:
+    return values(argv)
+  except (
+    flags.Error,
+    LookupError,
+    AttributeError,
+    TypeError,
+    ValueError,
+    OSError,
+  ) as error:
+    problem = error
+  if '--traceback' in argv:
+    raise problem
+  print(f'error: {_flag_line(problem, argv)}', file=sys.stderr)
+  sys.exit(1)
+
+
+def _flag_line(error: BaseException, argv: list[str]) -> str:
+  """What is wrong with a command line, in one line."""
+  text = str(error)
+  if 'Traceback' in text:  # an error inside a recipe: what it says comes last
+    return text.strip().splitlines()[-1].strip().partition(': ')[2]
+  if isinstance(error, LookupError | AttributeError):
+    # A ConfigDict's way to say that it has no such key.
+    key = re.search(r"'(\w+)", text.replace('\\', ''))
+    near = re.search(r'Did you mean \\?"(\w+)', text)
+    names = [arg.partition('=')[0] for arg in argv]
+    wrong = [name for name in names if key and key[1] in name.split('.')]
+    if wrong:
+      hint = f'; did you mean {near[1]!r}?' if near else ''
+      return f'{wrong[0]}: the recipe has no setting {key[1]!r}{hint}'
+  return line(error)
+
+
+def line(error: BaseException) -> str:
+  """What an error says, in one line."""
+  if isinstance(error, OSError) and error.strerror:
+    where = f'{error.filename}: ' if error.filename else ''
+    return f'{where}{error.strerror}'
+  return ' '.join(str(error).split()) or type(error).__name__

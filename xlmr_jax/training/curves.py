@@ -1,0 +1,112 @@
+"""A run's curves as a picture: the loss, and the loss in each language.
+
+  python -m xlmr_jax curves runs/small
+  python -m xlmr_jax curves runs/small runs/other --output=both.png
+
+Left, the training loss of each run. Right, what its evaluations found: of a
+pretraining run the held-out loss of each language, with a tick where knowing
+only the language's token frequencies would be; else the scores. Runs that go
+on can be looked at.
+"""
+
+import json
+import pathlib
+
+from absl import flags
+
+
+def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+  """The command's flags."""
+  flags.DEFINE_string(
+    'output',
+    None,
+    'Picture to write, .png, .pdf or .svg; by default curves.png in the first '
+    'workdir.',
+    flag_values=values,
+  )
+
+
+def read(workdir) -> list[dict]:
+  """The records of a run's metrics.jsonl.
+
+  Raises:
+    ValueError: there are none.
+  """
+  path = pathlib.Path(workdir) / 'metrics.jsonl'
+  out = []
+  if path.exists():
+    for text in path.read_text().splitlines():
+      try:
+        out.append(json.loads(text))
+      except json.JSONDecodeError:
+        continue  # being written
+  if not out:
+    raise ValueError(f'{path} has no records: is {workdir} a run that began?')
+  return out
+
+
+def draw(workdirs):
+  """The picture of some runs.
+
+  Returns:
+    A matplotlib Figure.
+
+  Raises:
+    ValueError: a run without records, or no matplotlib.
+  """
+  try:
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+  except ImportError as error:
+    raise ValueError(
+      "curves are drawn with matplotlib: pip install 'xlmr_jax[plots]'"
+    ) from error
+  runs = {pathlib.Path(w).name: read(w) for w in workdirs}
+  figure = Figure(figsize=(11, 4.2), layout='constrained')
+  left, right = figure.subplots(1, 2)
+  right.set_prop_cycle(color=colormaps['tab20'].colors)
+  for name, records in runs.items():
+    losses = [(r['step'], r['loss']) for r in records if 'loss' in r]
+    left.plot(*zip(*losses, strict=True), label=name, linewidth=0.9)
+    curves = {}
+    for record in records:
+      for key, value in record.items():
+        kind, _, part = key.partition('/')
+        if part and kind != 'unigram':
+          curves.setdefault((kind, part), []).append((record['step'], value))
+    last = {k: v for record in records for k, v in record.items()}
+    for (kind, part), points in sorted(curves.items()):
+      label = part if len(runs) == 1 else f'{name} {part}'
+      (line,) = right.plot(*zip(*points, strict=True), marker='.', label=label)
+      if f'unigram/{part}' in last:
+        # At the margin: what no context at all would reach.
+        right.plot(
+          [1.0, 1.02],
+          [last[f'unigram/{part}']] * 2,
+          transform=right.get_yaxis_transform(),
+          color=line.get_color(),
+          clip_on=False,
+        )
+      right.set_ylabel(kind.replace('_', ' '))
+  left.set(xlabel='step', ylabel='training loss (nats)')
+  right.set(xlabel='step', title='ticks at the right: unigram entropy')
+  if not any('unigram' in r for records in runs.values() for r in records):
+    right.set_title('')
+  for axes in (left, right):
+    axes.grid(alpha=0.3)
+    if axes.lines and (axes is right or len(runs) > 1):
+      axes.legend(fontsize=7, ncols=2)
+  return figure
+
+
+def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
+  """Draws argv[1:]."""
+  if len(argv) < 2:
+    raise ValueError('give the workdir of a run, or several; --help tells more')
+  output = options.output or str(pathlib.Path(argv[1]) / 'curves.png')
+  figure = draw(argv[1:])
+  try:
+    figure.savefig(output, dpi=150)
+  except ValueError as error:
+    raise ValueError(f'--output={output}: {error}') from error
+  print(f'wrote {output}')

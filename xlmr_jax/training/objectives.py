@@ -1,0 +1,356 @@
+"""What training minimises: `(params, batch, key) → {name: (sums, counts)}`.
+
+`'loss'` stands first. An objective gives the sum and the count of each row,
+[B], never means: the loop adds them over rows, micro-batches and devices and
+divides once by the global count, so accumulation, packing and meshes average
+exactly; and a loss that is not finite has a row.
+
+  mlm         masked language modelling; on rows of translation pairs it is
+              TLM (Lample and Conneau 2019, section 3.3)
+  causal      the next token of each position
+  classify    cross-entropy over the classes of each packed example
+  regression  squared error of each packed example
+  choose      cross-entropy over the choices of each question
+  tag         cross-entropy over the classes of each labelled position
+  crf         the same sequences of labels under a linear chain
+  answer      cross-entropy over the positions where an answer starts and ends
+"""
+
+from collections.abc import Callable, Mapping
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+import numpy as np
+
+from xlmr_jax import heads
+from xlmr_jax.layers import crf as chain
+from xlmr_jax.layers import masking
+from xlmr_jax.model import Config, Encoder
+
+Batch = Mapping[str, jax.Array]
+Sums = dict[str, tuple[jax.Array, jax.Array]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+  """A loss and what it draws on the whole batch before the loss.
+
+  Attributes:
+    head: name of the head it needs.
+    loss: (params, batch, key) → {name: (sums [B], counts [B])}. key None: no
+      dropout.
+    prepare: (batch, key) → batch. Runs once on the global batch, before it is
+      cut into micro-batches, so that the draw does not depend on the cut.
+    rate: share of the tokens whose scores over the vocabulary are needed.
+  """
+
+  head: str
+  loss: Callable[[dict, Batch, jax.Array | None], Sums]
+  prepare: Callable[[Batch, jax.Array], Batch] = lambda batch, key: batch
+  rate: float = 0.0
+
+
+def encode(config: Config, params: dict, batch: Batch, key, every=False):
+  """The encoder on a batch; dropout where a key is given."""
+  return Encoder(config).apply(
+    {'params': params['encoder']},
+    batch['tokens'],
+    batch['segments'],
+    batch['positions'],
+    train=key is not None,
+    every=every,
+    rngs=None if key is None else {'dropout': key},
+  )
+
+
+def cross_entropy(
+  logits: Float[Array, '*B C'], targets: Int[Array, '*B']
+) -> Float[Array, '*B']:
+  """-log softmax(logits)[target]."""
+  return jax.nn.logsumexp(logits, axis=-1) - gold_score(logits, targets)
+
+
+def gold_score(
+  logits: Float[Array, '*B C'], targets: Int[Array, '*B']
+) -> Float[Array, '*B']:
+  """logits[target], as a sum over all classes of which one is not 0.
+
+  A look-up would gather a sharded dimension, and its gradient would scatter
+  into a second array as large as the logits.
+  """
+  classes = jnp.arange(logits.shape[-1], dtype=targets.dtype)
+  return jnp.where(classes == targets[..., None], logits, 0).sum(-1)
+
+
+def mlm(
+  config: Config,
+  *,
+  mask_id: int,
+  special_ids: tuple[int, ...],
+  pieces: tuple[int, int],
+  rate: float = 0.15,
+  units: str = 'token',
+  words: Int[np.ndarray, 'V 2'] | None = None,
+  slack: float | None = None,
+  chunk: int = 0,
+  tied: bool = True,
+) -> Objective:
+  """Masked language modelling; the head runs on masked positions only.
+
+  By words and n-grams the loss has a third entry, 'unfit': of the tokens
+  chosen, [B], those that the row's slots did not hold.
+
+  Args:
+    config: of the model.
+    mask_id: id of <mask>.
+    special_ids: never masked.
+    pieces: half-open range of ordinary pieces.
+    rate: share of tokens to predict.
+    units: what is masked together: one of masking.UNITS.
+    words: the vocabulary's table from data/words.py; for words and n-grams.
+    slack: room for units of many tokens, of `masking.capacity`; None: enough.
+    chunk: masked positions of a row scored at a time (0: all). A chunk's
+      logits are computed again in the backward pass.
+    tied: whether the head scores with the encoder's own table.
+
+  Raises:
+    ValueError: a rate that is no share, unknown units, or words without a
+      table of the vocabulary's size.
+  """
+  if not 0 < rate <= 1:
+    raise ValueError(f'mask rate {rate} is not in (0, 1]')
+  masking.check(units, words, config.vocab_size)
+
+  def prepare(batch: Batch, key: jax.Array) -> Batch:
+    drawn = masking.mask_tokens(
+      batch['tokens'],
+      batch['segments'],
+      key,
+      mask_id=mask_id,
+      special_ids=special_ids,
+      pieces=pieces,
+      rate=rate,
+      units=units,
+      words=words,
+      slack=slack,
+    )
+    return {**batch, **drawn}
+
+  return _language(config, 'mlm', prepare, rate, chunk, tied)
+
+
+def causal(config: Config, *, chunk: int = 0, tied: bool = True) -> Objective:
+  """The next token of every position but each example's last.
+
+  Args:
+    config: of the model; it should be `causal`, or the answer is in sight.
+    chunk: positions of a row scored at a time, as for mlm.
+    tied: whether the head scores with the encoder's own table.
+  """
+
+  def prepare(batch: Batch, key: jax.Array) -> Batch:
+    del key
+    tokens, segments = batch['tokens'], batch['segments']
+    follows = (segments[:, 1:] == segments[:, :-1]) & (segments[:, 1:] > 0)
+    places = jnp.broadcast_to(jnp.arange(tokens.shape[1] - 1), follows.shape)
+    return {
+      **batch,
+      'masked': places,
+      'targets': tokens[:, 1:],
+      'weights': follows.astype(jnp.float32),
+    }
+
+  return _language(config, 'causal', prepare, 1.0, chunk, tied)
+
+
+def _language(config, name, prepare, rate, chunk, tied) -> Objective:
+  """Scores of the vocabulary at the positions that `prepare` chose."""
+  head = heads.make(config, name, tied=tied)
+
+  def score(params, hidden, targets, weights):
+    table = params['encoder']['embed']['tokens'] if tied else None
+    logits = head.apply({'params': params['head']}, hidden, table)
+    losses = cross_entropy(logits, targets)
+    # argmax would read all logits again; the maximum is in the loss already.
+    right = gold_score(logits, targets) >= logits.max(-1)
+    return (losses * weights).sum(-1), (right * weights).sum(-1)
+
+  def loss(params: dict, batch: Batch, key) -> Sums:
+    hidden = encode(config, params, batch, key)
+    masked, targets, weights = (
+      batch[name] for name in ('masked', 'targets', 'weights')
+    )
+    hidden = jnp.take_along_axis(hidden, masked[:, :, None], axis=1)
+    if not chunk or chunk >= masked.shape[1]:
+      total, right = score(params, hidden, targets, weights)
+    else:
+      pad = -masked.shape[1] % chunk
+
+      def cut(x):
+        """[B, M, ...] → [M / chunk, B, chunk, ...]."""
+        x = jnp.pad(x, [(0, 0), (0, pad)] + [(0, 0)] * (x.ndim - 2))
+        x = x.reshape(x.shape[0], -1, chunk, *x.shape[2:])
+        return jnp.moveaxis(x, 1, 0)
+
+      def step(sums, part):
+        more = jax.checkpoint(score)(params, *part)
+        return (sums[0] + more[0], sums[1] + more[1]), None
+
+      zero = jnp.zeros(masked.shape[0], jnp.float32)
+      parts = (cut(hidden), cut(targets), cut(weights))
+      (total, right), _ = jax.lax.scan(step, (zero, zero), parts)
+    count = weights.sum(-1)
+    sums = {'loss': (total, count), 'accuracy': (right, count)}
+    if 'unfit' in batch:
+      sums['unfit'] = (batch['unfit'], count + batch['unfit'])
+    return sums
+
+  return Objective(name, loss, prepare, rate)
+
+
+def _outputs(config: Config, head, params: dict, batch: Batch, key):
+  """What a head says of a batch."""
+  encoder_key, head_key = (None, None) if key is None else jax.random.split(key)
+  every = isinstance(head, heads.EstimateHead)
+  hidden = encode(config, params, batch, encoder_key, every)
+  return heads.apply(head, params, hidden, batch, head_key)
+
+
+def _mean(losses, right, weights) -> Sums:
+  """Loss and accuracy of each row; weights are 0 or 1."""
+  dims = tuple(range(1, weights.ndim))
+  count = weights.sum(dims)
+  return {
+    'loss': ((losses * weights).sum(dims), count),
+    'accuracy': ((right * weights).sum(dims), count),
+  }
+
+
+def _labelled(config: Config, name: str, classes: int) -> Objective:
+  """Cross-entropy where there is a label: per example or per position."""
+  head = heads.make(config, name, classes)
+
+  def loss(params: dict, batch: Batch, key) -> Sums:
+    logits = _outputs(config, head, params, batch, key)
+    labels = batch['labels']
+    losses = cross_entropy(logits, jnp.maximum(labels, 0))
+    right = jnp.argmax(logits, axis=-1) == labels
+    return _mean(losses, right, (labels >= 0).astype(jnp.float32))
+
+  return Objective(name, loss)
+
+
+def classify(config: Config, *, classes: int) -> Objective:
+  """Cross-entropy over classes; labels [B, E], -1 is ignored."""
+  return _labelled(config, 'classify', classes)
+
+
+def tag(config: Config, *, classes: int) -> Objective:
+  """Cross-entropy over classes; labels [B, L], -1 is ignored."""
+  return _labelled(config, 'tag', classes)
+
+
+def crf(config: Config, *, labels: tuple[str, ...]) -> Objective:
+  """Negative log-likelihood of each example's labels, [B, L], under a chain.
+
+  The chain links the labelled positions of an example; -1 is no part of it.
+  The loss is summed over sequences and counted per labelled position, as
+  `tag` counts. Accuracy is that of the emissions alone: the best path is
+  evaluation's business.
+
+  Args:
+    config: of the model.
+    labels: names by id; BIO names forbid what the scheme does.
+  """
+  head = heads.make(config, 'crf', len(labels))
+  scheme = chain.bio(labels)
+
+  def loss(params: dict, batch: Batch, key) -> Sums:
+    emissions = _outputs(config, head, params, batch, key)
+    tags, segments = batch['labels'], batch['segments']
+    active = tags >= 0
+    table = chain.constrain(params['head'], scheme)
+    best = chain.log_partition(emissions, segments, active, table)
+    gold = chain.score(emissions, tags, segments, active, table)
+    count = active.sum(-1).astype(jnp.float32)
+    right = (jnp.argmax(emissions, axis=-1) == tags) & active
+    return {
+      'loss': (best - gold, count),
+      'accuracy': (right.sum(-1).astype(jnp.float32), count),
+    }
+
+  return Objective('crf', loss)
+
+
+def choose(config: Config) -> Objective:
+  """Cross-entropy over the choices of a question.
+
+  labels [B, E] is 1 for the gold choice, and group [B, E] numbers the
+  questions (empty slot: -1). A question may span rows: its loss belongs to
+  the row of its gold choice, and one without a gold choice is ignored.
+  """
+  head = heads.make(config, 'choose')
+
+  def loss(params: dict, batch: Batch, key) -> Sums:
+    scores = _outputs(config, head, params, batch, key)[..., 0]
+    group = batch['group']
+    flat, numbers = scores.reshape(-1), group.reshape(-1)
+    # One comparison of all slots: numbers count the questions of the global
+    # batch, and a micro-batch holds any of them.
+    same = (numbers[:, None] == numbers[None, :]) & (numbers >= 0)[:, None]
+    others = jnp.where(same, flat[None, :], -jnp.inf)
+    # An empty slot competes with itself alone.
+    others = jnp.where(jnp.eye(len(flat), dtype=bool), flat, others)
+    losses = (jax.nn.logsumexp(others, axis=-1) - flat).reshape(group.shape)
+    best = (flat >= others.max(-1)).reshape(group.shape)
+    gold = (batch['labels'] == 1) & (group >= 0)
+    return _mean(losses, best, gold.astype(jnp.float32))
+
+  return Objective('choose', loss)
+
+
+def answer(config: Config) -> Objective:
+  """Cross-entropy over the first and over the last token of the answer.
+
+  labels [B, E, 2] count from the start of the example; -1 is ignored, and
+  (0, 0), the <s>, is the answer of a question that has none. Softmax runs
+  inside the example. The two losses are averaged, as Hugging Face does; an
+  answer is right where both ends are.
+  """
+  head = heads.make(config, 'answer')
+
+  def loss(params: dict, batch: Batch, key) -> Sums:
+    logits = _outputs(config, head, params, batch, key)
+    starts, labels = batch['starts'], batch['labels']
+    slots = jnp.arange(1, starts.shape[1] + 1)
+    member = batch['segments'][:, None, :] == slots[:, None]  # [B, E, L]
+    ends = jnp.swapaxes(logits, 1, 2)[:, None]  # [B, 1, 2, L]
+    inside = jnp.where(member[:, :, None], ends, -1e30)  # [B, E, 2, L]
+    gold = starts[..., None] + jnp.maximum(labels, 0)
+    losses = cross_entropy(inside, gold).mean(-1)
+    right = (jnp.argmax(inside, axis=-1) == gold).all(-1)
+    return _mean(losses, right, (labels >= 0).all(-1).astype(jnp.float32))
+
+  return Objective('answer', loss)
+
+
+def regression(config: Config, head: str = 'classify') -> Objective:
+  """Squared error of one score per example; label NaN is ignored.
+
+  Args:
+    config: of the model.
+    head: 'classify' or 'estimate'.
+  """
+  module = heads.make(config, head, 1)
+
+  def loss(params: dict, batch: Batch, key) -> Sums:
+    scores = _outputs(config, module, params, batch, key)[..., 0]
+    labels = batch['labels']
+    real = ~jnp.isnan(labels)
+    error = jnp.where(real, scores - jnp.where(real, labels, 0.0), 0.0)
+    count = real.sum(-1).astype(jnp.float32)
+    return {'loss': ((error**2).sum(-1), count)}
+
+  return Objective(head, loss)
