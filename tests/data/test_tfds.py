@@ -24,9 +24,9 @@ from xlmr_jax.data import files
 from xlmr_jax.data.readers import bitext, choices, squad, tables, tagged
 from xlmr_jax.data.readers import tfds as builders
 from xlmr_jax.eval import __main__ as command
-from xlmr_jax.eval import task as rows
 from xlmr_jax.eval.benchmarks import table
 from xlmr_jax.eval.suite import suite, trainings
+from xlmr_jax.eval.task import read_available
 from xlmr_jax.training import finetuning
 
 tfds = pytest.importorskip('tensorflow_datasets')
@@ -527,7 +527,7 @@ def test_the_table_reads_them(questions):
     'mlqa', root, 'dev', 'de'
   )
   assert task.read(str(folder), 'dev', 'de') == squad.mlqa(folder, 'dev', 'de')
-  there = rows.available(task, root, 'test', ['de', 'es'])
+  there = read_available(task, root, 'test', ['de', 'es'])
   assert list(there.examples) == ['de'] and not there.broken
   assert 'mlqa es: ' in there.missing[0] and 'build mlqa/es' in there.missing[0]
   assert builders.folder(root, 'mlqa') == root

@@ -16,9 +16,9 @@ from configs import clue as recipe
 from configs import finetune
 from xlmr_jax.data.readers import cluener
 from xlmr_jax.data.tokenizers import xlmr
-from xlmr_jax.eval import task as rows
 from xlmr_jax.eval.benchmarks import table
 from xlmr_jax.eval.suite import protocols, suite, trainings
+from xlmr_jax.eval.task import Available, read_available
 from xlmr_jax.tasks import choose
 from xlmr_jax.training import finetuning
 
@@ -495,7 +495,7 @@ def test_missing_and_broken_languages_are_told_apart(tmp_path):
   (tmp_path / 'test-ru.tsv.gz').write_bytes(gzip.compress(b'a\tDET\n')[:-9])
   task = table.tasks()['udpos']
   languages = ('de', 'en', 'fr', 'ru', 'zh')
-  there = rows.available(task, str(tmp_path), 'test', languages)
+  there = read_available(task, str(tmp_path), 'test', languages)
   assert list(there.examples) == ['en']
   assert [e.label for e in there.examples['en']] == [('DET', 'NOUN')]
   (missing,) = there.missing
@@ -504,13 +504,13 @@ def test_missing_and_broken_languages_are_told_apart(tmp_path):
   assert german.startswith('udpos de: ') and 'test-de.tsv:2' in german
   assert russian.startswith('udpos ru: ')
   # Only what is asked for is looked at.
-  assert rows.available(task, str(tmp_path), 'test', ['en']) == rows.There(
+  assert read_available(task, str(tmp_path), 'test', ['en']) == Available(
     there.examples, [], []
   )
 
 
 def test_a_missing_file_of_clue_is_no_broken_one(tmp_path):
-  read = lambda: rows.available(
+  read = lambda: read_available(
     table.tasks()['cluener'], str(tmp_path), 'dev', ['zh']
   )
   assert read().missing[0].startswith('cluener zh: no CLUENER dev file')

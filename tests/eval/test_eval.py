@@ -15,9 +15,9 @@ from xlmr_jax.data import files
 from xlmr_jax.data.readers import tables, tagged
 from xlmr_jax.eval import __main__ as command
 from xlmr_jax.eval import evaluate
-from xlmr_jax.eval import task as rows
 from xlmr_jax.eval.benchmarks import benchmark, table
 from xlmr_jax.eval.metrics import scores as metrics
+from xlmr_jax.eval.task import match_labels, read_examples, user_task
 from xlmr_jax.tasks import classify
 
 LABELS = ('contradiction', 'entailment', 'neutral')
@@ -190,16 +190,16 @@ def test_placeholder_labels_need_the_flag(model, folder, gold, tmp_path):
 
 def test_other_labels_are_an_error_with_both_lists():
   with pytest.raises(ValueError) as caught:
-    rows.match_labels(('entailment', 'not_entailment'), LABELS)
+    match_labels(('entailment', 'not_entailment'), LABELS)
   text = str(caught.value)
   assert 'has the classes entailment, not_entailment' in text
   assert 'the task has contradiction, entailment, neutral' in text
   assert 'missing contradiction, neutral' in text
   assert 'unknown not_entailment' in text
   with pytest.raises(ValueError, match='a class twice'):
-    rows.match_labels(('neutral', 'Neutral', 'entailment'), LABELS)
+    match_labels(('neutral', 'Neutral', 'entailment'), LABELS)
   with pytest.raises(ValueError, match='no names'):
-    rows.match_labels(None, LABELS)
+    match_labels(None, LABELS)
 
 
 def test_unlabelled_files_give_predictions_and_null(
@@ -278,7 +278,7 @@ def test_beside_shows_another_run(model, folder, gold, tmp_path, capsys):
 
 def test_models_that_do_not_fit(make_model, tiny_tokenizer, folder):
   task = table.tasks()['xnli']
-  examples = rows.read(task, folder, languages=['en'])
+  examples = read_examples(task, folder, languages=['en'])
   mlm = make_model(tiny_tokenizer, head='mlm')
   with pytest.raises(
     ValueError, match='classify head, the head of this one is mlm'
@@ -293,7 +293,7 @@ def test_models_that_do_not_fit(make_model, tiny_tokenizer, folder):
 
 def test_scores_that_are_not_finite_are_an_error(model, folder):
   task = table.tasks()['xnli']
-  examples = rows.read(task, folder, languages=['en'])
+  examples = read_examples(task, folder, languages=['en'])
   bad = jax.tree.map(lambda x: x * np.nan, model.params['head'])
   broken = dataclasses.replace(model, params={**model.params, 'head': bad})
   with pytest.raises(ValueError, match=r'test-en.tsv:1: .*nan.*40 of 40'):
@@ -402,7 +402,7 @@ def test_real_pairs(make_model, data_dir):
   task = table.tasks()['xnli']
   examples = {
     language: part[:200]
-    for language, part in rows.read(
+    for language, part in read_examples(
       task, data_dir / 'xnli', languages=['en', 'sw', 'th']
     ).items()
   }
@@ -428,7 +428,7 @@ def test_xnli_packs_to_95_per_cent(make_model, data_dir):
   task = table.tasks()['xnli']
   stream = [
     example
-    for part in rows.read(task, data_dir / 'xnli').values()
+    for part in read_examples(task, data_dir / 'xnli').values()
     for example in part
   ]
   assert len(stream) == 75_150
@@ -556,7 +556,7 @@ def test_every_word_gets_the_tag_of_its_window(
   make_model, tiny_tokenizer, tmp_path, head, labels
 ):
   model = tagger(make_model, tiny_tokenizer, head, labels)
-  task = rows.user_task(
+  task = user_task(
     'tags',
     {'test': str(tmp_path / 'test-{language}.tsv')},
     tuple(PAIRS),
@@ -573,7 +573,7 @@ def test_every_word_gets_the_tag_of_its_window(
       for tags in want[language]
     ]
     write_words(tmp_path, 'test', language, gold)
-  examples = rows.read(task, '')
+  examples = read_examples(task, '')
   result = evaluate.evaluate(model, task, examples, show=False)
   for language, answers in want.items():
     assert result.predictions[language] == answers
@@ -612,7 +612,7 @@ def test_one_program_tags_all_languages(
   task = dataclasses.replace(
     table.tasks()['udpos'], languages=tuple(PAIRS), labels=NOUN_VERB
   )
-  examples = rows.read(task, tmp_path)
+  examples = read_examples(task, tmp_path)
   result = evaluate.evaluate(model, task, examples, show=False)
   assert set(result.predictions) == set(PAIRS)
   assert len(runs) == 1 and runs[0]._cache_size() == 1
@@ -674,7 +674,7 @@ def test_the_command_tags(make_model, tiny_tokenizer, tmp_path, capsys):
 def test_taggers_that_do_not_fit(model, make_model, tiny_tokenizer, tmp_path):
   write_words(tmp_path, 'test', 'en')
   task = table.tasks()['udpos']
-  examples = rows.read(task, tmp_path, languages=['en'])
+  examples = read_examples(task, tmp_path, languages=['en'])
   with pytest.raises(
     ValueError, match='a tag or crf head, the head of this one is cl'
   ):

@@ -22,8 +22,7 @@ from xlmr_jax.data import files
 from xlmr_jax.data.readers import squad, tagged
 from xlmr_jax.data.readers import tables as sources
 from xlmr_jax.eval.benchmarks import table as benchmarks
-from xlmr_jax.eval.suite import protocols, suite, trainings
-from xlmr_jax.eval.suite import results as tables
+from xlmr_jax.eval.suite import protocols, suite, summary, trainings
 from xlmr_jax.runtime import sharding
 from xlmr_jax.training import finetuning, jobs
 
@@ -460,7 +459,7 @@ def test_only_the_same_protocol_is_compared():
       'groups': {},
       'overall': None,
     }
-    return tables.markdown(config, results)
+    return summary.markdown(config, results)
 
   # Conneau et al. 2020, table 1: en 85.4, ur 73.0, 79.1 on average.
   text = lines('translate-train-all')
@@ -488,9 +487,9 @@ def test_languages_come_together():
     }
 
   one, two = part('en', 80.0, 'a'), part('de', 60.0, 'a')
-  assert tables.joined([one]) == one
+  assert summary.joined([one]) == one
   both = {'languages': {'en': 80.0, 'de': 60.0}, 'average': 70.0}
-  assert tables.joined([one, two]) == {
+  assert summary.joined([one, two]) == {
     'metric': 'squad',
     **both,
     'parts': {'f1': both},
@@ -499,7 +498,7 @@ def test_languages_come_together():
     'notes': ['a'],
   }
   two['languages']['de'] = None
-  assert tables.joined([one, two])['average'] is None
+  assert summary.joined([one, two])['average'] is None
 
 
 # ── Processes ─────────────────────────────────────────────────────────────

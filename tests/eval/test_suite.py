@@ -10,8 +10,7 @@ from test_train_tag import words_tokenizer as words_tokenizer
 
 from configs import xtreme as recipe
 from xlmr_jax.eval.benchmarks import table
-from xlmr_jax.eval.suite import pictures, suite, trainings
-from xlmr_jax.eval.suite import results as tables
+from xlmr_jax.eval.suite import pictures, suite, summary, trainings
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 LANGUAGES = ('en', 'de', 'af')
@@ -256,7 +255,7 @@ def test_means_deviations_and_the_overall_score():
     return {'metric': 'm', **values, 'parts': {'f1': values}}
 
   found = {name: [facts(name, 10.0), facts(name, 20.0)] for name in tasks}
-  results = tables.summary(config, found)
+  results = summary.summary(config, found)
   row = results['tasks']['xnli']
   assert row['languages'] == {'ar': 15.0} | dict.fromkeys(
     tasks['xnli'].languages[1:], 10.0
@@ -266,14 +265,14 @@ def test_means_deviations_and_the_overall_score():
   assert row['parts']['f1']['average'] == 11.5
   assert results['overall'] == 11.5
   assert set(results['groups'].values()) == {11.5}
-  text = tables.markdown(config, results)
+  text = summary.markdown(config, results)
   assert '| published |' in text and '| difference |' in text
   # XLM-R large's XNLI in English is 88.7 there: 10 - 88.7.
   assert '| -78.7 |' in text
   # Of a task in fewer languages there is no mean that others could compare.
   for run in found['bucc2018']:
     run['languages'].pop('de')
-  few = tables.summary(config, found)
+  few = summary.summary(config, found)
   assert few['tasks']['bucc2018']['average'] is None
   assert few['overall'] is None and few['groups']['retrieval'] is None
   assert few['groups']['qa'] == 11.5

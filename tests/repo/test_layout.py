@@ -39,6 +39,7 @@ ROOMS = (
   'eval.evaluate',
   'eval.benchmarks',
   'eval.suite',
+  'eval.report',
   'eval.__main__',
   'compress',
   'training',

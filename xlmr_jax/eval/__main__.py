@@ -24,6 +24,11 @@ Your own files, a header `text<TAB>label`, or two texts and a number:
       --test=sts/test.en.jsonl --languages=en --text=sentence1,sentence2 \\
       --label=score --metric=pearson --output_dir=OUT
 
+Or a benchmark of your own, a row that your file defines (docs/extending.md):
+
+  python -m xlmr_jax.eval --custom_tasks=intents.py --benchmark=intents \\
+      --checkpoint=DIR --data_dir=DIR --output_dir=OUT
+
 Or tagged sentences, a line `word<TAB>tag` a word, a blank line after each:
 
   python -m xlmr_jax.eval --benchmark=ner --checkpoint=DIR \\
@@ -49,9 +54,7 @@ between sentences, of questions as .json. Scores are per cent. On several hosts
 every host gets the same command (docs/pods.md); the first one writes.
 """
 
-from collections.abc import Mapping
 import dataclasses
-import json
 import os
 import pathlib
 import sys
@@ -60,12 +63,18 @@ from absl import flags
 from ml_collections import config_flags
 
 from xlmr_jax.data.readers import tfds
-from xlmr_jax.eval import evaluate
-from xlmr_jax.eval import task as rows
-from xlmr_jax.eval.benchmarks import benchmark, table
+from xlmr_jax.eval import evaluate, report
+from xlmr_jax.eval.benchmarks import table
 from xlmr_jax.eval.metrics import scores
-from xlmr_jax.eval.suite import results as tables
-from xlmr_jax.eval.suite import suite
+from xlmr_jax.eval.suite import suite, summary
+from xlmr_jax.eval.task import (
+  MAX_LENGTH,
+  Task,
+  languages_of,
+  read_available,
+  read_examples,
+  user_task,
+)
 from xlmr_jax.inference import loaded
 from xlmr_jax.runtime import commands, hosts
 
@@ -91,6 +100,12 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     'config', None, 'A recipe of a whole benchmark, with --workdir.', **to
   )
   flags.DEFINE_string('workdir', None, 'With --config: of the runs.', **to)
+  flags.DEFINE_string(
+    'custom_tasks',
+    None,
+    'A Python file of yours that adds rows to BENCHMARKS (docs/extending.md).',
+    **to,
+  )
   flags.DEFINE_string(
     'predictions',
     None,
@@ -119,7 +134,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     'max_length',
     None,
     'Most tokens of an example, the rest is cut (a tagged sentence is read in '
-    f'windows); default {rows.MAX_LENGTH} or what the model holds.',
+    f'windows); default {MAX_LENGTH} or what the model holds.',
     lower_bound=5,
     **to,
   )
@@ -195,6 +210,8 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
   """Evaluates as the flags say."""
   if len(argv) > 1:
     raise ValueError(f'not a flag: {argv[1]!r}')
+  if options.custom_tasks:
+    table.import_file(options.custom_tasks)
   if options.config is not None:
     if not options.workdir:
       raise ValueError('--workdir is needed with --config')
@@ -203,7 +220,7 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
   if not options.output_dir:
     raise ValueError('--output_dir is needed: the folder for results')
   if options.predictions:
-    score(options)
+    score_submission(options)
     return
   whole = options.benchmark in table.BENCHMARKS
   if whole and options.benchmark not in table.tasks():
@@ -214,14 +231,14 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
   if not options.checkpoint:
     raise ValueError('--checkpoint is needed: a directory or hub name')
   task = task_of(options)
-  others = dict(read_beside(text, task) for text in options.beside)
+  others = dict(report.read_beside(text, task) for text in options.beside)
   where = task, options.data_dir or '', options.split
-  there = rows.available(*where, options.languages)
-  if there.broken:
-    raise ValueError(there.broken[0])
-  if there.missing and (options.languages or not there.examples):
-    rows.read(*where, options.languages)  # says which and where
-  examples = there.examples
+  available = read_available(*where, options.languages)
+  if available.broken:
+    raise ValueError(available.broken[0])
+  if available.missing and (options.languages or not available.examples):
+    read_examples(*where, options.languages)  # says which and where
+  examples = available.examples
   # Made now: a folder that cannot be written must not cost an evaluation.
   output = pathlib.Path(options.output_dir)
   output.mkdir(parents=True, exist_ok=True)
@@ -239,39 +256,19 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
   more = {'labels': options.labels, 'max_length': options.max_length}
   thresholds = {}
   if task.metric == 'pair_f1' and options.split == 'test':
-    dev = rows.read(task, options.data_dir, 'dev', list(examples))
+    dev = read_examples(task, options.data_dir, 'dev', list(examples))
     thresholds = evaluate.evaluate(model, task, dev, **more).thresholds
   result = evaluate.evaluate(
     model, task, examples, thresholds=thresholds, **more
   )
-  # Every host has found the same; one writes.
+  # Every host has the same result; the first one writes.
   try:
     if hosts.lead():
-      report(options, result, there.missing, output, others)
+      facts = report.facts_of(result, options.checkpoint, options.split)
+      facts['missing'] = available.missing
+      report.write(output, result, facts, others)
   finally:
     hosts.together('evaluated')
-
-
-def report(
-  options, result: evaluate.Result, missing: list[str], output, others
-) -> None:
-  """Writes what an evaluation found, and prints it."""
-  written = benchmark.write_predictions(
-    output / 'predictions', result, options.split
-  )
-  found = results(result, options.checkpoint, options.split)
-  found['missing'] = missing
-  tables.write_json(output / 'results.json', found)
-  print(scores_table(result, options.split, others))
-  for text in missing:
-    print(f'missing: {text}')
-  for note in result.notes:
-    print(f'note: {note}')
-  print(
-    f'{result.tokens:,} tokens, {result.tokens_per_second:,.0f} a second; '
-    f'{result.packing_efficiency:.2f} % of the computed ones are real\n'
-    f'wrote {output / "results.json"} and {written}'
-  )
 
 
 def mesh_of(sizes: list[str] | None) -> tuple[int, ...] | None:
@@ -289,8 +286,8 @@ def mesh_of(sizes: list[str] | None) -> tuple[int, ...] | None:
   return mesh
 
 
-def score(options) -> None:
-  """Scores a folder of predictions."""
+def score_submission(options) -> None:
+  """Scores a folder or zip of predictions."""
   if not options.labels:
     raise ValueError('--labels is needed: the folder of what is right')
   if options.benchmark not in table.BENCHMARKS:
@@ -301,38 +298,25 @@ def score(options) -> None:
   for name in ('checkpoint', 'data_dir', 'languages', 'test'):
     if options[name].value:
       raise ValueError(f'--{name} says nothing to --predictions: leave it out')
-  found = table.find(options.benchmark).score(
+  results = table.find(options.benchmark).score(
     options.predictions, ','.join(options.labels)
   )
   output = pathlib.Path(options.output_dir)
   output.mkdir(parents=True, exist_ok=True)
-  tables.write_json(output / 'results.json', found)
-  for name, task in found['tasks'].items():
-    average = task['average']
-    shown = 'incomplete' if average is None else f'{average:.2f}'
-    parts = ', '.join(
-      f'{part} {values["average"]:.2f}'
-      for part, values in task['parts'].items()
-      if values['average'] is not None
-    )
-    print(f'{name:10} {task["metric"]:9} {shown:>10}  {parts}'.rstrip())
-  for name, value in (*found['groups'].items(), ('overall', found['overall'])):
-    print(f'{name:20} {"incomplete" if value is None else f"{value:.2f}":>10}')
-  for kind in ('missing', 'problems', 'notes'):
-    for text in found[kind]:
-      print(f'{kind}: {text}')
+  summary.write_json(output / 'results.json', results)
+  print(report.submission_table(results))
   print(f'wrote {output / "results.json"}')
 
 
-def task_of(options) -> rows.Task:
+def task_of(options) -> Task:
   """The row that the flags ask for."""
   if options.test:
     if options.split != 'test':
       raise ValueError('--split is for benchmarks: give --test the other file')
-    return rows.user_task(
+    return user_task(
       options.benchmark,
       {'test': options.test},
-      options.languages or rows.languages_of(options.test),
+      options.languages or languages_of(options.test),
       text=[int(c) if c.isdigit() else c for c in options.text],
       label=int(options.label)
       if options.label.isdigit()
@@ -361,80 +345,6 @@ def task_of(options) -> rows.Task:
   if options.pooling:
     vectors['pooling'] = options.pooling
   return dataclasses.replace(task, vectors=vectors)
-
-
-def results(result: evaluate.Result, checkpoint: str, split: str) -> dict:
-  """What results.json holds: per cent, null where there are no labels."""
-  name = result.task.name
-  return {
-    'benchmark': name,
-    'checkpoint': checkpoint,
-    'split': split,
-    'tasks': {name: tables.facts_of(result)},
-    'tokens_per_second': result.tokens_per_second,
-    'packing_efficiency': result.packing_efficiency,
-    'notes': list(result.notes),
-  }
-
-
-def read_beside(text: str, task: rows.Task) -> tuple[str, dict]:
-  """NAME=path/results.json → the name, and that file's part on the task."""
-  name, _, path = text.partition('=')
-  if not name or not path:
-    raise ValueError(f'--beside={text}: write NAME=path/results.json')
-  try:
-    found = json.loads(pathlib.Path(path).read_text(encoding='utf-8'))
-    part = found['tasks'][task.name]
-    metric, _, _ = part['metric'], part['languages'], part['average']
-  except (json.JSONDecodeError, KeyError, TypeError) as error:
-    raise ValueError(
-      f'--beside: {path} is no results.json of {task.name}'
-    ) from error
-  if metric != task.metric:
-    raise ValueError(f'--beside: {path} has {metric}, not {task.metric}')
-  return name, part
-
-
-def scores_table(
-  result: evaluate.Result, split: str, others: Mapping[str, dict]
-) -> str:
-  """Languages down; score, the runs beside it, chance and majority across."""
-  columns = [
-    ('score', result.scores),
-    *((name, part['languages']) for name, part in others.items()),
-    ('chance', dict.fromkeys(result.scores, result.chance)),
-    ('majority', result.majority),
-  ]
-  counts = {name: len(found) for name, found in result.predictions.items()}
-  groups = {name: [name] for name in counts}
-  groups['average'] = list(counts)
-  # What the model was not fine-tuned on is what zero-shot is about.
-  rest = [name for name in counts if name != result.task.source]
-  if 0 < len(rest) < len(counts):
-    groups[f'all but {result.task.source}'] = rest
-  counted = 'pairs' if result.task.metric == 'pair_f1' else 'examples'
-  cells = [['', counted, *(name for name, _ in columns)]]
-  for title, names in groups.items():
-    values = [
-      scores.mean([column.get(name) for name in names]) for _, column in columns
-    ]
-    count = f'{sum(counts[name] for name in names):,}'
-    cells.append([title, count, *map(_cell, values)])
-  widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-  lines = [
-    '  '.join(
-      cell.rjust(width) if i else cell.ljust(width)
-      for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-    )
-    for row in cells
-  ]
-  lines.insert(1 + len(counts), '-' * len(lines[0]))
-  title = f'{result.task.name} {split}: {result.task.metric}'
-  return '\n'.join(['', title, *lines, ''])
-
-
-def _cell(value: float | None) -> str:
-  return '-' if value is None else f'{value:.2f}'
 
 
 if __name__ == '__main__':

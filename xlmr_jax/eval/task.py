@@ -29,8 +29,6 @@ class Task:
   Attributes:
     name: in results.json and of the folder of predictions.
     kind: module with `encode`, `gold` and `decode`, e.g. tasks.classify.
-    heads: those that the kind reads; the first is the usual one. None: the
-      body alone, whose vectors are compared.
     read: (data_dir, split, language) → examples.
     languages: in the benchmark's order.
     metric: one of metrics.METRICS.
@@ -51,7 +49,6 @@ class Task:
 
   name: str
   kind: types.ModuleType
-  heads: tuple[str, ...]
   read: Callable[[str, str, str], list]
   languages: tuple[str, ...]
   metric: str = 'accuracy'
@@ -74,6 +71,11 @@ class Task:
       )
 
   @property
+  def heads(self) -> tuple[str, ...]:
+    """Those that the kind reads, the usual one first; none: the body alone."""
+    return self.kind.HEADS
+
+  @property
   def numbers(self) -> bool:
     """Whether answers are numbers, not names."""
     return self.metric in scores.NUMBERS
@@ -90,7 +92,7 @@ class Task:
 
   @property
   def windows(self) -> bool:
-    """Whether what is too long is read in parts, and nothing cut."""
+    """Whether long examples are read in parts, so that nothing is cut."""
     return self.kind in (answer, tag)
 
 
@@ -160,7 +162,6 @@ def user_task(
   return Task(
     name=name,
     kind=kind,
-    heads=kind.HEADS,
     read=read,
     languages=tuple(languages),
     metric=metric,
@@ -170,20 +171,23 @@ def user_task(
 
 
 def languages_of(pattern: str) -> tuple[str, ...]:
-  """What {language} stands for in the names of the files that are there."""
+  """The languages whose files, named by a pattern with {language}, exist."""
   if PLACE not in pattern:
     raise ValueError(
       f'{pattern}: choose a language for it, or write {PLACE} where the '
       'language stands in the name of the file'
     )
   before, after = pattern.split(PLACE, 1)
-  found = files.find('*'.join(map(glob.escape, pattern.split(PLACE))))
+  paths = files.find('*'.join(map(glob.escape, pattern.split(PLACE))))
   after = after.split(PLACE)[0]
-  ends = [len(f) if not after else f.index(after, len(before)) for f in found]
-  return tuple(f[len(before) : end] for f, end in zip(found, ends, strict=True))
+  start = len(before)
+  ends = [
+    len(path) if not after else path.index(after, start) for path in paths
+  ]
+  return tuple(p[start:end] for p, end in zip(paths, ends, strict=True))
 
 
-def read(
+def read_examples(
   task: Task,
   data_dir: str,
   split: str = 'test',
@@ -192,7 +196,7 @@ def read(
   """Examples per language, all of the task's unless some are chosen.
 
   Raises:
-    ValueError: a language the task has not, or whose file is not there.
+    ValueError: a language that the task has not, or whose file is not there.
   """
   languages = _chosen(task, languages)
   return {name: task.read(data_dir, split, name) for name in languages}
@@ -210,13 +214,13 @@ def _chosen(task: Task, languages: Sequence[str] | None) -> Sequence[str]:
 
 
 @dataclasses.dataclass(frozen=True)
-class There:
+class Available:
   """What a folder has of a task.
 
   Attributes:
     examples: language → examples.
-    missing: what is not there, and where it was looked for.
-    broken: what is there and cannot be read.
+    missing: files that are not there, and where they were looked for.
+    broken: files that are there and cannot be read.
   """
 
   examples: dict[str, list]
@@ -224,16 +228,16 @@ class There:
   broken: list[str]
 
 
-def available(
+def read_available(
   task: Task,
   data_dir: str,
   split: str,
   languages: Sequence[str] | None = None,
-) -> There:
-  """Examples of the languages that are there.
+) -> Available:
+  """Examples of the languages whose files are there.
 
   Raises:
-    ValueError: a language the task has not.
+    ValueError: a language that the task has not.
   """
   examples, absent, broken, why = {}, [], [], ''
   for language in _chosen(task, languages):
@@ -245,7 +249,7 @@ def available(
     except (ValueError, OSError) as error:
       broken.append(f'{task.name} {language}: {error}')
   missing = [f'{task.name} {" ".join(absent)}: {why}'] if absent else []
-  return There(examples, missing, broken)
+  return Available(examples, missing, broken)
 
 
 def match_labels(
@@ -304,7 +308,7 @@ def _fold(name: str) -> str:
 
 
 def unscored(task: Task, examples: Sequence) -> str | None:
-  """Why examples cannot be scored or learned from, where they cannot."""
+  """Why examples cannot be scored or learned from; None where they can."""
   gold = task.kind.gold(examples)
   missing = sum(label is None for label in gold)
   if missing or not gold:

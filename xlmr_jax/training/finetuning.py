@@ -11,8 +11,8 @@ import numpy as np
 from xlmr_jax.data import permutation
 from xlmr_jax.data.batches import loader as loaders
 from xlmr_jax.eval import evaluate
-from xlmr_jax.eval import task as rows
 from xlmr_jax.eval.benchmarks import table
+from xlmr_jax.eval.task import Task, read_examples, unscored, user_task
 from xlmr_jax.inference.loaded import Loaded
 from xlmr_jax.runtime import sharding
 from xlmr_jax.training import objectives
@@ -21,7 +21,7 @@ from xlmr_jax.training.job import Job, begin, check_length
 SPLITS = ('train', 'translate-train')  # what can be trained on
 
 
-def tasks_of(config) -> tuple[rows.Task, rows.Task]:
+def tasks_of(config) -> tuple[Task, Task]:
   """The rows that a config trains and develops on."""
   known = table.tunable()
   if config.task in known:
@@ -54,7 +54,7 @@ def tasks_of(config) -> tuple[rows.Task, rows.Task]:
   }
 
   def row(path, languages):
-    return rows.user_task(
+    return user_task(
       config.task,
       path,
       languages,
@@ -71,7 +71,7 @@ def tasks_of(config) -> tuple[rows.Task, rows.Task]:
   )
 
 
-def read_training(config, task: rows.Task) -> dict[str, list]:
+def read_training(config, task: Task) -> dict[str, list]:
   """What a config trains on: language → examples.
 
   Of the language that a task's data was written in nothing is translated: it
@@ -193,11 +193,13 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
   dev_task = dataclasses.replace(
     dev_task, labels=labels, max_length=config.max_length
   )
-  dev = rows.read(dev_task, config.data_dir, 'dev', tuple(config.dev_languages))
+  dev = read_examples(
+    dev_task, config.data_dir, 'dev', tuple(config.dev_languages)
+  )
   for part in dev.values():
     encode(part)  # for its checks
   for part in (*train.values(), *dev.values()):
-    if why := rows.unscored(train_task, part):
+    if why := unscored(train_task, part):
       where = part[0].where
       raise ValueError(
         f'{where.rpartition(":")[0] or where}: {why}; training and choosing a '

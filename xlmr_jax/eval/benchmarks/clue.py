@@ -57,7 +57,6 @@ def _task(
   return Task(
     name=name,
     kind=kind,
-    heads=kind.HEADS,
     read=read,
     languages=('zh',),
     metric=metric,

@@ -3,11 +3,16 @@
 >>> BENCHMARKS['clue']['ocnli'].languages
 ('zh',)
 
-A benchmark of your own becomes a row where you define it, in a file that the
-commands import (docs/extending.md):
+A file of yours adds a row: `xlmr eval --custom_tasks=FILE` imports it, and so
+does a recipe that is that file (docs/extending.md).
 
   table.BENCHMARKS['intents'] = Benchmark('intents', (Task(...),))
 """
+
+import importlib.util
+import os
+import pathlib
+import sys
 
 from xlmr_jax.eval.benchmarks import clue, xtreme
 from xlmr_jax.eval.benchmarks.benchmark import Benchmark
@@ -36,6 +41,25 @@ def find(name: str) -> Benchmark:
       f'benchmark {name!r} is not one of {", ".join(BENCHMARKS)}'
     )
   return BENCHMARKS[name]
+
+
+def import_file(path: str | os.PathLike) -> None:
+  """Imports a Python file that adds rows to BENCHMARKS.
+
+  It may import its neighbours, as a program may.
+
+  Raises:
+    ValueError: the file is not there, or is no Python file.
+  """
+  path = pathlib.Path(path).resolve()
+  if path.suffix != '.py' or not path.is_file():
+    raise ValueError(
+      f'{path} is no Python file: name one that adds rows to BENCHMARKS'
+    )
+  if str(path.parent) not in sys.path:
+    sys.path.append(str(path.parent))
+  spec = importlib.util.spec_from_file_location(path.stem, path)
+  spec.loader.exec_module(importlib.util.module_from_spec(spec))
 
 
 def tasks() -> dict[str, Task]:

@@ -29,7 +29,6 @@ def _task(name, kind, read, languages, metric, labels='', **options) -> Task:
   return Task(
     name=name,
     kind=kind,
-    heads=kind.HEADS,
     read=tfds.reader(name, read),
     languages=tuple(languages.split()),
     metric=metric,
@@ -199,6 +198,6 @@ XTREME_R = Benchmark(
   published=published.XTREME,
   related=_TASKS,
   # Models learn to choose on Social IQa before COPA.
-  tuning=(Task('siqa', choose, choose.HEADS, choices.siqa, ('en',)),),
+  tuning=(Task('siqa', choose, choices.siqa, ('en',)),),
   prepared=True,
 )

@@ -24,8 +24,8 @@ import pathlib
 
 from xlmr_jax.data import files
 from xlmr_jax.data.readers import tfds
-from xlmr_jax.eval import task as rows
 from xlmr_jax.eval.benchmarks import table
+from xlmr_jax.eval.task import Task, unscored
 
 PROTOCOLS = ('zero-shot', 'translate-train', 'translate-train-all', 'few-shot')
 EACH = ('translate-train', 'few-shot')  # a model for each language
@@ -70,7 +70,7 @@ class Need:
     language: the one to test in; '' for all of the task's.
   """
 
-  task: rows.Task
+  task: Task
   seed: int
   tuned: str
   protocol: str = 'zero-shot'
@@ -113,7 +113,7 @@ class Need:
     )
 
 
-def of_task(config, task: rows.Task, seed: int) -> list[Need]:
+def of_task(config, task: Task, seed: int) -> list[Need]:
   """What a task wants of one seed."""
   if not task.heads:
     return [Need(task, seed, config.retrieve_with)]
@@ -148,7 +148,7 @@ class Training:
 
 
 def training(
-  config, task: rows.Task, tested: Sequence[str], workdir: pathlib.Path
+  config, task: Task, tested: Sequence[str], workdir: pathlib.Path
 ) -> Training:
   """Looks for the training data of a protocol.
 
@@ -206,7 +206,7 @@ def _begun(workdir: pathlib.Path, need: Need) -> set[str]:
   return out
 
 
-def _split(protocol: str, task: rows.Task, language: str) -> str:
+def _split(protocol: str, task: Task, language: str) -> str:
   if language == task.source or protocol == 'few-shot':
     return 'train'
   return 'translate-train'
@@ -257,6 +257,6 @@ def _chooser(config, need: Need, tested: Mapping[str, list]) -> str:
     dev = need.task.read(folder(config, need), 'dev', need.language)
   except files.Missing:
     return need.task.source
-  if dev == tested[need.language] or rows.unscored(need.task, dev):
+  if dev == tested[need.language] or unscored(need.task, dev):
     return need.task.source
   return need.language

@@ -25,10 +25,9 @@ import shutil
 from xlmr_jax.data.corpus import shards
 from xlmr_jax.data.readers import tfds
 from xlmr_jax.eval import evaluate
-from xlmr_jax.eval import task as rows
 from xlmr_jax.eval.benchmarks import table
-from xlmr_jax.eval.suite import pictures, protocols, trainings
-from xlmr_jax.eval.suite import results as tables
+from xlmr_jax.eval.suite import pictures, protocols, summary, trainings
+from xlmr_jax.eval.task import Available, Task, read_available
 from xlmr_jax.inference import loaded
 from xlmr_jax.model import VARIANTS
 from xlmr_jax.runtime import hosts
@@ -135,7 +134,7 @@ def run(config, workdir, say: Say = print, group: hosts.Group = ALONE) -> dict:
           seeds = found.setdefault(plan.need.task.name, {})
           seeds.setdefault(plan.need.seed, []).append(plan.facts)
       joined = {
-        name: [tables.joined(parts) for parts in seeds.values()]
+        name: [summary.joined(parts) for parts in seeds.values()]
         for name, seeds in found.items()
       }
       try:
@@ -156,10 +155,10 @@ def _results(config, found, missing, problems, workdir, say: Say) -> dict:
       say(f'{kind}: {text}')
   if not found:
     raise ValueError('nothing could be evaluated: see above')
-  results = tables.summary(config, found)
+  results = summary.summary(config, found)
   results['missing'], results['problems'] = missing, problems
-  tables.write_json(workdir / 'results.json', results)
-  text = tables.markdown(config, results)
+  summary.write_json(workdir / 'results.json', results)
+  text = summary.markdown(config, results)
   (workdir / 'tables.md').write_text(text, encoding='utf-8')
   say(text)
   _draw(config, results, workdir, say)
@@ -224,7 +223,7 @@ def _same(config, workdir: pathlib.Path) -> None:
           f'{mine.get(name)!r}: give it back, or take another workdir'
         )
     return
-  tables.write_json(path, mine)
+  summary.write_json(path, mine)
 
 
 # ── One task ──────────────────────────────────────────────────────────────
@@ -325,7 +324,7 @@ def _judge(config, plan: Plan, workdir: pathlib.Path) -> None:
   if plan.facts is None:
     result = _evaluate(config, plan)
     plan.facts = {
-      **tables.facts_of(result),
+      **summary.facts_of(result),
       'packing_efficiency': result.packing_efficiency,
       'of': _identity(plan.examples),
       'split': _split(config, need.task),
@@ -341,7 +340,7 @@ def _judge(config, plan: Plan, workdir: pathlib.Path) -> None:
         plan.facts['split'],
         keep=bool(need.language),
       )
-      tables.write_json(plan.path, plan.facts)
+      summary.write_json(plan.path, plan.facts)
     _share(config, need, workdir)
     if need.language:
       folder = workdir / f'submission-{need.seed}' / need.task.name
@@ -357,15 +356,15 @@ def _tidy(folder: pathlib.Path, languages: Sequence[str]) -> None:
       path.unlink()
 
 
-def _split(config, task: rows.Task) -> str:
+def _split(config, task: Task) -> str:
   return 'test' if task.test_only else config.split
 
 
-def _read(config, task: rows.Task, split: str) -> rows.There:
+def _read(config, task: Task, split: str) -> Available:
   folder = tfds.folder(config.data_dir, task.name)
   chosen = config.languages or task.languages
   languages = [name for name in task.languages if name in chosen]
-  return rows.available(task, folder, split, languages)
+  return read_available(task, folder, split, languages)
 
 
 def _stored(path: pathlib.Path, examples: Mapping) -> dict | None:
