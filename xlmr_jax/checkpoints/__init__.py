@@ -1,0 +1,1 @@
+"""Models in files: ours, Hugging Face's, fairseq's, COMET's; both ways."""
