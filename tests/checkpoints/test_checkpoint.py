@@ -333,8 +333,8 @@ def test_nobody_needs_a_device_to_see_that_a_run_is_through(workdir):
   """A benchmark looks before its trainings start, which want the devices."""
   code = (
     'import sys; from jax._src import xla_bridge; '
-    'from xlmr_jax.eval import runs; '
-    'print(runs.finished(sys.argv[1]), len(xla_bridge._backends)); '
+    'from xlmr_jax.eval.suite import trainings; '
+    'print(trainings.finished(sys.argv[1]), len(xla_bridge._backends)); '
     'import jax; jax.devices(); print(len(xla_bridge._backends))'
   )
 

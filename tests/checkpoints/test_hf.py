@@ -658,7 +658,7 @@ def test_a_full_disk_leaves_all_as_it_was(sources, tmp_path):
 def test_a_kill_leaves_no_half_directory(sources, tmp_path):
   script = (
     'import os, signal, sys\n'
-    'from xlmr_jax import hf\n'
+    'from xlmr_jax.checkpoints.hf import reader as hf\n'
     'weights = hf.read(sys.argv[1])\n'
     'os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n'
     'hf.write(sys.argv[2], weights, overwrite=True)\n'

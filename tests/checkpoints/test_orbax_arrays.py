@@ -372,12 +372,12 @@ CONVERT = """
 import os, resource, runpy, sys
 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])  # few stacks
 resource.setrlimit(resource.RLIMIT_DATA, (int(sys.argv[1]),) * 2)
-sys.argv = ['convert', *sys.argv[2:]]
-runpy.run_module('xlmr_jax.checkpoints.convert', run_name='__main__')
+sys.argv = ['xlmr', 'convert', *sys.argv[2:]]
+runpy.run_module('xlmr_jax', run_name='__main__')
 """
 EAGER = """
 import errno, os, resource, sys
-from xlmr_jax import hf
+from xlmr_jax.checkpoints.hf import reader as hf
 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
 resource.setrlimit(resource.RLIMIT_DATA, (int(sys.argv[1]),) * 2)
 hf.read(sys.argv[2], lazily=True)

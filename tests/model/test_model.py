@@ -391,15 +391,19 @@ def test_bfloat16_is_near(param_dtype):
 
 # Shapes in signatures, checked while the functions run.
 
-CHECKED = ('attention', 'model', 'heads', 'objectives')
+CHECKED = {
+  'attention': 'xlmr_jax.layers.attention',
+  'model': 'xlmr_jax.model',
+  'heads': 'xlmr_jax.heads',
+  'objectives': 'xlmr_jax.training.objectives',
+}
 
 
 @pytest.fixture(scope='module')
 def checked():
   """Copies of the model's modules whose annotations are enforced."""
   pytest.importorskip('beartype')
-  names = [f'xlmr_jax.{name}' for name in CHECKED]
-  package = importlib.import_module('xlmr_jax')
+  names = list(CHECKED.values())
   before = {name: importlib.import_module(name) for name in names}
   for name in names:
     del sys.modules[name]
@@ -411,8 +415,9 @@ def checked():
       }
   finally:
     sys.modules.update(before)
-    for short, name in zip(CHECKED, names, strict=True):
-      setattr(package, short, before[name])
+    for name in names:  # a package has its modules as attributes too
+      package, _, short = name.rpartition('.')
+      setattr(sys.modules[package], short, before[name])
 
 
 def copy(checked, **changes):
