@@ -56,6 +56,7 @@ setuptools.setup(
   license='Apache-2.0',
   python_requires='>=3.11',
   packages=setuptools.find_packages(include=['xlmr_jax', 'xlmr_jax.*']),
+  package_data={'xlmr_jax.data.toy': ['lexicon.json']},
   install_requires=CORE,
   entry_points={'console_scripts': ['xlmr = xlmr_jax.__main__:main']},
   extras_require={

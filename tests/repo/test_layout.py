@@ -314,7 +314,6 @@ def test_files_stay_small_enough_to_read():
     'data/corpus/prepare.py': 'preparing all languages, and its command',
     'data/corpus/shards.py': 'a format is written and read in one place',
     'data/toy/world.py': 'one world, its sentences and its files',
-    'data/toy/lexicon.py': 'a table',
     'data/tokenizers/hf_tokenizers.py': 'the class, and how it is built',
     'data/readers/tables.py': 'a reader for each form of table',
     'checkpoints/hf/reader.py': 'reading and writing are each other backwards',
