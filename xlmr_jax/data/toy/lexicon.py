@@ -1,7 +1,7 @@
 """The words of the toy world: ten languages, the same phrases in each.
 
-The words stand in lexicon.json. Every language is one `Language`. Its blocks are parallel to English, line by
-line, group by group:
+The words stand in lexicon.json. Every language is one `Language`. Its blocks
+are parallel to English, line by line, group by group:
 
   events    16 groups of 4 clauses: something that happened to some people.
   states    16 groups of 4 clauses: how they are now, because of it.
