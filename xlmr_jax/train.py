@@ -23,7 +23,7 @@ from ml_collections import config_flags
 import numpy as np
 
 from xlmr_jax.checkpoints import checkpoint_steps, directory
-from xlmr_jax.runtime import commands, hosts, logs, sharding
+from xlmr_jax.runtime import chips, commands, hosts, logs, sharding
 from xlmr_jax.training import jobs, resume
 from xlmr_jax.training import step as steps
 
@@ -147,7 +147,7 @@ def train(config, workdir, *, accept: bool = False) -> dict[str, float]:
 
   peak = (
     config.peak_tflops * 1e12
-    or logs.peak_flops(jax.devices()[0].device_kind)
+    or chips.peak_flops(jax.devices()[0].device_kind)
     or 0
   )
   pending = []

@@ -20,7 +20,7 @@ from tests.conftest import ROOT
 from xlmr_jax import heads, model
 from xlmr_jax.plan import __main__ as plan
 from xlmr_jax.plan import aot, hlo, roofline, sweep
-from xlmr_jax.runtime import chips, logs
+from xlmr_jax.runtime import chips
 from xlmr_jax.training import objectives
 
 
@@ -352,7 +352,7 @@ def test_the_model_is_the_one_that_train_builds(tmp_path, tiny_tokenizer):
 @pytest.mark.parametrize('name', chips.CHIPS)
 def test_each_chip_has_a_peak_and_topologies_that_are_read(name):
   chip = chips.CHIPS[name]
-  assert chip.peak == logs.peak_flops(chip.kind) > 1e14
+  assert chip.peak == chips.peak_flops(chip.kind) > 1e14
   for shape in chip.topologies:
     one = chips.topology(f'{name}:{shape}')
     assert one.count == np.prod([int(n) for n in shape.split('x')])
