@@ -158,11 +158,11 @@ def train(config, workdir, *, accept: bool = False) -> dict[str, float]:
     Returns:
       The batch to roll back from, or None.
     """
-    sums, computed, flops = {}, 0, 0.0
+    sums, flops = {}, 0.0
     for index, metrics in pending:
       values = jax.device_get(metrics)
       length = loader.row_length_at(index)
-      computed += loader.rows_at(index) * length
+      values['computed'] = loader.rows_at(index) * length
       flops += 3 * float(values['real']) * job.flops_per_token(length)
       if values['bad'] == steps.FINE:
         for name, value in values.items():
@@ -173,7 +173,7 @@ def train(config, workdir, *, accept: bool = False) -> dict[str, float]:
     pending.clear()
     if not sums:
       return None
-    real = float(np.sum(sums['real']))
+    real, computed = (float(np.sum(sums[k])) for k in ('real', 'computed'))
     seconds = bar.seconds()
     speed = real / seconds
     record = {
@@ -241,7 +241,7 @@ def train(config, workdir, *, accept: bool = False) -> dict[str, float]:
     batches = contextlib.closing(loader.iterate(step + shift, total + shift))
     with batches as batches:
       for index, batch in batches:
-        if progress['finished'] or stop.asked(step):
+        if progress['finished'] or stop.asked():
           break
         with jax.set_mesh(mesh):
           inputs = {k: v for k, v in batch.items() if k != 'example'}
