@@ -40,7 +40,7 @@ class Step:
     mesh: where it runs.
     shapes: of the parameters; layout: their shardings.
     state_shapes: of everything else that is kept; state_layout: the same.
-    rate: learning rate by step.
+    rate: learning rate by step, jitted.
     fresh_state: parameters → state of step 0, in its layout.
     update: (params, state, batch) → (params, state, metrics), jitted; params
       and state are donated. Metrics are (sum, count) by name, grad_norm, bad
@@ -139,7 +139,7 @@ def build(
     layout=layout,
     state_shapes=state_shapes,
     state_layout=state_layout,
-    rate=rate,
+    rate=jax.jit(rate),
     fresh_state=jax.jit(fresh_state, out_shardings=state_layout),
     update=jax.jit(
       _update(held, optimizer, config, layout),
