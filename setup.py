@@ -62,7 +62,9 @@ setuptools.setup(
   extras_require={
     'tpu': ['jax[tpu]'],
     'cuda': ['jax[cuda13]'],
-    'plan': ['libtpu>=0.0.42,<0.1'],  # the TPU's compiler, on any machine
+    # The TPU's compiler, on any machine: the libtpu that jax itself pins. A
+    # later one dies inside XLA (0.0.52 did, with XXL on v5p:4x4x4).
+    'plan': ['jax[tpu]'],
     'plots': ['matplotlib>=3.8'],
     'test': TEST,
   },

@@ -22,6 +22,19 @@ from xlmr_jax.checkpoints import orbax_arrays as stored
 _GONE = '.deleted'
 
 
+class _Manager(ocp.CheckpointManager):
+  """orbax's, but it does not ask JAX's preemption service.
+
+  The service wants numbers that only grow. The train loop asks it before every
+  step (runtime/hosts.py); a save would ask with the step's own number, which
+  goes back after a roll-back.
+  """
+
+  def reached_preemption(self, step: int) -> bool:
+    del step
+    return False
+
+
 class Manager:
   """Steps of a training run: the latest and the best stay, the rest go.
 
@@ -44,7 +57,7 @@ class Manager:
     self._empty = read_only and not folder.exists()
     if self._empty:
       return
-    self._manager = ocp.CheckpointManager(
+    self._manager = _Manager(
       folder,
       options=options,
       # Named here, or the metadata of a step another process wrote is None.

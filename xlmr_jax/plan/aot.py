@@ -7,6 +7,7 @@ of the CPU, whose compiler knows their number and nothing else of them.
 
 import contextlib
 import dataclasses
+import importlib.metadata
 import os
 import pathlib
 import re
@@ -235,6 +236,7 @@ def compile_step(one: Target):
 
   Raises:
     DoesNotFit: the compiler says that memory is too small.
+    ValueError: the compiler fails otherwise.
   """
   start = time.perf_counter()
   try:
@@ -245,7 +247,9 @@ def compile_step(one: Target):
   except jax.errors.JaxRuntimeError as error:
     text = commands.line(error)
     if 'RESOURCE_EXHAUSTED' not in text:
-      raise
+      raise ValueError(
+        f'{compiler(one.topology)} failed: {text[:500]}'
+      ) from error
     needed = needed_bytes(text)
     raise DoesNotFit(
       f'the step does not fit: {needed / GIB:.2f} GiB' * bool(needed)
@@ -256,6 +260,28 @@ def compile_step(one: Target):
       needed,
     ) from None
   return compiled, time.perf_counter() - start
+
+
+def compiler(topology: chips.Topology) -> str:
+  """Names the compiler, with the versions that decide whether it works."""
+  if not topology.chip.is_tpu:
+    return "the CPU's compiler"
+  try:
+    installed = importlib.metadata.version('libtpu')
+  except importlib.metadata.PackageNotFoundError:
+    installed = 'of unknown version'
+  return (
+    f"the TPU's compiler, libtpu {installed} (jax {jax.__version__} pins "
+    f"libtpu{libtpu_pin()}: pip install 'xlmr_jax[plan]'),"
+  )
+
+
+def libtpu_pin() -> str:
+  """The libtpu that the installed jax asks for, as pip writes it."""
+  for requirement in importlib.metadata.requires('jax') or ():
+    if requirement.startswith('libtpu'):
+      return requirement.partition(';')[0].removeprefix('libtpu').strip()
+  return ' of no version'
 
 
 def needed_bytes(text: str) -> float | None:
