@@ -22,7 +22,7 @@ import jax
 from ml_collections import config_flags
 import numpy as np
 
-from xlmr_jax.checkpoints import checkpoint_steps, directory
+from xlmr_jax.checkpoints import checkpoint_steps, native
 from xlmr_jax.runtime import commands, hosts, logs, sharding
 from xlmr_jax.training import jobs, resume
 from xlmr_jax.training import step as steps
@@ -103,7 +103,7 @@ def train(config, workdir, *, accept: bool = False) -> dict[str, float]:
     job.say(f'accepted: {change}')
   if lead and (accepted or not step):
     workdir.mkdir(parents=True, exist_ok=True)
-    directory.write_description(workdir, job.weights(), job.tokenizer_dir)
+    native.write_description(workdir, job.weights())
     resume.remember(workdir, config)
 
   # ── Loop ────────────────────────────────────────────────────────────────
