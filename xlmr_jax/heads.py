@@ -24,7 +24,6 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
-import numpy as np
 
 from xlmr_jax.model import (
   ACTIVATIONS,
@@ -413,32 +412,3 @@ def init(
     more = (row, row)
   params['head'] = module.init(head_key, hidden, *more)['params']
   return params
-
-
-def with_rows(params: dict, head: str | None, rows: int) -> dict:
-  """The same parameters with token tables of `rows` rows.
-
-  Grows by zeros (training pads the vocabulary to a multiple of 1,024) or cuts
-  (on the way out). Arrays of the right size are passed on, not copied, and
-  lazy ones stay lazy.
-  """
-  dims = plan(None, head)
-
-  def one(path, array):
-    names = dims['/'.join(key.key for key in path)]
-    if 'vocab' not in names:
-      return array
-    axis = names.index('vocab')
-    size = array.shape[axis]
-    if size == rows:
-      return array
-    if hasattr(array, 'resized'):
-      return array.resized(axis, rows)
-    if size > rows:
-      return array[(slice(None),) * axis + (slice(rows),)]
-    xp = np if isinstance(array, np.ndarray) else jnp
-    width = [(0, 0)] * array.ndim
-    width[axis] = (0, rows - size)
-    return xp.pad(array, width)
-
-  return jax.tree_util.tree_map_with_path(one, params)

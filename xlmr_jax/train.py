@@ -22,7 +22,7 @@ import jax
 from ml_collections import config_flags
 import numpy as np
 
-from xlmr_jax.checkpoints import checkpoint_steps, directory
+from xlmr_jax.checkpoints import checkpoint_steps, native
 from xlmr_jax.runtime import chips, commands, hosts, logs, sharding
 from xlmr_jax.runtime import profiler as profiling
 from xlmr_jax.training import jobs, overview, resume
@@ -113,7 +113,7 @@ def train(
     job.say(f'accepted: {change}')
   if lead and (accepted or not step):
     workdir.mkdir(parents=True, exist_ok=True)
-    directory.write_description(workdir, job.weights(), job.tokenizer_dir)
+    native.write_description(workdir, job.weights())
     resume.remember(workdir, config)
 
   # ── Loop ────────────────────────────────────────────────────────────────

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from xlmr_jax import heads, model
+from xlmr_jax.checkpoints.weights import with_rows
 from xlmr_jax.data.batches import pack
 
 V, D, L, E = 97, 32, 24, 4
@@ -360,12 +361,12 @@ def test_padded_rows_are_zero_at_the_start_and_never_answers():
 def test_rows_come_and_go_without_changing_a_model():
   params = random_params(CONFIG)
   whole = {'encoder': params['encoder'], 'head': params['mlm']}
-  grown = heads.with_rows(whole, 'mlm', 128)
+  grown = with_rows(whole, 'mlm', 128)
   assert grown['head']['bias'].shape == (128,)
   assert not grown['encoder']['embed']['tokens'][V:].any()
-  back = heads.with_rows(grown, 'mlm', V)
+  back = with_rows(grown, 'mlm', V)
   jax.tree.map(np.testing.assert_array_equal, back, whole)
-  same = heads.with_rows(whole, 'mlm', V)
+  same = with_rows(whole, 'mlm', V)
   assert same['head']['bias'] is whole['head']['bias']
   batch = rows([example(20, 1)])
   padded = dataclasses.replace(CONFIG, vocab_multiple=64)

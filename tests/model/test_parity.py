@@ -36,7 +36,7 @@ import transformers
 from transformers.models.xlm_roberta import modeling_xlm_roberta as theirs
 
 from xlmr_jax import heads, model
-from xlmr_jax.checkpoints.hf import reader
+from xlmr_jax.checkpoints.hf import names as hf_names
 from xlmr_jax.model import Config
 from xlmr_jax.training import objectives, optim
 
@@ -392,7 +392,7 @@ def test_base_classify(base):
   head = randomize(theirs.XLMRobertaClassificationHead(pair.torch.config), 1)
   found = {f'classifier.{k}': v.detach() for k, v in head.state_dict().items()}
   params: dict = {}
-  for name, row in reader.table(pair.config, 'classify', 3).items():
+  for name, row in hf_names.table(pair.config, 'classify', 3).items():
     if name in found:
       _, module, leaf = row.path.split('/')
       array = found[name].numpy()

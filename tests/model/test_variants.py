@@ -28,7 +28,8 @@ from torch_models import class_of, tiny
 import transformers
 
 from xlmr_jax import heads
-from xlmr_jax.checkpoints.hf import reader
+from xlmr_jax.checkpoints.hf import config_json, writer
+from xlmr_jax.checkpoints.weights import Weights
 from xlmr_jax.inference import loaded
 from xlmr_jax.model import VARIANTS
 from xlmr_jax.training import objectives
@@ -259,7 +260,7 @@ def test_position_ids(tmp_path, family, pad_id):
   texts = [[0, 5, pad_id, 6, 7, 2], [0, 8, pad_id, pad_id, 9, 2]]
   longest = [[0, *range(4, 2 + pair.config.max_length), 2]]
   for rows in (texts, longest):
-    model = loaded.Loaded(pair.config, pair.params, None, 'mlm')
+    model = loaded.Loaded(Weights(pair.config, pair.params, 'mlm'))
     got = model.logits(rows)
     with torch.no_grad():
       want = pair.torch(
@@ -276,7 +277,7 @@ def test_position_ids(tmp_path, family, pad_id):
 @pytest.mark.parametrize('family', FAMILIES)
 def test_round_trip(pairs, family, head, tmp_path):
   pair = pairs(family, head)
-  reader.write(tmp_path / 'out', pair.weights)
+  writer.write(tmp_path / 'out', pair.weights)
   for file in ('model.safetensors', 'config.json'):
     ours = (tmp_path / 'out' / file).read_bytes()
     assert ours == (pair.folder / file).read_bytes()
@@ -289,7 +290,7 @@ def test_transformers_loads_what_is_written_fresh(
 ):
   pair = pairs(family, head)
   weights = dataclasses.replace(pair.weights, source=None)
-  reader.write(tmp_path / 'out', weights)
+  writer.write(tmp_path / 'out', weights)
   model, facts = class_of(head, family).from_pretrained(
     tmp_path / 'out', output_loading_info=True, attn_implementation='eager'
   )
@@ -333,7 +334,10 @@ def test_parameters_at_full_size(name, head):
     assert len(dims[name_of(path)]) == leaf.ndim
     count += leaf.size
   their_config = getattr(transformers, f'{family}Config')(
-    **{key: getattr(config, field) for field, (key, _) in reader.FACTS.items()},
+    **{
+      key: getattr(config, field)
+      for field, (key, _) in config_json.FACTS.items()
+    },
     num_labels=3,
   )
   with torch.device('meta'):

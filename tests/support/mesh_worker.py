@@ -14,7 +14,8 @@ import numpy as np
 
 from configs import common
 from xlmr_jax import heads, model
-from xlmr_jax.checkpoints.hf import reader
+from xlmr_jax.checkpoints.hf import writer
+from xlmr_jax.checkpoints.weights import Weights
 from xlmr_jax.inference import loaded
 from xlmr_jax.layers import dropout
 from xlmr_jax.runtime import sharding
@@ -196,8 +197,8 @@ def loads():
   )
   examples = [[0, *range(5, 20), 2], [0, 2898, 7, 2]]
   with tempfile.TemporaryDirectory() as folder:
-    reader.write(folder, reader.Weights(config, params, 'mlm'), overwrite=True)
-    alone = loaded.Loaded(config, params, None, 'mlm').logits(examples)
+    writer.write(folder, Weights(config, params, 'mlm'), overwrite=True)
+    alone = loaded.Loaded(Weights(config, params, 'mlm')).logits(examples)
     off = 0.0
     for shape in ((8, 1, 1), (2, 2, 2), (1, 2, 4)):
       mesh = sharding.make_mesh(shape)

@@ -187,7 +187,7 @@ def _run(model: Loaded, task: Task, names, features, meter):
   active = [np.zeros(len(t), bool) for t in tokens]
   for inside, feature in zip(active, features, strict=True):
     inside[feature['words']] = True
-  chain = dataclasses.replace(model, labels=names)  # the names as the task has
+  chain = model.replace(labels=names)  # the names as the task has
   return zip(*chain.paths(tokens, active, meter), strict=True)
 
 

@@ -164,13 +164,13 @@ def place(tree, layout, dtype=None):
   """Host arrays → device arrays in their shardings, shard by shard.
 
   Args:
-    tree: arrays, or lazy ones: of those only this host's shards are read.
+    tree: arrays; of those that lie in files only this host's shards are read.
     layout: the same tree of shardings.
     dtype: what to cast them to.
   """
 
   def one(array, sharding):
-    if not hasattr(array, 'resized'):
+    if isinstance(array, jax.Array):
       array = np.asarray(array)
     return jax.make_array_from_callback(
       array.shape,

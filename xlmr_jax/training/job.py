@@ -12,9 +12,10 @@ import jax.numpy as jnp
 
 from xlmr_jax import heads
 from xlmr_jax.checkpoints import directory
-from xlmr_jax.checkpoints.hf import reader
+from xlmr_jax.checkpoints.weights import Weights, load_tokenizer, with_rows
 from xlmr_jax.data.batches import loader as loaders
 from xlmr_jax.data.batches import schedule
+from xlmr_jax.data.tokenizers import folder as tokenizers
 from xlmr_jax.model import VARIANTS, Config
 from xlmr_jax.runtime import sharding
 from xlmr_jax.training import objectives
@@ -53,7 +54,7 @@ class Job:
   higher_is_better: bool
   tokenizer_dir: pathlib.Path
   fingerprint: str
-  origin: reader.Weights | None = None
+  origin: Weights | None = None
 
   def say(self, text: str) -> None:
     if jax.process_index() == 0:
@@ -82,9 +83,7 @@ class Job:
     if self.origin is None:
       self.say('fresh parameters')
       return jax.jit(self.fresh, out_shardings=layout)(key)
-    given = heads.with_rows(
-      self.origin.params, self.origin.head, self.model.rows
-    )
+    given = with_rows(self.origin.params, self.origin.head, self.model.rows)
     dtype = jnp.dtype(self.model.param_dtype)
     params, new = {}, []
     for part, where in layout.items():
@@ -114,16 +113,18 @@ class Job:
     origin = self.origin
     return origin is None or not self._same_head() or origin.tied
 
-  def weights(self) -> reader.Weights:
+  def weights(self) -> Weights:
     """What model.json says of this run; no arrays."""
-    origin = self.origin
-    return reader.Weights(
+    origin = self.origin or Weights(self.model, {})
+    return dataclasses.replace(
+      origin,
       config=self.model,
       params={},
       head=self.head,
       labels=self.labels,
       tied=self._tied,
-      source=None if origin is None else origin.source,
+      pooling=None,
+      tokenizer_dir=self.tokenizer_dir,
     )
 
 
@@ -140,8 +141,8 @@ def begin(config):
     scan=config.scan,
   )
   if config.init:
-    origin, folder = directory.read(config.init)
-    tokenizer = directory.load_tokenizer(folder, origin.config.vocab_size)
+    origin = directory.read(config.init)
+    tokenizer = load_tokenizer(origin)
     if tokenizer is None:
       raise ValueError(f'{config.init} has no tokenizer that can be read')
     if config.tokenizer:
@@ -158,7 +159,8 @@ def begin(config):
           f'config.sizes.{name}={value}, but config.init has '
           f'{getattr(origin.config, name)}: sizes are for fresh parameters'
         )
-    return origin, dataclasses.replace(origin.config, **run), tokenizer, folder
+    model = dataclasses.replace(origin.config, **run)
+    return origin, model, tokenizer, origin.tokenizer_dir
   if not config.tokenizer:
     raise ValueError(
       'nothing to start from: set config.init to a checkpoint, or '
@@ -178,13 +180,13 @@ def begin(config):
 
 
 def _tokenizer(folder):
-  found = directory.load_tokenizer(folder)
-  if found is None:
+  tokenizer = tokenizers.load(folder)
+  if tokenizer is None:
     raise ValueError(
       f'config.tokenizer={folder} holds no tokenizer: make one with python -m '
       'xlmr_jax.data.tokenizers.xlmr'
     )
-  return found
+  return tokenizer
 
 
 def check_length(name: str, length: int, model: Config) -> None:

@@ -52,7 +52,13 @@ class Objective:
   rate: float = 0.0
 
 
-def encode(config: Config, params: dict, batch: Batch, key, every=False):
+def encode(
+  config: Config,
+  params: dict,
+  batch: Batch,
+  key,
+  output_hidden_states=False,
+):
   """The encoder on a batch; dropout where a key is given."""
   return Encoder(config).apply(
     {'params': params['encoder']},
@@ -60,7 +66,7 @@ def encode(config: Config, params: dict, batch: Batch, key, every=False):
     batch['segments'],
     batch['positions'],
     train=key is not None,
-    every=every,
+    output_hidden_states=output_hidden_states,
     rngs=None if key is None else {'dropout': key},
   )
 
@@ -213,8 +219,13 @@ def _language(config, name, prepare, rate, chunk, tied) -> Objective:
 def _outputs(config: Config, head, params: dict, batch: Batch, key):
   """What a head says of a batch."""
   encoder_key, head_key = (None, None) if key is None else jax.random.split(key)
-  every = isinstance(head, heads.EstimateHead)
-  hidden = encode(config, params, batch, encoder_key, every)
+  hidden = encode(
+    config,
+    params,
+    batch,
+    encoder_key,
+    output_hidden_states=isinstance(head, heads.EstimateHead),
+  )
   return heads.apply(head, params, hidden, batch, head_key)
 
 
