@@ -196,12 +196,12 @@ def test_a_text_that_is_no_list_and_a_missing_head(make_model, tiny_tokenizer):
 
 
 @pytest.mark.parametrize('pre_norm', [False, True])
-@pytest.mark.parametrize('head', [None, *heads.NAMES])
+@pytest.mark.parametrize('head', list(heads.HEADS))
 @pytest.mark.parametrize('format', ['orbax', 'hf'])
 def test_save_and_load_are_bit_equal(
   make_model, tiny_tokenizer, tmp_path, head, format, pre_norm
 ):
-  labels = ('B-X', 'I-X') if head in heads.LABELLED else None
+  labels = ('B-X', 'I-X') if heads.HEADS[head].labelled else None
   model = make_model(
     tiny_tokenizer,
     head=head,
@@ -393,8 +393,8 @@ def test_a_tokenizer_of_another_size_is_refused(saved):
 def test_every_head_answers(make_model, tiny_tokenizer):
   """What `logits` gives for an example of n tokens."""
   texts = ['the red cat', ('a man', 'no man')]
-  for head in heads.NAMES:
-    labels = ('a', 'b', 'c') if head in heads.LABELLED else None
+  for head in filter(None, heads.HEADS):
+    labels = ('a', 'b', 'c') if heads.HEADS[head].labelled else None
     sizes = (8, 6) if head == 'estimate' else ()
     model = make_model(
       tiny_tokenizer, head=head, labels=labels, estimator=sizes
@@ -404,11 +404,11 @@ def test_every_head_answers(make_model, tiny_tokenizer):
         model.logits(texts)
       continue
     sizes = [len(ids) for ids in model.tokens(texts)]
-    outputs = heads.OUTPUTS.get(head, 3)
-    if head in heads.LANGUAGE:
+    outputs = heads.HEADS[head].outputs or 3
+    if heads.HEADS[head].language:
       outputs = model.config.vocab_size
     for n, got in zip(sizes, model.logits(texts), strict=True):
-      each = head in heads.PER_TOKEN
+      each = heads.HEADS[head].per_token
       assert got.shape == ((n, outputs) if each else (outputs,)), head
 
 

@@ -76,12 +76,15 @@ def forward(config, params, batch, key=None):
   )
   return {
     'hidden': hidden,
-    'mlm': heads.make(config, 'mlm').apply(
-      {'params': params['mlm']}, hidden, params['encoder']['embed']['tokens']
-    ),
-    'classify': heads.make(config, 'classify', 3).apply(
-      {'params': params['classify']}, hidden, batch['starts']
-    ),
+    **{
+      name: heads.apply(
+        heads.make(config, name, 3),
+        {'encoder': params['encoder'], 'head': params[name]},
+        hidden,
+        batch,
+      )
+      for name in ('mlm', 'classify')
+    },
   }
 
 
@@ -391,7 +394,13 @@ def test_bfloat16_is_near(param_dtype):
 
 # Shapes in signatures, checked while the functions run.
 
-CHECKED = ('attention', 'model', 'heads', 'objectives')
+CHECKED = (
+  'layers.attention',
+  'layers.pooling',
+  'model',
+  'heads',
+  'training.objectives',
+)
 
 
 @pytest.fixture(scope='module')
@@ -399,20 +408,19 @@ def checked():
   """Copies of the model's modules whose annotations are enforced."""
   pytest.importorskip('beartype')
   names = [f'xlmr_jax.{name}' for name in CHECKED]
-  package = importlib.import_module('xlmr_jax')
   before = {name: importlib.import_module(name) for name in names}
   for name in names:
     del sys.modules[name]
   try:
     with jaxtyping.install_import_hook(names, 'beartype.beartype'):
       yield {
-        short: importlib.import_module(name)
-        for short, name in zip(CHECKED, names, strict=True)
+        name.rpartition('.')[2]: importlib.import_module(name) for name in names
       }
   finally:
     sys.modules.update(before)
-    for short, name in zip(CHECKED, names, strict=True):
-      setattr(package, short, before[name])
+    for name, module in before.items():
+      package, _, short = name.rpartition('.')
+      setattr(sys.modules[package], short, module)
 
 
 def copy(checked, **changes):

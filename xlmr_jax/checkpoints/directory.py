@@ -29,6 +29,7 @@ from xlmr_jax.checkpoints import (
   orbax_arrays,
 )
 from xlmr_jax.checkpoints.formats import safetensors_file
+from xlmr_jax.checkpoints.hf import names as hf_names
 from xlmr_jax.checkpoints.hf import reader, sentence_transformers
 from xlmr_jax.data.tokenizers import folder as vocabulary
 from xlmr_jax.data.tokenizers.hf_tokenizers import BpeTokenizer
@@ -190,8 +191,9 @@ def _with_head(weights: reader.Weights, head: str | None) -> reader.Weights:
   """The weights with the head that is wanted, or with none."""
   if head in (reader.STORED, weights.head):
     return weights
-  if head in heads.LANGUAGE and weights.head in heads.LANGUAGE:
-    config = dataclasses.replace(weights.config, causal=head == 'causal')
+  if heads.same_parameters(head, weights.head):
+    causal = heads.HEADS[head].causal
+    config = dataclasses.replace(weights.config, causal=causal)
     return dataclasses.replace(weights, config=config, head=head)
   params = {k: v for k, v in weights.params.items() if k != 'head'}
   source = weights.source and {**weights.source, 'left': ['head']}
@@ -219,8 +221,9 @@ def with_fresh(
   """
   if isinstance(labels, str):
     raise ValueError(f'labels must be a list: write [...], not {labels!r}')
-  if (head in heads.LABELLED) != (labels is not None and len(labels) > 0):
-    need = 'needs labels' if head in heads.LABELLED else 'takes no labels'
+  row = heads.HEADS[head]
+  if row.labelled != (labels is not None and len(labels) > 0):
+    need = 'needs labels' if row.labelled else 'takes no labels'
     raise ValueError(f'a new {head} head {need}: the names of its classes')
   labels = tuple(labels) if labels is not None else None
   if labels is not None and (
@@ -233,7 +236,7 @@ def with_fresh(
   )['head']
   new = jax.device_get(jax.jit(make)(jax.random.key(seed)))
   params = dict(weights.params)
-  if head == 'choose' and 'pooler' in params:
+  if hf_names.takes_pooler(head) and 'pooler' in params:
     # Its dense layer is the pooler, as in Hugging Face's class.
     pooler = params.pop('pooler')
     kept, new = pooler, {'out': new['out']}
@@ -248,8 +251,8 @@ def with_fresh(
   )
   params['head'] = {**kept, **new}
   config = weights.config
-  if head in heads.LANGUAGE:  # a causal one wants a causal body
-    config = dataclasses.replace(config, causal=head == 'causal')
+  if row.language:  # a causal one wants a causal body
+    config = dataclasses.replace(config, causal=row.causal)
   return dataclasses.replace(
     weights, config=config, params=params, head=head, labels=labels
   )

@@ -24,6 +24,7 @@ from xlmr_jax.data.tokenizers.hf_tokenizers import BpeTokenizer
 from xlmr_jax.data.tokenizers.xlmr import Tokenizer
 from xlmr_jax.inference import packed
 from xlmr_jax.layers import crf
+from xlmr_jax.layers.pooling import POOLINGS
 from xlmr_jax.model import Config, Encoder
 from xlmr_jax.runtime import sharding
 
@@ -38,7 +39,7 @@ class Loaded:
     config: the model's Config.
     params: {'encoder': ..., 'head': ..., 'pooler': ...}, plain dict of arrays.
     tokenizer: or None, where the checkpoint brought none that we read.
-    head: a name of heads.NAMES, or None.
+    head: a name of heads.HEADS, or None.
     labels: names of the classes by id, or None.
     tied: whether an mlm head scores with the encoder's table.
     source: what a Hugging Face source looked like (see hf.Weights).
@@ -139,16 +140,16 @@ class Loaded:
     """
     if self.head is None:
       raise ValueError('this checkpoint has no head: use encode or embed')
-    if self.head == 'm3':
+    row = heads.HEADS[self.head]
+    if row.views:
       raise ValueError('this head gives three kinds of output: use m3')
     features = self.tokens(examples)
     out = [None] * len(features)
-    whole = self.head in heads.PER_TOKEN
     real = slice(None)
-    if self.head in heads.LANGUAGE:  # without the rows that pad the table
+    if row.language:  # without the rows that pad the table
       real = slice(self.config.vocab_size)
-    for feature, row, span, slot in self._run(self.head, features, progress):
-      out[feature] = row[span, real] if whole else row[slot]
+    for feature, scores, span, slot in self._run(self.head, features, progress):
+      out[feature] = scores[span, real] if row.per_token else scores[slot]
     return out
 
   def paths(
@@ -159,14 +160,14 @@ class Loaded:
     The ids are int32 [length], -1 but at the `active` tokens, bool [length] per
     example, which the chain links (crf.py), e.g. the first piece of each word.
     """
-    if self.head != 'crf' or not self.labels:
+    if not heads.HEADS[self.head].chain or not self.labels:
       raise ValueError('paths need a crf head whose labels have names')
     head = self.params['head']
     head = {**head, **crf.constrain(head, crf.bio(self.labels))}
     features = self.tokens(examples)
     out = [None] * len(features)
     given = {**self.params, 'head': head}, features, progress, active
-    for feature, row, span, _ in self.program('crf')(*given):
+    for feature, row, span, _ in self.program(self.head)(*given):
       out[feature] = tuple(part[span] for part in row)
     return out
 
@@ -205,12 +206,10 @@ class Loaded:
     if how is None:
       raise ValueError(
         'this checkpoint does not say how a text becomes a vector: give '
-        f'pooling, one of {", ".join(heads.POOLINGS)}'
+        f'pooling, one of {", ".join(POOLINGS)}'
       )
-    if how not in heads.POOLINGS:
-      raise ValueError(
-        f'pooling {how!r} is not one of {", ".join(heads.POOLINGS)}'
-      )
+    if how not in POOLINGS:
+      raise ValueError(f'pooling {how!r} is not one of {", ".join(POOLINGS)}')
     if normalize is None:
       normalize = bool(facts and facts.normalize)
     features = self._short(texts, self._prompt(prompt_name, prompt))
@@ -252,9 +251,9 @@ class Loaded:
       layer = round(layer * count)
     if layer is not None and not 0 <= layer <= count:
       raise ValueError(f'layer={layer}; this model has layers 1 to {count}')
-    if pooling not in heads.POOLINGS:
+    if pooling not in POOLINGS:
       raise ValueError(
-        f'pooling {pooling!r} is not one of {", ".join(heads.POOLINGS)}'
+        f'pooling {pooling!r} is not one of {", ".join(POOLINGS)}'
       )
     skip = ()
     if skip_specials:
@@ -278,12 +277,12 @@ class Loaded:
       per text: the vector of <s>; each token's greatest weight, specials left
       out; the vectors of all tokens but <s>.
     """
-    if self.head != 'm3':
+    if not heads.HEADS[self.head].views:
       raise ValueError('this checkpoint has no sparse and ColBERT heads')
     features = self._short(texts, '')
     skip = set() if self.tokenizer is None else set(self.tokenizer.special_ids)
     out = [None] * len(features)
-    for feature, row, span, slot in self._run('m3', features, progress):
+    for feature, row, span, slot in self._run(self.head, features, progress):
       dense, weights, vectors = row
       sparse: dict[int, float] = {}
       for token, weight in zip(
@@ -345,7 +344,8 @@ class Loaded:
 
   def fill_mask(self, text: str, top: int = 5) -> list[tuple[str, float]]:
     """Best pieces for the first <mask> of a text, with probabilities."""
-    if self.head != 'mlm':
+    row = heads.HEADS[self.head]
+    if not row.language or row.causal:
       raise ValueError('filling masks needs a checkpoint with an mlm head')
     ids = self.tokens([text])[0]
     if self.tokenizer.mask_id is None:
@@ -428,12 +428,8 @@ def load(
     ValueError: nothing there, not of this family, not whole, or without the
       head that is wanted.
   """
-  if not isinstance(head, str | None) or head not in (
-    None,
-    reader.STORED,
-    *heads.NAMES,
-  ):
-    raise ValueError(f'head {head!r} is not one of {", ".join(heads.NAMES)}')
+  if head != reader.STORED:
+    heads.find(head)
   if mesh is None and jax.device_count() > 1:
     mesh = (-1, 1, 1)
   if isinstance(mesh, tuple):

@@ -62,11 +62,14 @@ from xlmr_jax.checkpoints.hf.names import (
   config_from_hf,
   config_to_hf,
   estimator_keys,
+  head_starts,
+  held_heads,
   is_xl,
   label_keys,
   label_names,
   placeholder,
   prefix,
+  promised_head,
   table,
 )
 from xlmr_jax.model import Config
@@ -94,12 +97,6 @@ STORED = 'stored'  # the head that the files hold
 
 GENERATION = 'generation_config.json'  # carried as it is
 
-# How the keys of heads start.
-HEAD_STARTS = (
-  'lm_head classifier qa_outputs crf estimator layerwise_attention '
-  'sparse_linear colbert_linear'
-).split()
-
 # What belongs to a tokenizer and is carried as it is.
 SPM = 'sentencepiece.bpe.model'
 TOKENIZER_FILES = (
@@ -125,7 +122,7 @@ class Weights:
     params: {'encoder': ..., 'head': ..., 'pooler': ...} of numpy arrays (or
       lazy ones) in the dtypes of the files, layers stacked, vocabulary at its
       real size.
-    head: a name of heads.NAMES, or None.
+    head: a name of heads.HEADS, or None.
     labels: names by id of a labelled head ('LABEL_0'... where no one gave
       names).
     tied: the decoder is the token table; else params['head']['table'] is it.
@@ -164,47 +161,13 @@ def _named(
   return names, dropped
 
 
-def _promised(config_json: Mapping[str, Any]) -> str | None:
-  """The head that config.json's class has."""
-  name = (config_json.get('architectures') or [HEADS[None]])[0]
-  return next(h for h, suffix in HEADS.items() if name.endswith(suffix))
-
-
-def _held(
-  config_json: Mapping[str, Any], found: Mapping[str, Tensor]
-) -> list[str]:
-  """The heads that the files hold."""
-  promised = _promised(config_json)
-  starts = {name.partition('.')[0] for name in found}
-  held = []
-  if 'lm_head' in starts:
-    held.append('causal' if promised == 'causal' else 'mlm')
-  if 'qa_outputs' in starts:
-    held.append('answer')
-  if 'sparse_linear' in starts or 'colbert_linear' in starts:
-    held.append('m3')
-  if 'estimator' in starts:
-    held.append('estimate')
-  if 'crf' in starts:
-    held.append('crf')
-  elif 'classifier' in starts:
-    if 'classifier.weight' not in found:
-      held.append('classify')
-    elif promised in ('tag', 'choose'):
-      held.append(promised)
-    else:
-      one = found['classifier.weight'].shape[0] == 1 and 'pooler' in starts
-      held.append('choose' if one else 'tag')
-  return held
-
-
 def _head(folder, config_json: Mapping[str, Any], held: list[str]):
   """Of the heads that the files hold, the one that config.json promises.
 
   Raises:
     ValueError: it promises one, and they hold none.
   """
-  promised = _promised(config_json)
+  promised = promised_head(config_json)
   if promised in held or not (held or promised):
     return promised
   if held:
@@ -349,30 +312,31 @@ def read(
   names, dropped = _named(folder, there.tensors)
   _check_layers(folder, config, names)
   found = {name: there.tensors[key] for name, key in names.items()}
-  held, left = _held(config_json, found), []
+  held, left = held_heads(config_json, found), []
   if head == STORED:
     here = stored = _head(folder, config_json, held)
   else:
     # The caller's wish: what is left out is on record, and goes out no more.
-    alike = heads.LANGUAGE if head in heads.LANGUAGE else (head,)
-    stored = next((name for name in held if name in alike), None)
+    stored = next(
+      (name for name in held if heads.same_parameters(name, head)), None
+    )
     here = head if stored else None
     if here != stored:  # masked as causal, or the other way round
-      config = dataclasses.replace(config, causal=here == 'causal')
+      config = dataclasses.replace(config, causal=heads.HEADS[here].causal)
     wanted = table(config, here, pooler=True)
     # Another head's weights; of the body nothing is ever left out.
     other = {
       name
       for name in found
-      if name not in wanted and name.partition('.')[0] in HEAD_STARTS
+      if name not in wanted and name.partition('.')[0] in head_starts()
     }
     left = [names[name] for name in found if name in other]
     found = {name: t for name, t in found.items() if name not in other}
-  if here != 'estimate':
+  if not heads.HEADS[here].all_depths:
     config = dataclasses.replace(config, estimator=(), estimator_norm=False)
   elif not config.estimator:
     raise ValueError(f'{folder}/config.json: {ESTIMATOR_SIZES} is missing')
-  labels = label_names(config_json) if here in heads.LABELLED else None
+  labels = label_names(config_json) if heads.HEADS[here].labelled else None
   tied, unused = _ties(config_json, found)
   pooler = any(name.startswith('pooler.') for name in found)
   rows = table(config, here, len(labels or ()), tied=tied, pooler=pooler)
@@ -510,8 +474,8 @@ def write(
   """
   config, head, source = weights.config, weights.head, weights.source
   leaves = dict(_flatten(weights.params))
-  labels = weights.labels if head in heads.LABELLED else None
-  if head in heads.LABELLED and labels is None:
+  labels = weights.labels if heads.HEADS[head].labelled else None
+  if heads.HEADS[head].labelled and labels is None:
     classes = len(leaves.get('head/out/bias', ()))
     labels = tuple(f'LABEL_{i}' for i in range(classes))
   rows = table(
