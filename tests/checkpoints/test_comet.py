@@ -423,8 +423,7 @@ def test_dropout_behind_each_tanh():
     scores, more = head.apply(
       {'params': params},
       states,
-      starts,
-      segments,
+      {'starts': starts, 'segments': segments},
       train,
       rngs={'dropout': jax.random.key(0)},
       capture_intermediates=True,

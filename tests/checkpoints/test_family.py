@@ -182,7 +182,7 @@ def test_it_loads_computes_and_goes_back(name, tmp_path):
   suffix = HEADS[m.head]
   assert class_name(row).endswith(suffix)
   assert m.config.pre_norm == ('XL' in class_name(row).replace('XLM', ''))
-  if m.head in heads.LABELLED and 'id2label' in config:
+  if heads.HEADS[m.head].labelled and 'id2label' in config:
     assert m.labels == tuple(config['id2label'].values())
 
   # It computes what theirs does.

@@ -197,12 +197,12 @@ def test_a_text_that_is_no_list_and_a_missing_head(make_model, tiny_tokenizer):
 
 
 @pytest.mark.parametrize('pre_norm', [False, True])
-@pytest.mark.parametrize('head', [None, *heads.NAMES])
+@pytest.mark.parametrize('head', list(heads.HEADS))
 @pytest.mark.parametrize('format', ['orbax', 'hf'])
 def test_save_and_load_are_bit_equal(
   make_model, tiny_tokenizer, tmp_path, head, format, pre_norm
 ):
-  labels = ('B-X', 'I-X') if head in heads.LABELLED else None
+  labels = ('B-X', 'I-X') if heads.HEADS[head].labelled else None
   model = make_model(
     tiny_tokenizer,
     head=head,
@@ -362,7 +362,10 @@ def test_a_head_that_is_not_there_is_made_only_when_asked_for(saved, tmp_path):
     (dict(head='tag', fresh=True), 'new tag head needs labels'),
     (dict(head='answer', labels=('a',), fresh=True), 'takes no labels'),
     (dict(labels=('a', 'b')), 'labels are for a new head'),
-    (dict(head='tagg', fresh=True), "head 'tagg' is not one of mlm, classify"),
+    (
+      dict(head='tagg', fresh=True),
+      "head 'tagg' is not one of mlm, causal, classify",
+    ),
     (dict(revision='main'), 'revision=.main., but .* is a directory'),
   ],
 )
@@ -394,8 +397,8 @@ def test_a_tokenizer_of_another_size_is_refused(saved):
 def test_every_head_answers(make_model, tiny_tokenizer):
   """What `logits` gives for an example of n tokens."""
   texts = ['the red cat', ('a man', 'no man')]
-  for head in heads.NAMES:
-    labels = ('a', 'b', 'c') if head in heads.LABELLED else None
+  for head in filter(None, heads.HEADS):
+    labels = ('a', 'b', 'c') if heads.HEADS[head].labelled else None
     sizes = (8, 6) if head == 'estimate' else ()
     model = make_model(
       tiny_tokenizer, head=head, labels=labels, estimator=sizes
@@ -405,11 +408,11 @@ def test_every_head_answers(make_model, tiny_tokenizer):
         model.logits(texts)
       continue
     sizes = [len(ids) for ids in model.tokens(texts)]
-    outputs = heads.OUTPUTS.get(head, 3)
-    if head in heads.LANGUAGE:
+    outputs = heads.HEADS[head].outputs or 3
+    if heads.HEADS[head].language:
       outputs = model.config.vocab_size
     for n, got in zip(sizes, model.logits(texts), strict=True):
-      each = head in heads.PER_TOKEN
+      each = heads.HEADS[head].per_token
       assert got.shape == ((n, outputs) if each else (outputs,)), head
 
 
@@ -464,7 +467,7 @@ def test_labels_are_names(saved, labels, message):
 
 @pytest.mark.parametrize('head', ['', True, 'ForMaskedLM', 'banana'])
 def test_a_head_of_no_kind(saved, head):
-  with pytest.raises(ValueError, match='is not one of mlm, classify'):
+  with pytest.raises(ValueError, match='is not one of mlm, causal, classify'):
     xlmr_jax.load(saved[1], head=head)
 
 

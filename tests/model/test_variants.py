@@ -100,7 +100,7 @@ def test_packed_logits(pairs, family, head):
   ours, want = outputs(pair), theirs(pair, pad(EXAMPLES))
   assert np.ptp(want) > 0.01  # far above what is tolerated
   for example, (row, span) in enumerate(spans()):
-    if head is None or head in heads.PER_TOKEN:
+    if head is None or heads.HEADS[head].per_token:
       got, expected = ours[row, span], want[example, : len(EXAMPLES[example])]
     else:
       got, expected = ours[SLOTS[example]], want[example]
@@ -114,7 +114,7 @@ def test_packed_is_one_at_a_time(pairs, head):
   together = outputs(pair)
   alone = outputs(pair, pack([[example] for example in EXAMPLES], 24))
   for example, (row, span) in enumerate(spans()):
-    if head is None or head in heads.PER_TOKEN:
+    if head is None or heads.HEADS[head].per_token:
       a = together[row, span]
       b = alone[example, : len(EXAMPLES[example])]
     else:

@@ -298,15 +298,16 @@ def test_packed_is_one_at_a_time(tiny, name, pre_norm):
   jax.tree.map(close, packed[2], alone[2])
 
 
-def test_a_question_may_span_rows_and_an_empty_slot_is_none(monkeypatch):
-  """Three scores of one question in two rows; the third slot is empty."""
-  objective = objectives.choose(model.VARIANTS['tiny'])
-  scores = np.array([[1.0, 3.0, 9.0], [2.0, -1.0, 9.0]], np.float32)
+def test_an_empty_slot_is_no_choice(monkeypatch):
+  """A question of three choices, and one of a single one beside it."""
+  scores = np.array([[1.0, 3.0, 2.0, 9.0], [-1.0, 9.0, 9.0, 9.0]], np.float32)
   batch = {
-    'group': np.array([[4, 4, -1], [4, 7, -1]], np.int32),
-    'labels': np.array([[0, 1, -1], [0, 1, -1]], np.int32),
+    'group': np.array([[4, 4, 4, -1], [7, -1, -1, -1]], np.int32),
+    'labels': np.array([[0, 1, 0, -1], [1, -1, -1, -1]], np.int32),
   }
-  monkeypatch.setattr(objectives, '_outputs', lambda *_: scores[..., None])
+  forward = lambda *_: lambda *_: scores[..., None]
+  monkeypatch.setattr(objectives, 'forward', forward)
+  objective = objectives.choose(model.VARIANTS['tiny'])
   sums = objective.loss({}, batch, None)
   want = np.log(np.exp([1.0, 3.0, 2.0]).sum()) - 3.0
   np.testing.assert_allclose(sums['loss'][0], [want, 0.0], atol=1e-6)

@@ -12,6 +12,7 @@ import numpy as np
 
 from xlmr_jax import heads
 from xlmr_jax.checkpoints.arrays import DiskArray
+from xlmr_jax.checkpoints.hf.names import takes_pooler
 from xlmr_jax.data.tokenizers import folder as tokenizers
 from xlmr_jax.data.tokenizers.hf_tokenizers import BpeTokenizer
 from xlmr_jax.data.tokenizers.xlmr import FILE_NAME as SPM
@@ -67,7 +68,7 @@ class Weights:
     params: {'encoder': ..., 'head': ..., 'pooler': ...}: arrays of numpy, of
       JAX, or still in files, in the dtypes of the files, layers stacked,
       vocabulary at its real size.
-    head: a name of heads.NAMES, or None.
+    head: a name of heads.HEADS, or None.
     labels: names by id of a labelled head ('LABEL_0'... where nobody gave
       names).
     tied: the decoder is the token table; else params['head']['table'] is it.
@@ -165,12 +166,13 @@ def with_head(weights: Weights, head: str | None) -> Weights:
 
   Args:
     weights: of a reader.
-    head: a name of heads.NAMES, None for the body alone, or STORED.
+    head: a name of heads.HEADS, None for the body alone, or STORED.
   """
   if head in (STORED, weights.head) or weights.head is None:
     return weights
-  if head in heads.LANGUAGE and weights.head in heads.LANGUAGE:
-    config = dataclasses.replace(weights.config, causal=head == 'causal')
+  if heads.same_parameters(head, weights.head):
+    causal = heads.HEADS[head].causal
+    config = dataclasses.replace(weights.config, causal=causal)
     return dataclasses.replace(weights, config=config, head=head)
   params = {k: v for k, v in weights.params.items() if k != 'head'}
   source = weights.source and {**weights.source, 'left': ['head']}
@@ -199,7 +201,7 @@ def with_fresh(
 
   Args:
     weights: without a head.
-    head: a name of heads.NAMES.
+    head: a name of heads.HEADS.
     labels: names of a labelled head's classes.
     seed: of the new parameters.
     where: the checkpoint's name, for the warning.
@@ -209,8 +211,9 @@ def with_fresh(
   """
   if isinstance(labels, str):
     raise ValueError(f'labels must be a list: write [...], not {labels!r}')
-  if (head in heads.LABELLED) != (labels is not None and len(labels) > 0):
-    need = 'needs labels' if head in heads.LABELLED else 'takes no labels'
+  row = heads.HEADS[head]
+  if row.labelled != (labels is not None and len(labels) > 0):
+    need = 'needs labels' if row.labelled else 'takes no labels'
     raise ValueError(f'a new {head} head {need}: the names of its classes')
   labels = tuple(labels) if labels is not None else None
   if labels is not None and (
@@ -224,15 +227,15 @@ def with_fresh(
   new = jax.device_get(jax.jit(make)(jax.random.key(seed)))
   params = dict(weights.params)
   kept = {}
-  if head == 'choose' and 'pooler' in params:
+  if takes_pooler(head) and 'pooler' in params:
     # Its dense layer is the pooler, as in Hugging Face's class.
     kept, new = params.pop('pooler'), {'out': new['out']}
   names = ', '.join(f'head/{name}' for name in flatten(new))
   warnings.warn(f'{where}: new, with random weights: {names}', stacklevel=3)
   params['head'] = {**kept, **new}
   config = weights.config
-  if head in heads.LANGUAGE:  # a causal head wants a causal body
-    config = dataclasses.replace(config, causal=head == 'causal')
+  if row.language:  # a causal head wants a causal body
+    config = dataclasses.replace(config, causal=row.causal)
   return dataclasses.replace(
     weights, config=config, params=params, head=head, labels=labels, tied=True
   )

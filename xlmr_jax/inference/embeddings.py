@@ -7,6 +7,7 @@ import numpy as np
 
 from xlmr_jax import heads
 from xlmr_jax.inference.packed import Example
+from xlmr_jax.layers.pooling import POOLINGS
 
 
 def embed(
@@ -45,12 +46,10 @@ def embed(
   if how is None:
     raise ValueError(
       'this checkpoint does not say how a text becomes a vector: give '
-      f'pooling, one of {", ".join(heads.POOLINGS)}'
+      f'pooling, one of {", ".join(POOLINGS)}'
     )
-  if how not in heads.POOLINGS:
-    raise ValueError(
-      f'pooling {how!r} is not one of {", ".join(heads.POOLINGS)}'
-    )
+  if how not in POOLINGS:
+    raise ValueError(f'pooling {how!r} is not one of {", ".join(POOLINGS)}')
   if normalize is None:
     normalize = bool(settings and settings.normalize)
   features = _encode(model, texts, _prompt(model, prompt_name, prompt))
@@ -94,10 +93,8 @@ def vectors(
     layer = round(layer * count)
   if layer is not None and not 0 <= layer <= count:
     raise ValueError(f'layer={layer}; this model has layers 1 to {count}')
-  if pooling not in heads.POOLINGS:
-    raise ValueError(
-      f'pooling {pooling!r} is not one of {", ".join(heads.POOLINGS)}'
-    )
+  if pooling not in POOLINGS:
+    raise ValueError(f'pooling {pooling!r} is not one of {", ".join(POOLINGS)}')
   skip = ()
   if skip_specials:
     if pooling == 'cls':
@@ -121,12 +118,12 @@ def m3(model, texts: Sequence[Example], progress=None) -> list[dict]:
     per text: the vector of <s>; each token's greatest weight, specials left
     out; the vectors of all tokens but <s>.
   """
-  if model.head != 'm3':
+  if not heads.HEADS[model.head].views:
     raise ValueError('this checkpoint has no sparse and ColBERT heads')
   features = _encode(model, texts, '')
   skip = set() if model.tokenizer is None else set(model.tokenizer.special_ids)
   out = [None] * len(features)
-  for feature, row, span, slot in model.run('m3', features, progress):
+  for feature, row, span, slot in model.run(model.head, features, progress):
     dense, weights, vectors = row
     sparse: dict[int, float] = {}
     for token, weight in zip(

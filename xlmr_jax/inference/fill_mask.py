@@ -2,10 +2,13 @@
 
 import numpy as np
 
+from xlmr_jax import heads
+
 
 def fill_mask(model, text: str, top: int = 5) -> list[tuple[str, float]]:
   """Best pieces for the first <mask> of a text, with probabilities."""
-  if model.head != 'mlm':
+  row = heads.HEADS[model.head]
+  if not row.language or row.causal:
     raise ValueError('filling masks needs a checkpoint with an mlm head')
   ids = model.tokens([text])[0]
   if model.tokenizer.mask_id is None:

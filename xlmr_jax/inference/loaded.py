@@ -61,7 +61,7 @@ class Loaded:
 
   @property
   def head(self) -> str | None:
-    """A name of heads.NAMES, or None."""
+    """A name of heads.HEADS, or None."""
     return self.weights.head
 
   @property
@@ -160,16 +160,16 @@ class Loaded:
     """
     if self.head is None:
       raise ValueError('this checkpoint has no head: use encode or embed')
-    if self.head == 'm3':
+    row = heads.HEADS[self.head]
+    if row.views:
       raise ValueError('this head gives three kinds of output: use m3')
     features = self.tokens(examples)
     out = [None] * len(features)
-    whole = self.head in heads.PER_TOKEN
     real = slice(None)
-    if self.head in heads.LANGUAGE:  # without the rows that pad the table
+    if row.language:  # without the rows that pad the table
       real = slice(self.config.vocab_size)
-    for feature, row, span, slot in self.run(self.head, features, progress):
-      out[feature] = row[span, real] if whole else row[slot]
+    for feature, scores, span, slot in self.run(self.head, features, progress):
+      out[feature] = scores[span, real] if row.per_token else scores[slot]
     return out
 
   def paths(
@@ -180,14 +180,14 @@ class Loaded:
     The ids are int32 [length], -1 but at the `active` tokens, bool [length] per
     example, which the chain links (crf.py), e.g. the first piece of each word.
     """
-    if self.head != 'crf' or not self.labels:
+    if not heads.HEADS[self.head].chain or not self.labels:
       raise ValueError('paths need a crf head whose labels have names')
     head = self.params['head']
     head = {**head, **crf.constrain(head, crf.bio(self.labels))}
     features = self.tokens(examples)
     out = [None] * len(features)
     given = {**self.params, 'head': head}, features, progress, active
-    for feature, row, span, _ in self.program('crf')(*given):
+    for feature, row, span, _ in self.program(self.head)(*given):
       out[feature] = tuple(part[span] for part in row)
     return out
 
@@ -255,12 +255,8 @@ def load(
     ValueError: nothing there, not of this family, not whole, or without the
       head that is wanted.
   """
-  if not isinstance(head, str | None) or head not in (
-    None,
-    STORED,
-    *heads.NAMES,
-  ):
-    raise ValueError(f'head {head!r} is not one of {", ".join(heads.NAMES)}')
+  if head != STORED:
+    heads.find(head)
   if mesh is None and jax.device_count() > 1:
     mesh = (-1, 1, 1)
   if isinstance(mesh, tuple):

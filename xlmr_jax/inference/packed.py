@@ -15,6 +15,7 @@ import numpy as np
 from xlmr_jax import heads
 from xlmr_jax.data.batches import pack
 from xlmr_jax.layers import crf
+from xlmr_jax.layers.pooling import POOLINGS, pool
 from xlmr_jax.model import Config, Encoder
 from xlmr_jax.runtime import sharding
 
@@ -110,9 +111,10 @@ class Program:
     positions = POSITIONS.get(jax.default_backend(), MOST_POSITIONS)
     # A step's logits stay under half a GB, and the states of all depths under
     # one, or two while they are stacked.
-    if self.output in heads.LANGUAGE:
+    row = heads.HEADS.get(self.output, heads.HEADS[None])  # or a pooling
+    if row.language:
       positions = min(positions, 2**27 // self.config.rows)
-    elif self.output == 'estimate':
+    elif row.all_depths:
       depths = self.config.num_layers + 1
       positions = min(positions, 2**28 // (depths * self.config.model_dim))
     rows = rows_of_a_step(len(plan), max(1, positions // length))
@@ -143,28 +145,27 @@ class Program:
 def _jitted(program: Program):
   """The jitted forward pass, shared by all who load the same model."""
   kind = program.output
-  pooling = kind in heads.POOLINGS
-  module = None
-  if kind is not None and not pooling:
-    module = heads.make(program.config, kind, program.classes, program.tied)
+  pooling = kind in POOLINGS
+  head = None if pooling else kind
+  module = heads.make(program.config, head, program.classes, program.tied)
+  depths = heads.HEADS[head].all_depths
 
   def run(params, batch):
-    hidden = _states(program, params['encoder'], batch, kind == 'estimate')
+    hidden = _states(program, params['encoder'], batch, depths)
     if kind is None:
       return hidden.astype(jnp.float32)
     segments = batch['segments']
     if program.skip:
       left_out = jnp.isin(batch['tokens'], jnp.array(program.skip))
       segments = jnp.where(left_out, 0, segments)
-    pool = functools.partial(heads.pool, hidden, batch['starts'], segments)
     if pooling:
-      return pool(kind)
+      return pool(hidden, batch['starts'], segments, kind)
     out = heads.apply(module, params, hidden, batch)
     if 'labels' in batch:
       inside = batch['labels'] >= 0
       path = crf.viterbi(out, batch['segments'], inside, params['head'])
       return out, path
-    return (heads.unit(pool('cls')), *out) if kind == 'm3' else out
+    return out
 
   # Every host reads all of the output.
   out = None if program.mesh is None else sharding.whole(program.mesh)

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from xlmr_jax import heads
 from xlmr_jax.layers import masking
 from xlmr_jax.model import VARIANTS, Config
 from xlmr_jax.plan import hlo, roofline
@@ -106,7 +107,8 @@ def target(config, name: str, vocab_size: int = 0) -> Target:
 
 def encoder(config, vocab_size: int, topology: chips.Topology) -> Config:
   """The model's Config, as job.py makes it."""
-  if config.objective not in ('mlm', 'causal'):
+  head = heads.HEADS.get(config.objective)
+  if head is None or not head.language:
     raise ValueError(
       f'config.objective={config.objective!r}: only pretraining is planned'
     )
@@ -124,7 +126,7 @@ def encoder(config, vocab_size: int, topology: chips.Topology) -> Config:
     own,
     vocab_size=vocab_size or own.vocab_size,
     **{k: v for k, v in config.sizes.items() if v is not None},
-    causal=config.objective == 'causal',
+    causal=head.causal,
     dropout=config.dropout,
     attention_dropout=config.attention_dropout,
     vocab_multiple=1024,
@@ -138,7 +140,7 @@ def encoder(config, vocab_size: int, topology: chips.Topology) -> Config:
 
 def loss(config, model: Config) -> objectives.Objective:
   """The objective, with ids as XLM-R's tokenizer has them."""
-  if config.objective == 'causal':
+  if model.causal:
     return objectives.causal(model, chunk=config.loss_chunk)
   last = model.vocab_size - 1
   words = None
@@ -158,7 +160,7 @@ def loss(config, model: Config) -> objectives.Objective:
 
 def slots(config, length: int) -> float:
   """Share of a row's positions that get scores over the vocabulary."""
-  if config.objective == 'causal':
+  if heads.HEADS[config.objective].causal:
     return (length - 1) / length
   slack = masking.SLACK[config.mask_units]
   return masking.capacity(length, config.mask_rate, slack) / length

@@ -140,7 +140,7 @@ def choices(config, topology: chips.Topology, vocab_size: int) -> list[Choice]:
           model=dataclasses.replace(model, remat=remat),
           rows=rows,
           length=config.row_length,
-          rate=config.mask_rate if config.objective == 'mlm' else 1.0,
+          rate=1.0 if model.causal else config.mask_rate,
           slots=aot.slots(config, config.row_length),
           accumulate=accumulate,
           chunked=bool(config.loss_chunk),

@@ -68,7 +68,7 @@ class Job:
   def flops_per_token(self, length: int) -> float:
     """Forward FLOPs of one real token in rows of a length, head included."""
     body = self.model.flops(length)
-    if self.head not in heads.LANGUAGE:
+    if not heads.HEADS[self.head].language:
       return body
     d = self.model.model_dim
     rate = self.objective.rate
@@ -104,9 +104,8 @@ class Job:
 
   def _same_head(self) -> bool:
     origin = self.origin
-    if self.head in heads.LANGUAGE:  # they share their parameters
-      return origin.head in heads.LANGUAGE
-    return origin.head == self.head and origin.labels == self.labels
+    alike = heads.same_parameters(self.head, origin.head)
+    return alike and origin.labels == self.labels
 
   @property
   def _tied(self) -> bool:

@@ -176,8 +176,7 @@ def _language(config, name, prepare, rate, chunk, tied) -> Objective:
   head = heads.make(config, name, tied=tied)
 
   def score(params, hidden, targets, weights):
-    table = params['encoder']['embed']['tokens'] if tied else None
-    logits = head.apply({'params': params['head']}, hidden, table)
+    logits = heads.apply(head, params, hidden, {})
     losses = cross_entropy(logits, targets)
     # argmax would read all logits again; the maximum is in the loss already.
     right = gold_score(logits, targets) >= logits.max(-1)
@@ -216,17 +215,21 @@ def _language(config, name, prepare, rate, chunk, tied) -> Objective:
   return Objective(name, loss, prepare, rate)
 
 
-def _outputs(config: Config, head, params: dict, batch: Batch, key):
-  """What a head says of a batch."""
-  encoder_key, head_key = (None, None) if key is None else jax.random.split(key)
-  hidden = encode(
-    config,
-    params,
-    batch,
-    encoder_key,
-    output_hidden_states=isinstance(head, heads.EstimateHead),
-  )
-  return heads.apply(head, params, hidden, batch, head_key)
+def forward(config: Config, head: str, classes: int = 0) -> Callable:
+  """(params, batch, key) → what a head gives; dropout where a key is given.
+
+  Raises:
+    ValueError: there is no such head, or the config lacks a size of it.
+  """
+  module = heads.make(config, head, classes)
+  depths = heads.HEADS[head].all_depths
+
+  def run(params: dict, batch: Batch, key):
+    body_key, head_key = (None, None) if key is None else jax.random.split(key)
+    hidden = encode(config, params, batch, body_key, depths)
+    return heads.apply(module, params, hidden, batch, head_key)
+
+  return run
 
 
 def _mean(losses, right, weights) -> Sums:
@@ -241,10 +244,10 @@ def _mean(losses, right, weights) -> Sums:
 
 def _labelled(config: Config, name: str, classes: int) -> Objective:
   """Cross-entropy where there is a label: per example or per position."""
-  head = heads.make(config, name, classes)
+  run = forward(config, name, classes)
 
   def loss(params: dict, batch: Batch, key) -> Sums:
-    logits = _outputs(config, head, params, batch, key)
+    logits = run(params, batch, key)
     labels = batch['labels']
     losses = cross_entropy(logits, jnp.maximum(labels, 0))
     right = jnp.argmax(logits, axis=-1) == labels
@@ -275,11 +278,11 @@ def crf(config: Config, *, labels: tuple[str, ...]) -> Objective:
     config: of the model.
     labels: names by id; BIO names forbid what the scheme does.
   """
-  head = heads.make(config, 'crf', len(labels))
+  run = forward(config, 'crf', len(labels))
   scheme = chain.bio(labels)
 
   def loss(params: dict, batch: Batch, key) -> Sums:
-    emissions = _outputs(config, head, params, batch, key)
+    emissions = run(params, batch, key)
     tags, segments = batch['labels'], batch['segments']
     active = tags >= 0
     table = chain.constrain(params['head'], scheme)
@@ -302,10 +305,10 @@ def choose(config: Config) -> Objective:
   questions (empty slot: -1). A question may span rows: its loss belongs to
   the row of its gold choice, and one without a gold choice is ignored.
   """
-  head = heads.make(config, 'choose')
+  run = forward(config, 'choose')
 
   def loss(params: dict, batch: Batch, key) -> Sums:
-    scores = _outputs(config, head, params, batch, key)[..., 0]
+    scores = run(params, batch, key)[..., 0]
     group = batch['group']
     flat, numbers = scores.reshape(-1), group.reshape(-1)
     # One comparison of all slots: numbers count the questions of the global
@@ -330,10 +333,10 @@ def answer(config: Config) -> Objective:
   inside the example. The two losses are averaged, as Hugging Face does; an
   answer is right where both ends are.
   """
-  head = heads.make(config, 'answer')
+  run = forward(config, 'answer')
 
   def loss(params: dict, batch: Batch, key) -> Sums:
-    logits = _outputs(config, head, params, batch, key)
+    logits = run(params, batch, key)
     starts, labels = batch['starts'], batch['labels']
     slots = jnp.arange(1, starts.shape[1] + 1)
     member = batch['segments'][:, None, :] == slots[:, None]  # [B, E, L]
@@ -354,10 +357,10 @@ def regression(config: Config, head: str = 'classify') -> Objective:
     config: of the model.
     head: 'classify' or 'estimate'.
   """
-  module = heads.make(config, head, 1)
+  run = forward(config, head, 1)
 
   def loss(params: dict, batch: Batch, key) -> Sums:
-    scores = _outputs(config, module, params, batch, key)[..., 0]
+    scores = run(params, batch, key)[..., 0]
     labels = batch['labels']
     real = ~jnp.isnan(labels)
     error = jnp.where(real, scores - jnp.where(real, labels, 0.0), 0.0)

@@ -207,9 +207,9 @@ def config_to_hf(
     'model_type': kind,
     'tie_word_embeddings': tied,
   }
-  if head in heads.LABELLED:
+  if heads.HEADS[head].labelled:
     out |= label_keys(labels)
-  if head == 'estimate':
+  if heads.HEADS[head].all_depths:
     out |= estimator_keys(config)
   return dict(sorted(out.items()))
 

@@ -5,8 +5,10 @@ there (NAMES), and a leaf's name (LEAVES). Their Linear weights are [out, in],
 our kernels [in, out]; their layers are separate tensors, ours are stacked.
 """
 
+from collections.abc import Mapping
 import dataclasses
 import re
+from typing import Any
 
 from xlmr_jax import heads
 from xlmr_jax.model import Config
@@ -141,25 +143,22 @@ def table(
   pooler: bool = False,
 ) -> dict[str, Row]:
   """Their key (without prefix) → Row, for every key such a model may have."""
+  row = heads.HEADS[head]
   sizes = {
     'vocab': config.vocab_size,
     'ff': config.ff_dim,
     'layers': config.num_layers,
     'positions': config.max_positions,
     'types': config.type_vocab_size,
-    'classes': heads.OUTPUTS.get(head, classes),
+    'classes': row.outputs or classes,
     **dict.fromkeys(('model', 'width', 'heads', 'norm'), config.model_dim),
   }
-  own = sizes  # the head's
-  if head == 'estimate':
-    first, second = heads.hidden_sizes(config)
-    depths = config.num_layers + 1
-    own = {**sizes, 'layers': depths, 'ff': first, 'width': second}
+  own = {**sizes, **row.sizes(config)}  # the head's
   names = {**NAMES, **(XL_NAMES if config.pre_norm else {})}
   names |= HEAD_NAMES[head]
   rows = {}
   for path, dims in heads.plan(config, head).items():
-    if path.startswith('pooler/') and (not pooler or head == 'choose'):
+    if path.startswith('pooler/') and (not pooler or takes_pooler(head)):
       continue
     if path == 'head/table' and tied:
       continue
@@ -173,11 +172,54 @@ def table(
     shape = shape[::-1] if flip else shape
     for layer in range(ours[0]) if stacked else (None,):
       rows[key.format(layer)] = Row(path, layer, shape, ours, flip)
-  if head in heads.LANGUAGE:
+  if row.language:
     if tied:
       rows[DECODER] = rows[NAMES['encoder/embed/tokens']]
     rows[DECODER_BIAS] = rows[BIAS]
   return rows
+
+
+def promised_head(config_json: Mapping[str, Any]) -> str | None:
+  """The head that config.json's class has."""
+  name = (config_json.get('architectures') or [HEADS[None]])[0]
+  return next(h for h, suffix in HEADS.items() if name.endswith(suffix))
+
+
+def head_starts() -> set[str]:
+  """The first words of the keys of heads; choosing's pooler is the body's."""
+  keys = {key for names in HEAD_NAMES.values() for key in names.values()}
+  return {key.partition('.')[0] for key in keys} - {'pooler'}
+
+
+def held_heads(
+  config_json: Mapping[str, Any], tensors: Mapping[str, Any]
+) -> list[str]:
+  """The heads that files hold, by their keys without a prefix."""
+  promised = promised_head(config_json)
+  starts = {key.partition('.')[0] for key in tensors}
+  own = {
+    head: {key.partition('.')[0] for key in names.values()}
+    for head, names in HEAD_NAMES.items()
+  }
+  # Three heads have keys of this start alone.
+  shared = {'classifier', 'pooler', 'layerwise_attention'}
+  held = [head for head, words in own.items() if words & starts - shared]
+  if own['mlm'] & starts:  # two heads with the same keys
+    held.remove('mlm' if promised == 'causal' else 'causal')
+  if 'classifier' in starts and 'crf' not in held:
+    if 'classifier.weight' not in tensors:
+      held.append('classify')
+    elif promised in ('tag', 'choose'):
+      held.append(promised)
+    else:
+      rows = tensors['classifier.weight'].shape[0]
+      held.append('choose' if rows == 1 and 'pooler' in starts else 'tag')
+  return held
+
+
+def takes_pooler(head: str | None) -> bool:
+  """Whether the head's dense layer is what the body alone calls its pooler."""
+  return NAMES['pooler/dense'] in HEAD_NAMES[head].values()
 
 
 def prefix(key: str) -> str:

@@ -40,7 +40,10 @@ from xlmr_jax.checkpoints.hf.names import (
   NAMES,
   Row,
   canonical,
+  head_starts,
+  held_heads,
   prefix,
+  promised_head,
   table,
 )
 from xlmr_jax.checkpoints.weights import STORED, Weights, nest
@@ -49,12 +52,6 @@ from xlmr_jax.model import Config
 CONFIG = 'config.json'
 GENERATION = 'generation_config.json'  # carried as it is
 ADAPTER = 'adapter_config.json'
-
-# How the keys of heads start.
-HEAD_STARTS = (
-  'lm_head classifier qa_outputs crf estimator layerwise_attention '
-  'sparse_linear colbert_linear'
-).split()
 
 
 def recognise(path: pathlib.Path) -> bool:
@@ -104,12 +101,12 @@ def read(
   stored, chosen, left = _choose(body, config, config_json, tensors, head)
   tensors = {name: t for name, t in tensors.items() if name not in left}
   if head != STORED and chosen != stored:  # masked as causal, or as a body
-    config = dataclasses.replace(config, causal=chosen == 'causal')
-  if chosen != 'estimate':
+    config = dataclasses.replace(config, causal=heads.HEADS[chosen].causal)
+  if not heads.HEADS[chosen].all_depths:
     config = dataclasses.replace(config, estimator=(), estimator_norm=False)
   elif not config.estimator:
     raise ValueError(f'{body / CONFIG}: {ESTIMATOR_SIZES} is missing')
-  labels = label_names(config_json) if chosen in heads.LABELLED else None
+  labels = label_names(config_json) if heads.HEADS[chosen].labelled else None
   tied, unused = _ties(config_json, tensors)
 
   pooler = any(name.startswith('pooler.') for name in tensors)
@@ -179,47 +176,13 @@ def _named(
   return names, dropped
 
 
-def _promised(config_json: Mapping[str, Any]) -> str | None:
-  """The head that config.json's class has."""
-  name = (config_json.get('architectures') or [HEADS[None]])[0]
-  return next(h for h, suffix in HEADS.items() if name.endswith(suffix))
-
-
-def _held(
-  config_json: Mapping[str, Any], tensors: Mapping[str, Tensor]
-) -> list[str]:
-  """The heads that the files hold."""
-  promised = _promised(config_json)
-  starts = {name.partition('.')[0] for name in tensors}
-  held = []
-  if 'lm_head' in starts:
-    held.append('causal' if promised == 'causal' else 'mlm')
-  if 'qa_outputs' in starts:
-    held.append('answer')
-  if 'sparse_linear' in starts or 'colbert_linear' in starts:
-    held.append('m3')
-  if 'estimator' in starts:
-    held.append('estimate')
-  if 'crf' in starts:
-    held.append('crf')
-  elif 'classifier' in starts:
-    if 'classifier.weight' not in tensors:
-      held.append('classify')
-    elif promised in ('tag', 'choose'):
-      held.append(promised)
-    else:
-      single = tensors['classifier.weight'].shape[0] == 1
-      held.append('choose' if single and 'pooler' in starts else 'tag')
-  return held
-
-
 def _head(folder, config_json: Mapping[str, Any], held: list[str]):
   """The head that config.json promises, if the files hold it.
 
   Raises:
     ValueError: it promises one, and they hold none.
   """
-  promised = _promised(config_json)
+  promised = promised_head(config_json)
   if promised in held or not (held or promised):
     return promised
   if held:
@@ -250,18 +213,20 @@ def _choose(
     The head that the files hold, the head that is read, and the names that are
     left out: other heads' weights. Of the body nothing is ever left out.
   """
-  held = _held(config_json, tensors)
+  held = held_heads(config_json, tensors)
   if head == STORED:
     stored = _head(folder, config_json, held)
     return stored, stored, []
-  alike = heads.LANGUAGE if head in heads.LANGUAGE else (head,)
-  stored = next((name for name in held if name in alike), None)
+  stored = next(
+    (name for name in held if heads.same_parameters(name, head)), None
+  )
   chosen = head if stored else None
   wanted = table(config, chosen, pooler=True)
+  starts = head_starts()
   left = [
     name
     for name in tensors
-    if name not in wanted and name.partition('.')[0] in HEAD_STARTS
+    if name not in wanted and name.partition('.')[0] in starts
   ]
   return stored, chosen, left
 

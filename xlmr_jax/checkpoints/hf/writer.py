@@ -86,8 +86,9 @@ def write(
   """
   config, head, source = weights.config, weights.head, weights.source
   leaves = _leaves(weights.params)
-  labels = weights.labels if head in heads.LABELLED else None
-  if head in heads.LABELLED and labels is None:
+  labelled = heads.HEADS[head].labelled
+  labels = weights.labels if labelled else None
+  if labelled and labels is None:
     classes = len(leaves.get('head/out/bias', ()))
     labels = tuple(f'LABEL_{i}' for i in range(classes))
   rows = table(
