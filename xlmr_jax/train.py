@@ -25,8 +25,39 @@ import numpy as np
 from xlmr_jax.checkpoints import checkpoint_steps, native
 from xlmr_jax.runtime import chips, commands, hosts, logs, sharding
 from xlmr_jax.runtime import profiler as profiling
-from xlmr_jax.training import jobs, overview, resume
+from xlmr_jax.training import overview, resume
 from xlmr_jax.training import step as steps
+from xlmr_jax.training.finetuning import fine_tuning
+from xlmr_jax.training.job import Job
+from xlmr_jax.training.pretraining import pretraining
+
+# config.objective → who makes the Job: of a corpus, judged by held-out loss
+# per language, or of labelled examples, judged by their score.
+JOBS = {
+  'mlm': pretraining,
+  'causal': pretraining,
+  'classify': fine_tuning,
+  'regression': fine_tuning,
+  'tag': fine_tuning,
+  'crf': fine_tuning,
+  'answer': fine_tuning,
+  'choose': fine_tuning,
+}
+
+
+def build_job(config, workdir, mesh: jax.sharding.Mesh) -> Job:
+  """What a recipe asks of the loop.
+
+  Raises:
+    ValueError: a setting or a file that does not fit.
+  """
+  if config.objective not in JOBS:
+    raise ValueError(
+      f'config.objective={config.objective!r} is not one of {", ".join(JOBS)}'
+    )
+  if config.accumulate < 1:
+    raise ValueError(f'config.accumulate={config.accumulate} is not positive')
+  return JOBS[config.objective](config, pathlib.Path(workdir), mesh)
 
 
 def train(
@@ -61,7 +92,7 @@ def train(
   accepted = resume.refuse_other(workdir, config, accept=accept)
 
   # ── Input ───────────────────────────────────────────────────────────────
-  job = jobs.build(config, workdir, mesh)
+  job = build_job(config, workdir, mesh)
   loader = job.loader
   total = loader.total_steps
 

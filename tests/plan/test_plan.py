@@ -330,8 +330,8 @@ def test_bytes_of_a_chip_are_those_of_real_arrays(worker):
 
 
 def test_the_model_is_the_one_that_train_builds(tmp_path, tiny_tokenizer):
+  from xlmr_jax import train
   from xlmr_jax.runtime import sharding
-  from xlmr_jax.training import jobs
 
   (tmp_path / 'corpus').mkdir()
   text = '\n'.join(f'Eine Zeile mit der Zahl {i}.' for i in range(400))
@@ -340,7 +340,7 @@ def test_the_model_is_the_one_that_train_builds(tmp_path, tiny_tokenizer):
   config.corpus = str(tmp_path / 'corpus')
   config.tokenizer = str(tiny_tokenizer)
   config.remat, config.dtype, config.steps = 'full', 'bfloat16', 2
-  job = jobs.build(config, tmp_path, sharding.make_mesh())
+  job = train.build_job(config, tmp_path, sharding.make_mesh())
   topology = chips.topology('v5e:2x2')
   size = job.model.vocab_size
   assert aot.encoder(config, size, topology) == job.model

@@ -22,7 +22,7 @@ from configs import common, finetune
 from xlmr_jax import heads, train
 from xlmr_jax.model import Config
 from xlmr_jax.runtime import hosts, sharding
-from xlmr_jax.training import jobs, step
+from xlmr_jax.training import step
 from xlmr_jax.training.objectives import Objective
 
 CONFIG = Config(
@@ -173,7 +173,7 @@ def poisoned(tmp_path_factory, tiny_tokenizer, make_model):
     given[finetune].pop(f'sizes.{name}')
   given[finetune].update(init=str(folder / 'model'), tokenizer='', epochs=3)
   config = recipe(given, finetune)
-  loader = jobs.build(config, folder / 'x', sharding.make_mesh()).loader
+  loader = train.build_job(config, folder / 'x', sharding.make_mesh()).loader
   hits = {
     index: int(rows[0])
     for index in range(45)
@@ -296,7 +296,7 @@ def test_rolling_back_passes_over_the_batches_until_after_it(
     if at % 4 == 0 or at % 16 == 0:
       saved[at] = shift
   assert (meta['shift'], meta['bad']) == (shift, bad)
-  loader = jobs.build(
+  loader = train.build_job(
     recipe(given, finetune), tmp_path / 'x', sharding.make_mesh()
   ).loader
   assert len(used) == len(want)

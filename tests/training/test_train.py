@@ -24,7 +24,7 @@ import xlmr_jax
 from xlmr_jax import heads, train
 from xlmr_jax.data.tokenizers import xlmr
 from xlmr_jax.runtime import logs, sharding
-from xlmr_jax.training import jobs, resume
+from xlmr_jax.training import resume
 from xlmr_jax.training import step as training_step
 
 
@@ -69,7 +69,7 @@ def at_batch(monkeypatch, number, act):
 
 def script(monkeypatch, scores):
   """Evaluations find these scores, one after the other."""
-  build = jobs.build
+  build = train.build_job
 
   def next_score(params):
     score = scores.pop(0)
@@ -81,7 +81,7 @@ def script(monkeypatch, scores):
   def patched(*args):
     return dataclasses.replace(build(*args), evaluators=[next_score])
 
-  monkeypatch.setattr(jobs, 'build', patched)
+  monkeypatch.setattr(train, 'build_job', patched)
 
 
 # ── Stopped and gone on = uninterrupted ───────────────────────────────────
@@ -316,7 +316,7 @@ def test_accumulation_layer_decay_and_freezing(given, tmp_path, capsys):
   train.train(config, tmp_path)
   assert 'fresh parameters' in capsys.readouterr().out
   mesh = sharding.make_mesh()
-  job = jobs.build(config, tmp_path, mesh)
+  job = train.build_job(config, tmp_path, mesh)
   assert job.loader.rows % 2 == 0 and job.loader.total_steps == 5
   start = flat(jax.jit(job.fresh)(jax.random.key(config.seed)))
   after = steps(tmp_path)[5]['params']
@@ -334,7 +334,7 @@ def test_start_from_a_workdir(given, finished, tmp_path, capsys):
   workdir, _ = finished(pretrain)
   config = recipe(given, finetune, init=str(workdir), tokenizer='')
   mesh = sharding.make_mesh()
-  job = jobs.build(config, tmp_path, mesh)
+  job = train.build_job(config, tmp_path, mesh)
   shapes = jax.eval_shape(job.fresh, jax.random.key(0))
   layout = sharding.shardings(shapes, heads.plan(job.model, job.head), mesh)
   start = flat(job.start(jax.random.key(0), layout))
@@ -362,7 +362,7 @@ def test_the_step_closes_over_no_array_of_a_device(given, tmp_path, module):
   """Compiling would fetch it, which accelerators count as a transfer."""
   config = recipe(given, module, optim__layer_decay=0.9)
   mesh = sharding.make_mesh()
-  job = jobs.build(config, tmp_path, mesh)
+  job = train.build_job(config, tmp_path, mesh)
   made = training_step.build(
     job.model, job.objective, config, 9, mesh, fresh=job.fresh
   )
@@ -406,7 +406,7 @@ def test_a_loss_that_is_not_finite_names_step_and_row(
     save_every=2,
   )
   workdir = tmp_path / 'run'
-  loader = jobs.build(config, workdir, sharding.make_mesh()).loader
+  loader = train.build_job(config, workdir, sharding.make_mesh()).loader
   hits = [
     (step, row)
     for step in range(10)

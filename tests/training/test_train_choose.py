@@ -19,7 +19,7 @@ from xlmr_jax.eval import __main__ as command
 from xlmr_jax.eval.benchmarks import table
 from xlmr_jax.runtime import sharding
 from xlmr_jax.tasks import choose
-from xlmr_jax.training import jobs, objectives
+from xlmr_jax.training import objectives
 
 WORDS = 'man house red sees the no dog sleeps'.split()
 ASKED = 'What was the cause?', 'What was the effect?'
@@ -106,7 +106,9 @@ def recipe(folder, vocabulary, argument='task=xcopa,model=tiny', **changes):
 
 
 def build(*given, **changes):
-  return jobs.build(recipe(*given, **changes), 'unused', sharding.make_mesh())
+  return train.build_job(
+    recipe(*given, **changes), 'unused', sharding.make_mesh()
+  )
 
 
 def test_a_chooser_learns_and_is_scored(folder, vocabulary, tmp_path):

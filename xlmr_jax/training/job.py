@@ -1,6 +1,6 @@
 """What the train loop is given: rows, objective, start, evaluators.
 
-train.py runs any Job and knows none; jobs.py says who makes which.
+pretraining.py and finetuning.py make Jobs; train.py runs any of them.
 """
 
 from collections.abc import Callable, Mapping
