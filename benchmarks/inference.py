@@ -61,7 +61,7 @@ def xnli(data: pathlib.Path, count: int) -> dict[str, list[list[int]]]:
   """Language → ids of its first test pairs."""
   from xlmr_jax.data.readers import tables
   from xlmr_jax.data.tokenizers.xlmr import Tokenizer
-  from xlmr_jax.eval.benchmarks import xtreme
+  from xlmr_jax.eval.benchmarks import table
 
   tokenizer = Tokenizer(data / 'tokenizers' / 'xlm-roberta')
   return {
@@ -69,7 +69,7 @@ def xnli(data: pathlib.Path, count: int) -> dict[str, list[list[int]]]:
       tokenizer.encode(*example.texts, max_length=128)
       for example in tables.xnli(data / 'xnli', 'test', language)[:count]
     ]
-    for language in xtreme.TASKS['xnli'].languages
+    for language in table.tasks()['xnli'].languages
   }
 
 

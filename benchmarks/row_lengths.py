@@ -26,7 +26,7 @@ import numpy as np
 from xlmr_jax import heads
 from xlmr_jax.data import files
 from xlmr_jax.data.tokenizers.xlmr import Tokenizer
-from xlmr_jax.eval.benchmarks import table as tables
+from xlmr_jax.eval.benchmarks import table
 from xlmr_jax.inference import packed
 from xlmr_jax.model import VARIANTS
 
@@ -121,8 +121,8 @@ def main(argv):
   params = jax.jit(lambda key: heads.init(config, key, None, 1))(
     jax.random.key(0)
   )
-  for name in _TASKS.value or tables.TASKS:
-    features = features_of(tables.TASKS[name], tokenizer, data)
+  for name in _TASKS.value or table.tasks():
+    features = features_of(table.tasks()[name], tokenizer, data)
     if not features:
       print(f'{name}: no files')
       continue

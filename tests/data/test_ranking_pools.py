@@ -8,7 +8,7 @@ import pytest
 
 from xlmr_jax.data.readers import ranking_pools
 from xlmr_jax.eval import evaluate
-from xlmr_jax.eval.benchmarks import xtreme
+from xlmr_jax.eval.benchmarks import benchmark, table
 from xlmr_jax.eval.metrics import scores as metrics
 from xlmr_jax.eval.submissions import xtreme_forms
 from xlmr_jax.tasks import retrieve
@@ -277,7 +277,7 @@ def model(make_model, tiny_tokenizer):
 
 
 def test_a_pool_is_ranked_scored_and_written(model, few):
-  task = xtreme.TASKS['lareqa']
+  task = table.tasks()['lareqa']
   examples = {name: task.read(few, 'test', name) for name in ('de', 'th')}
   result = evaluate.evaluate(model, task, examples, show=False)
   # Each text once, however many languages share it.
@@ -306,13 +306,13 @@ def test_a_pool_is_ranked_scored_and_written(model, few):
     score = metrics.score('map@20', got, gold, language)['map@20']
     assert result.scores[language] == score > 0
     assert result.ids[language] == ['a', 'b']
-  folder = xtreme.write_predictions(few / 'out', result)
+  folder = benchmark.write_predictions(few / 'out', result)
   form = xtreme_forms.FORMS['rankings']
   read = form.read(folder / 'test-de.json')
   assert read == dict(zip('ab', result.predictions['de'], strict=True))
 
 
 def test_both_are_rows_of_xtreme_r():
-  rows = xtreme.rows('xtreme-r')
+  rows = table.find('xtreme-r')
   assert rows['lareqa'].languages == ranking_pools.LAREQA
   assert rows['mewslix'].metric == 'map@20' and not rows['mewslix'].heads

@@ -522,7 +522,7 @@ def test_the_default_folder(questions, monkeypatch):
 
 def test_the_table_reads_them(questions):
   folder, root = questions
-  task = table.TASKS['mlqa']
+  task = table.tasks()['mlqa']
   assert task.read(root, 'dev', 'de') == builders.read(
     'mlqa', root, 'dev', 'de'
   )
@@ -588,7 +588,7 @@ def test_tuning(benchmark):
     assert f'--config.data_dir={benchmark[0]}' in words
   told = finetune.get_config('task=panx')
   told.data_dir = benchmark[0]
-  got = finetuning.read_training(told, table.TUNED['panx'])
+  got = finetuning.read_training(told, table.tunable()['panx'])
   assert got == {'en': builders.read('panx', benchmark[0], 'train', 'en')}
   assert len(got['en']) == 40
 

@@ -7,14 +7,13 @@ import zipfile
 import pytest
 
 from xlmr_jax.data import files
-from xlmr_jax.eval.submissions import (
-  clue_forms,
-  clue_submission,
-  clue_table,
-  xtreme_submission,
-)
+from xlmr_jax.eval.benchmarks import table
+from xlmr_jax.eval.submissions import clue_forms
 
-TASKS = clue_table.TASKS
+TASKS = {
+  version: table.find(version).submission.tasks
+  for version in ('clue', 'clue1.0', 'fewclue')
+}
 REAL = {  # rows of the dev files
   'afqmc': 4316,
   'ocnli': 3000,
@@ -36,6 +35,18 @@ FEW = {  # of test_public
 }
 
 
+def score_folder(predictions, labels, version='xtreme', **options):
+  return table.find(version).score(predictions, labels, **options)
+
+
+def check_folder(path, version='xtreme', **options):
+  return table.find(version).submission.check(path, **options)
+
+
+def write(path, version, predictions):
+  return table.find(version).submission.write_all(path, predictions)
+
+
 def right(folder, version, name, split):
   """Labels as predictions; where there is none any will do."""
   task = TASKS[version][name]
@@ -54,8 +65,8 @@ def predicted(data_dir):
 @pytest.mark.parametrize('kind', ['folder', 'sub.zip'])
 def test_real_labels_score_100(data_dir, tmp_path, predicted, kind):
   assert {name: len(found) for name, found in predicted.items()} == REAL
-  path = clue_submission.write(tmp_path / kind, 'clue', predicted)
-  result = xtreme_submission.score_folder(path, data_dir / 'clue', 'clue')
+  path = write(tmp_path / kind, 'clue', predicted)
+  result = score_folder(path, data_dir / 'clue', 'clue')
   assert set(result['tasks']) == set(REAL)
   for row in result['tasks'].values():
     assert row['languages'] == {'zh': 100} and row['average'] == 100
@@ -72,9 +83,9 @@ def test_real_labels_score_100(data_dir, tmp_path, predicted, kind):
   assert [text.split(':')[0] for text in result['missing']] == absent
   assert result['overall'] is None
   assert result['groups'] == {'classification': None, 'reading': None}
-  problems = xtreme_submission.check(path, 'clue', labels=data_dir / 'clue')
+  problems = check_folder(path, 'clue', labels=data_dir / 'clue')
   assert problems == result['missing']
-  only = xtreme_submission.check(path, 'clue', tasks=list(REAL))
+  only = check_folder(path, 'clue', tasks=list(REAL))
   assert only == []
   json.dumps(result, allow_nan=False)
 
@@ -100,13 +111,9 @@ def test_wrong_labels_score_what_they_should(data_dir, tmp_path, predicted):
     del answers[name]
   for name in list(answers)[:200]:
     answers[name] = '！'
-  path = clue_submission.write(
-    tmp_path / 's', 'clue', {'afqmc': spoiled, 'cmrc2018': answers}
-  )
+  path = write(tmp_path / 's', 'clue', {'afqmc': spoiled, 'cmrc2018': answers})
   labels = data_dir / 'clue'
-  result = xtreme_submission.score_folder(
-    path, labels, 'clue', tasks=['afqmc', 'cmrc2018']
-  )
+  result = score_folder(path, labels, 'clue', tasks=['afqmc', 'cmrc2018'])
   assert result['tasks']['afqmc']['average'] == pytest.approx(100 * same / 4316)
   assert result['tasks']['cmrc2018']['average'] == pytest.approx(
     100 * (3219 - 300) / 3219
@@ -121,7 +128,7 @@ def test_real_labels_of_fewclue_score_100(data_dir, tmp_path):
   few = data_dir / 'fewclue'
   found = {n: right(few, 'fewclue', n, 'test_public') for n in FEW}
   assert {name: len(labels) for name, labels in found.items()} == FEW
-  path = clue_submission.write(tmp_path / 'few.zip', 'fewclue', found)
+  path = write(tmp_path / 'few.zip', 'fewclue', found)
   with zipfile.ZipFile(path) as packed:
     assert sorted(packed.namelist()) == [
       f'{name}_predict.json'
@@ -133,21 +140,21 @@ def test_real_labels_of_fewclue_score_100(data_dir, tmp_path):
     assert packed.read('tnewsf_predict.json').startswith(
       b'{"id": 0, "label": "100"}\n'
     )
-  result = xtreme_submission.score_folder(path, few, 'fewclue')
+  result = score_folder(path, few, 'fewclue')
   assert {
     n: row['average'] for n, row in result['tasks'].items()
   } == dict.fromkeys(FEW, 100)
   assert result['overall'] == 100 and result['groups'] == {}
   assert not result['missing'] and not result['problems']
-  assert xtreme_submission.check(path, 'fewclue', labels=few) == []
+  assert check_folder(path, 'fewclue', labels=few) == []
   # By their own ids, of which CSLDCP has some twice.
   task = TASKS['fewclue']['csldcp']
   rows = clue_forms.gold(task.paths(few, 'test_public'), task)
   assert len({row.id for row in rows}) < len(rows)
   lines = [json.dumps({'id': int(r.id), 'label': r.label}) for r in rows]
   (tmp_path / 'own').mkdir()
-  (tmp_path / 'own' / task.file).write_text('\n'.join(lines))
-  result = xtreme_submission.score_folder(tmp_path / 'own', few, 'fewclue')
+  (tmp_path / 'own' / task.name).write_text('\n'.join(lines))
+  result = score_folder(tmp_path / 'own', few, 'fewclue')
   assert result['tasks']['csldcp']['average'] == 100
 
 
@@ -158,15 +165,15 @@ def test_somebodys_predictions_of_cluener(data_dir, tmp_path):
   folder.mkdir()
   path = folder / 'cluener_predict.json'
   path.write_bytes(example.read_bytes())
-  assert xtreme_submission.check(folder, 'clue', tasks=['cluener']) == [
+  assert check_folder(folder, 'clue', tasks=['cluener']) == [
     f'cluener: {path}:5: not JSON (Expecting property name enclosed in double '
     'quotes at character 20)'
   ]
   path.write_bytes(b''.join(example.read_bytes().splitlines(True)[:4]))
-  (problem,) = xtreme_submission.check(folder, 'clue', tasks=['cluener'])
+  (problem,) = check_folder(folder, 'clue', tasks=['cluener'])
   assert '1 of 4 labels name types that are none of address, book' in problem
   assert f'{path}:2' in problem and 'goverment' in problem
-  (problem,) = xtreme_submission.check(
+  (problem,) = check_folder(
     folder, 'clue', tasks=['cluener'], expected={'cluener': 1345}
   )
   assert '4 lines, not 1345, one for each row; id 4 is missing' in problem
@@ -231,7 +238,7 @@ def small(tmp_path):
   ]
   lines(labels / 'c3_public' / 'd-dev.json', [[[['。'], ask(1), 'a']]])
   lines(labels / 'c3_public' / 'm-dev.json', [[[['。'], ask(0, 3), 'b']]])
-  return labels, clue_submission.write(tmp_path / 'p.zip', 'clue', SMALL)
+  return labels, write(tmp_path / 'p.zip', 'clue', SMALL)
 
 
 def unpacked(path, folder):
@@ -242,11 +249,11 @@ def unpacked(path, folder):
 
 def test_means_are_the_leaderboards(small, tmp_path):
   labels, path = small
-  result = xtreme_submission.score_folder(path, labels, 'clue')
+  result = score_folder(path, labels, 'clue')
   assert result['groups'] == {'classification': 100, 'reading': 100}
   assert result['overall'] == 100
   assert not result['missing'] + result['problems'] + result['notes']
-  assert xtreme_submission.check(path, 'clue', labels=labels) == []
+  assert check_folder(path, 'clue', labels=labels) == []
   spoiled = {
     **SMALL,
     'afqmc': ['1', '1', '1', '0'],  # 75
@@ -256,8 +263,8 @@ def test_means_are_the_leaderboards(small, tmp_path):
     'cluener': [{}, {}],
   }
   for version, nli in (('clue', 0), ('clue1.0', 50)):
-    part = clue_submission.write(tmp_path / version, version, spoiled)
-    result = xtreme_submission.score_folder(part, labels, version)
+    part = write(tmp_path / version, version, spoiled)
+    result = score_folder(part, labels, version)
     averages = {n: row['average'] for n, row in result['tasks'].items()}
     assert averages['afqmc'] == 75 and averages['cmrc2018'] == 50
     cmrc = result['tasks']['cmrc2018']['parts']
@@ -273,7 +280,7 @@ def test_means_are_the_leaderboards(small, tmp_path):
 def test_names_are_those_of_the_version(tmp_path):
   names = {}
   for version in ('clue', 'clue1.0'):
-    path = clue_submission.write(tmp_path / f'{version}.zip', version, SMALL)
+    path = write(tmp_path / f'{version}.zip', version, SMALL)
     with zipfile.ZipFile(path) as packed:
       names[version] = sorted(packed.namelist())
       assert packed.testzip() is None
@@ -306,22 +313,22 @@ def test_files_as_the_leaderboard_takes_them(small, tmp_path):
 
 
 def test_equal_predictions_make_equal_zips(small, tmp_path):
-  again = clue_submission.write(tmp_path / 'again.zip', 'clue', SMALL)
+  again = write(tmp_path / 'again.zip', 'clue', SMALL)
   assert again.read_bytes() == small[1].read_bytes()
 
 
 @pytest.mark.parametrize('kind', ['sub', 'sub.zip'])
 def test_written_whole_or_not_at_all(tmp_path, kind):
-  path = clue_submission.write(tmp_path / kind, 'clue', SMALL)
+  path = write(tmp_path / kind, 'clue', SMALL)
   before = unpacked(path, tmp_path / 'x') if path.is_file() else path
   held = {f.name: f.read_bytes() for f in before.iterdir()}
   with pytest.raises(ValueError, match="csl, id 1: '2' is not of 0, 1"):
-    clue_submission.write(path, 'clue', {'afqmc': ['1'], 'csl': ['0', '2']})
+    write(path, 'clue', {'afqmc': ['1'], 'csl': ['0', '2']})
   after = unpacked(path, tmp_path / 'y') if path.is_file() else path
   assert {f.name: f.read_bytes() for f in after.iterdir()} == held
   assert not [f for f in tmp_path.iterdir() if f.name.startswith('.')]
   # What was there is replaced by less.
-  clue_submission.write(path, 'clue', {'csl': ['0']})
+  write(path, 'clue', {'csl': ['0']})
   last = unpacked(path, tmp_path / 'z') if path.is_file() else path
   assert [f.name for f in last.iterdir()] == ['csl_predict.json']
 
@@ -329,21 +336,21 @@ def test_written_whole_or_not_at_all(tmp_path, kind):
 def test_nothing_of_somebody_else_is_replaced(tmp_path):
   (tmp_path / 'notes.txt').write_text('mine')
   with pytest.raises(ValueError, match='something else in it, notes.txt'):
-    clue_submission.write(tmp_path, 'clue', {'csl': ['0']})
+    write(tmp_path, 'clue', {'csl': ['0']})
   assert (tmp_path / 'notes.txt').read_text() == 'mine'
   with pytest.raises(ValueError, match="clue has no task 'wsc'"):
-    clue_submission.write(tmp_path / 'a', 'clue', {'wsc': ['true']})
-  with pytest.raises(ValueError, match="'clue2' is not one of clue, clue1.0"):
-    clue_submission.write(tmp_path / 'a', 'clue2', {})
+    write(tmp_path / 'a', 'clue', {'wsc': ['true']})
+  with pytest.raises(ValueError, match="'clue2' is not one of xtreme, "):
+    write(tmp_path / 'a', 'clue2', {})
   with pytest.raises(ValueError, match='predictions are {id: answer}'):
-    clue_submission.write(tmp_path / 'a', 'clue', {'chid': [1]})
+    write(tmp_path / 'a', 'clue', {'chid': [1]})
   with pytest.raises(ValueError, match='there are no predictions'):
-    clue_submission.write(tmp_path / 'a', 'clue', {'csl': []})
+    write(tmp_path / 'a', 'clue', {'csl': []})
   with pytest.raises(ValueError, match="'goverment'"):
     bad = {'cluener': [{'goverment': {'a': [[0, 0]]}}]}
-    clue_submission.write(tmp_path / 'a', 'clue', bad)
+    write(tmp_path / 'a', 'clue', bad)
   with pytest.raises(ValueError, match='id Q1: None is not of a text'):
-    clue_submission.write(tmp_path / 'a', 'clue', {'drcd': {'Q1': None}})
+    write(tmp_path / 'a', 'clue', {'drcd': {'Q1': None}})
   assert not (tmp_path / 'a').exists()
 
 
@@ -500,8 +507,8 @@ def test_what_is_wrong_is_said(small, tmp_path, case, packed):
         out.write(file, file.name)
     folder = tmp_path / 'q.zip'
   message = message.format(folder / name)
-  assert xtreme_submission.check(folder, 'clue', labels=labels) == [message]
-  result = xtreme_submission.score_folder(folder, labels, 'clue')
+  assert check_folder(folder, 'clue', labels=labels) == [message]
+  result = score_folder(folder, labels, 'clue')
   assert result['problems' if fatal else 'notes'] == [message]
   assert not result['notes' if fatal else 'problems']
   assert (message.split(':')[0] in result['tasks']) != fatal
@@ -513,14 +520,14 @@ def test_all_problems_are_listed(small, tmp_path):
   for name, text, *_ in (WRONG[c] for c in ('twice', 'broken', 'a blank left')):
     (folder / name).write_text(text, encoding='utf-8')
   (folder / 'iflytek_predict.json').unlink()
-  found = xtreme_submission.check(folder, 'clue', labels=labels)
+  found = check_folder(folder, 'clue', labels=labels)
   assert [text.split(':')[0] for text in found] == [
     'afqmc',
     'iflytek',
     'csl',
     'chid',
   ]
-  result = xtreme_submission.score_folder(folder, labels, 'clue')
+  result = score_folder(folder, labels, 'clue')
   assert len(result['problems']) == 3 and len(result['missing']) == 1
   assert result['groups'] == {'classification': None, 'reading': None}
 
@@ -536,16 +543,16 @@ def test_a_file_in_gbk_is_named(small, tmp_path, packed):
       for file in folder.iterdir():
         out.write(file, file.name)
     folder = tmp_path / 'q.zip'
-  (found,) = xtreme_submission.check(folder, 'clue', labels=labels)
+  (found,) = check_folder(folder, 'clue', labels=labels)
   assert found.startswith(f'cmrc2018: {folder / "cmrc2018_predict.json"}:1: ')
   assert 'it is in GBK, so iconv -f GBK -t UTF-8' in found
 
 
 def test_names_of_another_version(small, tmp_path):
   labels, _ = small
-  path = clue_submission.write(tmp_path / 'old', 'clue1.0', SMALL)
+  path = write(tmp_path / 'old', 'clue1.0', SMALL)
   (path / 'afqmc_predict.json').rename(path / 'AFQMC.json')
-  found = xtreme_submission.check(path, 'clue', labels=labels)
+  found = check_folder(path, 'clue', labels=labels)
   assert found == [
     f'afqmc: no file afqmc_predict.json in {path}',
     *(
@@ -560,7 +567,7 @@ def test_names_of_another_version(small, tmp_path):
     ),
     f'{path}: AFQMC.json is no file of a submission',
   ]
-  result = xtreme_submission.score_folder(path, labels, 'clue')
+  result = score_folder(path, labels, 'clue')
   assert [*result['missing'], *result['notes']] == found
 
 
@@ -572,30 +579,30 @@ def test_zips_that_are_wrong(small, tmp_path):
     for file in folder.iterdir():
       out.write(file, f'sub/{file.name}')
     out.writestr('__MACOSX/sub/._afqmc_predict.json', b'\0')
-  (found,) = xtreme_submission.check(deep, 'clue', labels=labels)
+  (found,) = check_folder(deep, 'clue', labels=labels)
   assert 'stands in a folder of the zip, not at its top' in found
-  assert xtreme_submission.score_folder(deep, labels, 'clue')['overall'] == 100
+  assert score_folder(deep, labels, 'clue')['overall'] == 100
   with zipfile.ZipFile(deep, 'a') as out:
     out.writestr('csl_predict.json', b'{}')
   with pytest.raises(ValueError, match='csl_predict.json is there twice'):
-    xtreme_submission.check(deep, 'clue')
+    check_folder(deep, 'clue')
   cut = tmp_path / 'cut.zip'
   cut.write_bytes(path.read_bytes()[:-30])
   with pytest.raises(ValueError, match='cut.zip: a damaged zip'):
-    xtreme_submission.score_folder(cut, labels, 'clue')
+    score_folder(cut, labels, 'clue')
   empty = tmp_path / 'empty.zip'
   with zipfile.ZipFile(empty, 'w') as out:
     out.writestr('a.txt', b'')
   with pytest.raises(ValueError, match='no file of any task of clue; they are'):
-    xtreme_submission.score_folder(empty, labels, 'clue')
+    score_folder(empty, labels, 'clue')
   with pytest.raises(ValueError, match='neither a folder nor a zip'):
-    xtreme_submission.score_folder(tmp_path / 'none', labels, 'clue')
+    score_folder(tmp_path / 'none', labels, 'clue')
   with pytest.raises(ValueError, match='is no .zip'):
-    xtreme_submission.score_folder(folder / 'csl_predict.json', labels, 'clue')
+    score_folder(folder / 'csl_predict.json', labels, 'clue')
   with pytest.raises(ValueError, match='labels: .*none is not a folder'):
-    xtreme_submission.score_folder(path, tmp_path / 'none', 'clue')
+    score_folder(path, tmp_path / 'none', 'clue')
   with pytest.raises(ValueError, match="clue has no task 'udpos'"):
-    xtreme_submission.score_folder(path, labels, 'clue', tasks=['udpos'])
+    score_folder(path, labels, 'clue', tasks=['udpos'])
 
 
 def test_labels_that_are_missing_or_none(small, tmp_path):
@@ -605,7 +612,7 @@ def test_labels_that_are_missing_or_none(small, tmp_path):
   (labels / 'cluener_public' / 'dev.json').unlink()
   lines(labels / 'afqmc_public' / 'dev.json', [{'sentence1': '。'}] * 4)
   (labels / 'cmrc2018_public' / 'dev.json').write_text('{"data": [1]}')
-  result = xtreme_submission.score_folder(path, labels, 'clue')
+  result = score_folder(path, labels, 'clue')
   csl, c3 = result['missing']
   assert csl.startswith('csl: no labels of csl, dev; looked for')
   assert c3 == (
@@ -633,45 +640,37 @@ def test_rows_without_a_label_may_be_left_out(small, tmp_path):
     ('all', whole),
     ('some', {0: 'neutral', 2: 'entailment', 3: 'entailment'}),
   ):
-    path = clue_submission.write(tmp_path / name, 'clue', {'ocnli': found})
-    result = xtreme_submission.score_folder(
-      path, labels, 'clue', tasks=['ocnli']
-    )
+    path = write(tmp_path / name, 'clue', {'ocnli': found})
+    result = score_folder(path, labels, 'clue', tasks=['ocnli'])
     assert result['tasks']['ocnli']['average'] == pytest.approx(200 / 3)
     assert '1 of 4 rows have no label' in str(result['notes'])
   # Three rows that are not those three.
-  bad = clue_submission.write(tmp_path / 'bad', 'clue', {'ocnli': whole[:3]})
-  result = xtreme_submission.score_folder(bad, labels, 'clue', tasks=['ocnli'])
+  bad = write(tmp_path / 'bad', 'clue', {'ocnli': whole[:3]})
+  result = score_folder(bad, labels, 'clue', tasks=['ocnli'])
   assert '3 lines, not 4, one for each row; id 3' in str(result['problems'])
 
 
 def test_rows_by_their_own_ids(small, tmp_path):
   labels, _ = small
   own = {7: 'true', 3: 'true'}
-  path = clue_submission.write(tmp_path / 'a', 'clue', {'cluewsc2020': own})
-  result = xtreme_submission.score_folder(
-    path, labels, 'clue', tasks=['cluewsc2020']
-  )
+  path = write(tmp_path / 'a', 'clue', {'cluewsc2020': own})
+  result = score_folder(path, labels, 'clue', tasks=['cluewsc2020'])
   assert result['tasks']['cluewsc2020']['average'] == 50
   own = {3: 'true', 7: 'true'}
-  path = clue_submission.write(tmp_path / 'b', 'clue', {'cluewsc2020': own})
-  result = xtreme_submission.score_folder(
-    path, labels, 'clue', tasks=['cluewsc2020']
-  )
+  path = write(tmp_path / 'b', 'clue', {'cluewsc2020': own})
+  result = score_folder(path, labels, 'clue', tasks=['cluewsc2020'])
   assert 'id 3 where row 7 belongs' in str(result['problems'])
 
 
 def test_what_a_test_file_asks_for(small):
   _, path = small
   expected = {'afqmc': 4, 'cmrc2018': ['Q0', 'Q1'], 'chid': ['#idiom000001#']}
-  assert xtreme_submission.check(
-    path, 'clue', expected={**expected, 'chid': []}
-  ) == [
+  assert check_folder(path, 'clue', expected={**expected, 'chid': []}) == [
     f'chid: {path / "chid11_predict.json"}: 2 ids are not asked for, '
     "'#idiom000001#' for one"
   ]
   expected = {'afqmc': 5, 'cmrc2018': ['Q0', 'Q2']}
-  found = xtreme_submission.check(path, 'clue', expected=expected)
+  found = check_folder(path, 'clue', expected=expected)
   assert found == [
     f'afqmc: {path / "afqmc_predict.json"}: 4 lines, not 5, one for each row; '
     'id 4 is missing',

@@ -18,7 +18,6 @@ from xlmr_jax.data.readers import cluener
 from xlmr_jax.data.tokenizers import xlmr
 from xlmr_jax.eval import task as rows
 from xlmr_jax.eval.benchmarks import table
-from xlmr_jax.eval.submissions import clue_submission, xtreme_submission
 from xlmr_jax.eval.suite import protocols, suite, trainings
 from xlmr_jax.tasks import choose
 from xlmr_jax.training import finetuning
@@ -280,16 +279,18 @@ def test_scores_are_those_of_the_files(done, data):
 def test_the_zip_is_one_that_the_leaderboard_takes(done, data, tmp_path):
   workdir, results = done
   folder = workdir / 'submission-0'
-  path = clue_submission.pack(folder, 'clue', tmp_path / 'submit.zip')
+  benchmark = table.find('clue')
+  check = benchmark.submission.check
+  path = benchmark.submission.pack(folder, tmp_path / 'submit.zip')
   with zipfile.ZipFile(path) as packed:
     assert sorted(packed.namelist()) == sorted(FILES.values())
-  assert xtreme_submission.check(path, 'clue', labels=data, tasks=TASKS) == []
-  missing = xtreme_submission.check(path, 'clue', labels=data)
+  assert check(path, labels=data, tasks=TASKS) == []
+  missing = check(path, labels=data)
   assert [text.partition(':')[0] for text in missing] == [
     *('afqmc', 'tnews', 'iflytek', 'cluewsc2020', 'csl', 'c3')
   ]
   for given in (path, folder):
-    scored = xtreme_submission.score_folder(given, data, 'clue')
+    scored = benchmark.score(given, data)
     assert scored['problems'] == []
     for name, task in scored['tasks'].items():
       ours = results['tasks'][name]
@@ -361,7 +362,7 @@ def test_a_test_set_is_answered_and_packed(
   with open(more / 'ocnli' / 'test.json', 'a', encoding='utf-8') as file:
     file.write(json.dumps({**pairs([''], 9)[0], 'id': 8}) + '\n')
   folder = tmp_path / 'run' / 'submission-0'
-  zipped, problems = table.finish(folder, 'clue', TASKS, more)
+  zipped, problems = table.find('clue').submission.finish(folder, more, TASKS)
   assert zipped == path
   assert len(problems) == 1 and '8 lines, not 9' in problems[0]
 
@@ -373,12 +374,12 @@ def test_a_test_set_is_answered_and_packed(
 def test_every_task_has_a_recipe_that_fits(benchmark):
   config = recipe.get_config(f'model=base,benchmark={benchmark}')
   needs = {need.task.name: need for need in suite.needs(config)}
-  assert list(needs) == list(table.rows(benchmark))
+  assert list(needs) == [task.name for task in table.find(benchmark).tasks]
   choices = {'c3': 4, 'chid': 7 if benchmark == 'fewclue' else 10}
   for name, need in needs.items():
     tuned = finetune.get_config(f'task={need.known},model=base')
     row, _ = finetuning.tasks_of(tuned)
-    assert row is table.TUNED[need.known]
+    assert row is table.tunable()[need.known]
     assert (row.kind, row.labels) == (need.task.kind, need.task.labels)
     assert row.source == need.task.source == 'zh'
     assert row.languages == tuned.train_languages == tuned.dev_languages
@@ -391,9 +392,9 @@ def test_every_task_has_a_recipe_that_fits(benchmark):
       assert tuned.row_length == tuned.max_length
 
 
-@pytest.mark.parametrize('name', table.TUNED)
+@pytest.mark.parametrize('name', table.tunable())
 def test_every_task_is_known_to_the_fine_tuning(name):
-  row = table.TUNED[name]
+  row = table.tunable()[name]
   if not row.heads or name in ('ax', 'mlqa'):
     return  # answered by the body, or by another task's model
   config = finetune.get_config(f'task={name},model=base')
@@ -414,7 +415,7 @@ def test_fewclues_training_data_are_fewclues(tmp_path):
     made = pairs(labels, 1)
     made = [{'sentence': row['sentence1'], **row} for row in made]
     write(tmp_path / name / 'train_few_all.json', made)
-  known = table.rows('fewclue')
+  known = table.find('fewclue')
   for protocol in ('few-shot', 'translate-train', 'translate-train-all'):
     config.protocol = protocol
     for name in ('eprstmt', 'bustm'):
@@ -448,7 +449,7 @@ def test_each_seed_has_a_part_of_fewclue(tmp_path):
 def test_parts_that_are_not_there_are_named():
   config = recipe.get_config('model=base,benchmark=fewclue')
   config.parts, config.seeds = True, 6
-  with pytest.raises(ValueError, match='seeds=6, but FewCLUE has five parts'):
+  with pytest.raises(ValueError, match='seeds=6, but there are 5 parts'):
     suite.needs(config)
   config.benchmark = 'clue'
   with pytest.raises(ValueError, match='not for benchmark=clue'):
@@ -476,7 +477,7 @@ def test_a_tagger_that_finds_nothing_has_collapsed(
   )
   monkeypatch.setattr(finetuning.evaluate, 'evaluate', lambda *_, **__: result)
   monkeypatch.setattr(finetuning.dataclasses, 'replace', lambda x, **_: x)
-  row = table.TUNED['cluener']
+  row = table.tunable()['cluener']
   scores = finetuning.Development(row, {}, None)({})
   assert scores == {
     'dev_cluener': 5.0,
@@ -492,7 +493,7 @@ def test_missing_and_broken_languages_are_told_apart(tmp_path):
   write(tmp_path / 'test-en.tsv', 'a\tDET\ncat\tNOUN\n')
   write(tmp_path / 'test-de.tsv', 'Katze\tNOUN\nrote\tADJ\tNOUN\n')
   (tmp_path / 'test-ru.tsv.gz').write_bytes(gzip.compress(b'a\tDET\n')[:-9])
-  task = table.TASKS['udpos']
+  task = table.tasks()['udpos']
   languages = ('de', 'en', 'fr', 'ru', 'zh')
   there = rows.available(task, str(tmp_path), 'test', languages)
   assert list(there.examples) == ['en']
@@ -510,7 +511,7 @@ def test_missing_and_broken_languages_are_told_apart(tmp_path):
 
 def test_a_missing_file_of_clue_is_no_broken_one(tmp_path):
   read = lambda: rows.available(
-    table.TASKS['cluener'], str(tmp_path), 'dev', ['zh']
+    table.tasks()['cluener'], str(tmp_path), 'dev', ['zh']
   )
   assert read().missing[0].startswith('cluener zh: no CLUENER dev file')
   assert read().broken == []

@@ -16,7 +16,7 @@ from xlmr_jax.data.readers import tables, tagged
 from xlmr_jax.eval import __main__ as command
 from xlmr_jax.eval import evaluate
 from xlmr_jax.eval import task as rows
-from xlmr_jax.eval.benchmarks import xtreme
+from xlmr_jax.eval.benchmarks import benchmark, table
 from xlmr_jax.eval.metrics import scores as metrics
 from xlmr_jax.tasks import classify
 
@@ -225,7 +225,7 @@ def test_dev_split_has_its_own_labels(model, folder, tmp_path):
 
 
 def test_one_label_on_every_line_is_a_placeholder(model):
-  task = xtreme.TASKS['xnli']
+  task = table.tasks()['xnli']
   examples = {
     'en': [tables.Example(('a', 'b'), 'neutral', 'f:1')] * 100,
     'de': [tables.Example(('a', 'b'), 'neutral', 'f:1')] * 3,
@@ -277,7 +277,7 @@ def test_beside_shows_another_run(model, folder, gold, tmp_path, capsys):
 
 
 def test_models_that_do_not_fit(make_model, tiny_tokenizer, folder):
-  task = xtreme.TASKS['xnli']
+  task = table.tasks()['xnli']
   examples = rows.read(task, folder, languages=['en'])
   mlm = make_model(tiny_tokenizer, head='mlm')
   with pytest.raises(
@@ -292,7 +292,7 @@ def test_models_that_do_not_fit(make_model, tiny_tokenizer, folder):
 
 
 def test_scores_that_are_not_finite_are_an_error(model, folder):
-  task = xtreme.TASKS['xnli']
+  task = table.tasks()['xnli']
   examples = rows.read(task, folder, languages=['en'])
   bad = jax.tree.map(lambda x: x * np.nan, model.params['head'])
   broken = model.replace(params={**model.params, 'head': bad})
@@ -399,7 +399,7 @@ def test_real_pairs(make_model, data_dir):
   model = make_model(
     data_dir / 'tokenizers/xlm-roberta', labels=ORDER, num_layers=1
   )
-  task = xtreme.TASKS['xnli']
+  task = table.tasks()['xnli']
   examples = {
     language: part[:200]
     for language, part in rows.read(
@@ -425,7 +425,7 @@ def test_xnli_packs_to_95_per_cent(make_model, data_dir):
   model = make_model(
     data_dir / 'tokenizers/xlm-roberta', labels=ORDER, num_layers=1, model_dim=4
   )
-  task = xtreme.TASKS['xnli']
+  task = table.tasks()['xnli']
   stream = [
     example
     for part in rows.read(task, data_dir / 'xnli').values()
@@ -610,7 +610,7 @@ def test_one_program_tags_all_languages(
   for language in PAIRS:
     write_words(tmp_path, 'test', language)
   task = dataclasses.replace(
-    xtreme.TASKS['udpos'], languages=tuple(PAIRS), labels=NOUN_VERB
+    table.tasks()['udpos'], languages=tuple(PAIRS), labels=NOUN_VERB
   )
   examples = rows.read(task, tmp_path)
   result = evaluate.evaluate(model, task, examples, show=False)
@@ -620,7 +620,7 @@ def test_one_program_tags_all_languages(
 
 def test_the_command_tags(make_model, tiny_tokenizer, tmp_path, capsys):
   """Files as XTREME takes them: a line a word, as long as the input."""
-  labels = xtreme.TASKS['udpos'].labels
+  labels = table.tasks()['udpos'].labels
   model = tagger(make_model, tiny_tokenizer, 'tag', labels)
   model.save(tmp_path / 'model')
   data = tmp_path / 'udpos'
@@ -673,7 +673,7 @@ def test_the_command_tags(make_model, tiny_tokenizer, tmp_path, capsys):
 
 def test_taggers_that_do_not_fit(model, make_model, tiny_tokenizer, tmp_path):
   write_words(tmp_path, 'test', 'en')
-  task = xtreme.TASKS['udpos']
+  task = table.tasks()['udpos']
   examples = rows.read(task, tmp_path, languages=['en'])
   with pytest.raises(
     ValueError, match='a tag or crf head, the head of this one is cl'
@@ -697,7 +697,7 @@ def test_taggers_that_do_not_fit(model, make_model, tiny_tokenizer, tmp_path):
 
 def test_one_tag_on_every_word_is_a_placeholder(make_model, tiny_tokenizer):
   """XTREME's scripts write X, or O, where a file has no tags."""
-  task = xtreme.TASKS['udpos']
+  task = table.tasks()['udpos']
   model = tagger(make_model, tiny_tokenizer, 'tag', task.labels)
   sentence = lambda *tags: tagged.Sentence(('cat',) * len(tags), tags, 'f:1')
   examples = {
@@ -711,7 +711,7 @@ def test_one_tag_on_every_word_is_a_placeholder(make_model, tiny_tokenizer):
 
 def test_real_tagalog_and_yoruba(make_model, data_dir, tmp_path):
   """A random tagger with the real vocabulary; files as long as XTREME's."""
-  task = xtreme.TASKS['udpos']
+  task = table.tasks()['udpos']
   model = tagger(
     make_model,
     data_dir / 'tokenizers/xlm-roberta',
@@ -728,7 +728,7 @@ def test_real_tagalog_and_yoruba(make_model, data_dir, tmp_path):
     model, [e.words for e in examples['tl']], 128
   )
   assert 0 < result.scores['tl'] < 60 and result.scores['yo'] is None
-  folder = xtreme.write_predictions(tmp_path, result)
+  folder = benchmark.write_predictions(tmp_path, result)
   lines = (folder / 'test-yo.tsv').read_text().splitlines()
   bare = files.lines(data_dir / 'udpos/xtreme_tsv/test-yo.tsv.gz')
   assert [bool(x) for x in lines] == [bool(x) for x in bare]

@@ -319,7 +319,7 @@ def test_needs(data, words_tokenizer):
 
 
 def trainable(config, tmp_path, name, *tested):
-  task = benchmarks.TASKS[name]
+  task = benchmarks.tasks()[name]
   return protocols.training(config, task, tested, tmp_path)
 
 
@@ -702,7 +702,7 @@ def test_few_shot_end_to_end(done, data):
     name = 'udpos-0' if language == 'en' else 'udpos-de-0'
     model = suite.loaded.load(str(workdir / 'runs' / name))
     gold = tagged.xtreme(data / 'udpos', 'test', language)
-    row = benchmarks.TASKS['udpos']
+    row = benchmarks.tasks()['udpos']
     found = suite.evaluate.evaluate(model, row, {language: gold})
     assert found.scores[language] == task['languages'][language]
     text = (written / f'test-{language}.tsv').read_text()

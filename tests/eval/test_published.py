@@ -2,8 +2,7 @@
 
 import pytest
 
-from xlmr_jax.eval.benchmarks import published
-from xlmr_jax.eval.submissions import clue_table, xtreme_submission
+from xlmr_jax.eval.benchmarks import published, table
 
 TABLES = [row for row in published.ROWS if len(row.languages) > 1]
 
@@ -30,10 +29,10 @@ def test_rows_agree_with_their_printed_average(row):
 def test_rows_of_xtreme_have_its_languages():
   for row in TABLES:
     if row.benchmark == 'xtreme':
-      part = xtreme_submission.TASKS['xtreme'][row.task]
+      part = table.find('xtreme')[row.task]
       assert set(row.languages) == set(part.languages)
-  xnli = set(xtreme_submission.TASKS['xtreme']['xnli'].languages)
-  mlqa = set(xtreme_submission.TASKS['xtreme']['mlqa'].languages)
+  xnli = set(table.find('xtreme')['xnli'].languages)
+  mlqa = set(table.find('xtreme')['mlqa'].languages)
   for row in TABLES:
     wanted = {'xnli': xnli, 'mlqa': mlqa}.get(row.benchmark)
     assert wanted is None or set(row.languages) == wanted
@@ -42,7 +41,7 @@ def test_rows_of_xtreme_have_its_languages():
 def test_the_overall_score_is_the_mean_of_the_tasks():
   of = lambda task: published.find('xtreme', 'large', task).average
   # Of nine tasks, not of four groups; printed 68.2 (68.25).
-  mean = sum(map(of, xtreme_submission.TASKS['xtreme'])) / 9
+  mean = sum(of(task.name) for task in table.find('xtreme').tasks) / 9
   assert mean == pytest.approx(of('overall'), abs=0.0501)
   tasks = 'udpos panx xquad mlqa tydiqa xnli pawsx'.split()
   base = [published.find('xtreme', 'base', task).average for task in tasks]
@@ -81,21 +80,20 @@ def test_clue_ranks_answers_by_exact_match():
   assert row.average == row.languages['zh'] == 77.95
   assert row.parts['f1'] == ({'zh': 92.11}, 92.11)
   assert published.find('clue', 'BERT-base', 'cmrc2018').average == 71.60
-  dev = published.beside('clue', 'cmrc2018', 'dev')
+  dev = table.find('clue').other_models('cmrc2018', 'dev')
   assert [row.average for row in dev] == [
     64.77, 67.89, 70.59, 70.58, 68.39, 65.30,
   ]  # fmt: skip
   assert {row.split for row in dev} == {'dev'}
-  assert len(published.beside('clue', 'afqmc', 'test')) == 5
+  assert len(table.find('clue').other_models('afqmc', 'test')) == 5
   # Nobody has printed XLM-R's.
   models = {row.model for row in published.ROWS if row.benchmark == 'clue'}
   assert not models & {'base', 'large', 'xl', 'xxl'}
 
 
 def test_rows_of_clue_have_its_tasks():
-  known = {*xtreme_submission.VERSIONS} & {'clue', 'clue1.0'}
-  assert len(known) == 2
-  tasks = {*clue_table.TASKS['clue'], 'classification', 'overall'}
+  names = {task.name for task in table.find('clue').tasks}
+  tasks = {*names, 'classification', 'overall'}
   rows = [row for row in published.ROWS if row.benchmark == 'clue']
   assert {row.task for row in rows} <= tasks
   assert {'cluener', 'drcd', 'ocnli', 'c3'} <= {row.task for row in rows}

@@ -9,8 +9,7 @@ from test_train_tag import SIZES, sentences, write
 from test_train_tag import words_tokenizer as words_tokenizer
 
 from configs import xtreme as recipe
-from xlmr_jax.eval.benchmarks import xtreme
-from xlmr_jax.eval.submissions import xtreme_submission
+from xlmr_jax.eval.benchmarks import table
 from xlmr_jax.eval.suite import pictures, suite, trainings
 from xlmr_jax.eval.suite import results as tables
 
@@ -237,9 +236,9 @@ def test_seeds_and_shared_runs(data, words_tokenizer):
   config.retrieve_with = ''
   assert [n.run for n in suite.needs(config) if not n.task.heads] == ['']
   config.tasks = ('all',)
-  assert {n.task.name for n in suite.needs(config)} == set(
-    xtreme.rows('xtreme')
-  )
+  assert {n.task.name for n in suite.needs(config)} == {
+    task.name for task in table.find('xtreme').tasks
+  }
   need = suite.needs(config_of(data, words_tokenizer))[0]
   words = trainings.train_command(config, need, {}, pathlib.Path('w'), 1)
   assert '--config.steps=6' in words
@@ -247,7 +246,7 @@ def test_seeds_and_shared_runs(data, words_tokenizer):
 
 
 def test_means_deviations_and_the_overall_score():
-  tasks = xtreme_submission.TASKS['xtreme']
+  tasks = {task.name: task for task in table.find('xtreme').tasks}
   config = recipe.get_config('model=large')
 
   def facts(name, score):

@@ -9,7 +9,7 @@ import pytest
 from xlmr_jax.data.readers import tagged
 from xlmr_jax.data.tokenizers import hf_tokenizers
 from xlmr_jax.data.tokenizers import xlmr as tokenizer_lib
-from xlmr_jax.eval.benchmarks import xtreme
+from xlmr_jax.eval.benchmarks import table
 from xlmr_jax.tasks import tag
 
 TAGS = ('ADJ', 'NOUN', 'PUNCT', 'VERB')
@@ -244,7 +244,7 @@ def test_decode_refuses_what_does_not_fit(tokenizer):
 def test_real_sentences_with_the_real_vocabulary(data_dir):
   """Tagalog, Marathi and the longest Thai sentences: windows and words."""
   tokenizer = tokenizer_lib.Tokenizer(data_dir / 'tokenizers/xlm-roberta')
-  task = xtreme.TASKS['udpos']
+  task = table.tasks()['udpos']
   folder = data_dir / 'udpos/xtreme_tsv_labelled_test'
   read = {name: task.read(folder, 'test', name) for name in ('tl', 'mr', 'th')}
   read['th'].sort(key=lambda s: -len(s.words))

@@ -17,6 +17,7 @@ from xlmr_jax.data.readers import choices
 from xlmr_jax.data.tokenizers import xlmr
 from xlmr_jax.eval import __main__ as command
 from xlmr_jax.eval.benchmarks import table
+from xlmr_jax.eval.benchmarks.benchmark import Benchmark
 from xlmr_jax.runtime import sharding
 from xlmr_jax.tasks import choose
 from xlmr_jax.training import objectives
@@ -395,9 +396,10 @@ def test_the_fingerprint_sees_where_a_question_ends(folder, vocabulary):
       )
       for size, gold in sizes
     ]
-    task = dataclasses.replace(table.TUNED['siqa'], read=lambda *_: made)
+    task = dataclasses.replace(table.tunable()['siqa'], read=lambda *_: made)
     with pytest.MonkeyPatch.context() as patch:
-      patch.setitem(table.TUNED, 'siqa', task)
+      row = Benchmark('own', (), tuning=(task,))
+      patch.setitem(table.BENCHMARKS, 'own', row)
       return build(folder, vocabulary, 'task=siqa,model=tiny').fingerprint
 
   # Labels 1 0 0 1 0 both times.

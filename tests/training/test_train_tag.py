@@ -13,7 +13,7 @@ from xlmr_jax import train
 from xlmr_jax.data.readers import tagged
 from xlmr_jax.data.tokenizers import xlmr
 from xlmr_jax.eval import __main__ as command
-from xlmr_jax.eval.benchmarks import xtreme
+from xlmr_jax.eval.benchmarks import table
 from xlmr_jax.eval.metrics import scores as metrics
 from xlmr_jax.runtime import sharding
 from xlmr_jax.training import finetuning
@@ -128,7 +128,7 @@ def test_a_tagger_learns_and_is_scored(
   ]
   model = xlmr_jax.load(run)
   assert model.head == objective
-  assert model.labels == xtreme.TASKS['udpos'].labels
+  assert model.labels == table.tasks()['udpos'].labels
 
 
 def test_batches_hold_every_tag_once(folder, words_tokenizer, tmp_path):

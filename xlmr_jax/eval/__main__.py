@@ -62,10 +62,8 @@ from ml_collections import config_flags
 from xlmr_jax.data.readers import tfds
 from xlmr_jax.eval import evaluate
 from xlmr_jax.eval import task as rows
-from xlmr_jax.eval.benchmarks import table as benchmarks
-from xlmr_jax.eval.benchmarks import xtreme
+from xlmr_jax.eval.benchmarks import benchmark, table
 from xlmr_jax.eval.metrics import scores
-from xlmr_jax.eval.submissions import xtreme_submission
 from xlmr_jax.eval.suite import results as tables
 from xlmr_jax.eval.suite import suite
 from xlmr_jax.inference import loaded
@@ -78,8 +76,8 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
   flags.DEFINE_string(
     'benchmark',
     'xnli',
-    f'One of {", ".join(benchmarks.TASKS)}; with --test any name for your '
-    f'files; with --predictions {" or ".join(xtreme_submission.VERSIONS)}.',
+    f'One of {", ".join(table.tasks())}; with --test any name for your '
+    f'files; with --predictions {" or ".join(table.BENCHMARKS)}.',
     **to,
   )
   flags.DEFINE_string(
@@ -207,7 +205,8 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
   if options.predictions:
     score(options)
     return
-  if options.benchmark in xtreme_submission.VERSIONS:
+  whole = options.benchmark in table.BENCHMARKS
+  if whole and options.benchmark not in table.tasks():
     raise ValueError(
       f'--benchmark={options.benchmark} needs --predictions=DIR and '
       '--labels=DIR, or a recipe: --config=configs/xtreme.py:model=...'
@@ -257,13 +256,13 @@ def report(
   options, result: evaluate.Result, missing: list[str], output, others
 ) -> None:
   """Writes what an evaluation found, and prints it."""
-  written = xtreme.write_predictions(
+  written = benchmark.write_predictions(
     output / 'predictions', result, options.split
   )
   found = results(result, options.checkpoint, options.split)
   found['missing'] = missing
   tables.write_json(output / 'results.json', found)
-  print(table(result, options.split, others))
+  print(scores_table(result, options.split, others))
   for text in missing:
     print(f'missing: {text}')
   for note in result.notes:
@@ -294,16 +293,16 @@ def score(options) -> None:
   """Scores a folder of predictions."""
   if not options.labels:
     raise ValueError('--labels is needed: the folder of what is right')
-  if options.benchmark not in xtreme_submission.VERSIONS:
+  if options.benchmark not in table.BENCHMARKS:
     raise ValueError(
       '--predictions are of a whole benchmark: write --benchmark='
-      + ' or '.join(xtreme_submission.VERSIONS)
+      + ' or '.join(table.BENCHMARKS)
     )
   for name in ('checkpoint', 'data_dir', 'languages', 'test'):
     if options[name].value:
       raise ValueError(f'--{name} says nothing to --predictions: leave it out')
-  found = xtreme_submission.score_folder(
-    options.predictions, ','.join(options.labels), options.benchmark
+  found = table.find(options.benchmark).score(
+    options.predictions, ','.join(options.labels)
   )
   output = pathlib.Path(options.output_dir)
   output.mkdir(parents=True, exist_ok=True)
@@ -341,17 +340,18 @@ def task_of(options) -> rows.Task:
       metric=options.metric,
       quoted=options.quoted,
     )
-  if options.benchmark not in benchmarks.TASKS:
+  known = table.tasks()
+  if options.benchmark not in known:
     raise ValueError(
       f'--benchmark={options.benchmark} is not one of '
-      f'{", ".join(benchmarks.TASKS)}; for files of your own give --test'
+      f'{", ".join(known)}; for files of your own give --test'
     )
   if not options.data_dir:
     raise ValueError(f'--data_dir is needed: the folder of {options.benchmark}')
   prepared = tfds.named(options.data_dir)
   if not prepared and not os.path.isdir(options.data_dir):
     raise ValueError(f'--data_dir={options.data_dir} is not a folder')
-  task = benchmarks.TASKS[options.benchmark]
+  task = known[options.benchmark]
   if task.heads:
     return task
   vectors = dict(task.vectors, skip_specials=options.skip_specials)
@@ -395,7 +395,7 @@ def read_beside(text: str, task: rows.Task) -> tuple[str, dict]:
   return name, part
 
 
-def table(
+def scores_table(
   result: evaluate.Result, split: str, others: Mapping[str, dict]
 ) -> str:
   """Languages down; score, the runs beside it, chance and majority across."""

@@ -37,7 +37,11 @@ class Task:
     labels: the classes' names. None where there are none, as of numbers and
       answers, and where they are whatever the checkpoint knows.
     source: language that models are fine-tuned on.
-    known: what configs/finetune.py calls it, if not by its name.
+    known: what commands and recipes call it, if not by its name.
+    tuned_on: name of the training data, where it shares them with other tasks.
+    parts: names of several small training sets, of which a run takes one.
+    test_only: whether there is no split but test.
+    file: its file in submissions, where that does not follow from the rest.
     max_length: tokens of an example; what is longer is cut, and tagged
       sentences and contexts of questions are read in windows.
     reading: options of the kind's `encode`.
@@ -54,6 +58,10 @@ class Task:
   labels: tuple[str, ...] | None = None
   source: str = 'en'
   known: str = ''
+  tuned_on: str = ''
+  parts: tuple[str, ...] = ()
+  test_only: bool = False
+  file: Any = None
   max_length: int = MAX_LENGTH
   reading: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   deciding: Mapping[str, Any] = dataclasses.field(default_factory=dict)

@@ -13,7 +13,7 @@ from xlmr_jax.data import permutation
 from xlmr_jax.data.batches import loader as loaders
 from xlmr_jax.eval import evaluate
 from xlmr_jax.eval import task as rows
-from xlmr_jax.eval.benchmarks import clue, table
+from xlmr_jax.eval.benchmarks import table
 from xlmr_jax.inference.loaded import Loaded
 from xlmr_jax.runtime import sharding
 from xlmr_jax.training import objectives
@@ -24,10 +24,11 @@ SPLITS = ('train', 'translate-train')  # what can be trained on
 
 def tasks_of(config) -> tuple[rows.Task, rows.Task]:
   """The rows that a config trains and develops on."""
-  if config.task in table.TUNED:
-    task = table.TUNED[config.task]
+  known = table.tunable()
+  if config.task in known:
+    task = known[config.task]
     if part := str(config.get('part', '')):
-      if config.task not in clue.FEW:
+      if not task.parts:
         raise ValueError(f'config.part={part}: only FewCLUE has such parts')
       task = dataclasses.replace(
         task, read=functools.partial(task.read, part=part)
@@ -39,7 +40,7 @@ def tasks_of(config) -> tuple[rows.Task, rows.Task]:
     if not config[name]:
       raise ValueError(
         f'config.{name} is empty: task={config.task} is no benchmark '
-        f'({", ".join(table.TASKS)}), so name the files of your own'
+        f'({", ".join(table.tasks())}), so name the files of your own'
       )
 
   def column(name):

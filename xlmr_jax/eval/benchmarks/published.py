@@ -71,12 +71,6 @@ def find(
   return None
 
 
-def beside(benchmark: str, task: str, split: str) -> list[Row]:
-  """What all models score on a task, in the order of the tables."""
-  wanted = benchmark, task, split
-  return [r for r in ROWS if (r.benchmark, r.task, r.split) == wanted]
-
-
 def published(
   benchmark: str, model: str, task: str, **options: str
 ) -> dict[str, float]:
@@ -443,4 +437,7 @@ _CLUE_ROWS = (
   ),
 )
 
-ROWS: tuple[Row, ...] = (*_XLMR_ROWS, *_XTREME_ROWS, *_CLUE_ROWS)
+# What stands beside XTREME's scores and CLUE's, their own tables first.
+XTREME: tuple[Row, ...] = (*_XTREME_ROWS, *_XLMR_ROWS)
+CLUE: tuple[Row, ...] = _CLUE_ROWS
+ROWS: tuple[Row, ...] = (*XTREME, *CLUE)

@@ -14,11 +14,66 @@ What it would score though it looks wrong is remarked on.
 from collections.abc import Sequence
 import dataclasses
 import json
+import os
 from typing import Any
 
 from xlmr_jax.data import files
 from xlmr_jax.data.readers import zips
-from xlmr_jax.eval.submissions.clue_table import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskFile:
+  """The file of one task in a submission, and the files of its labels.
+
+  Attributes:
+    metric: one of scores.METRICS.
+    name: of the file in a submission.
+    form: 'lines', 'choices', 'spans', 'answers' or 'blanks'.
+    folders: that its labels may stand in.
+    labels: names of their file, the best first, with {split}; or of several
+      files one after the other.
+    names: what a label may be; empty for anything.
+    key: of a line's label.
+    own_ids: whether rows are called by the ids of the test file where these
+      differ, and not by their numbers.
+  """
+
+  metric: str
+  name: str
+  form: str
+  folders: tuple[str, ...]
+  labels: tuple[tuple[str, ...], ...]
+  names: tuple[str, ...] = ()
+  key: str = 'label'
+  own_ids: bool = False
+
+  @property
+  def by_id(self) -> bool:
+    """Whether the file is an object {id: answer}."""
+    return self.form in ('answers', 'blanks')
+
+  def paths(self, folder: str | os.PathLike, split: str) -> list[str]:
+    """The files of the labels of a split.
+
+    Raises:
+      files.Missing: they are not there.
+    """
+    attempts = []
+    for way in self.labels:
+      names = [name.format(split=split) for name in way]
+      paths = [zips.first(folder, self.folders, [name]) for name in names]
+      if all(paths):
+        return paths
+      attempts.append((sum(map(bool, paths)), names))
+    title = f'labels of {self.folders[-1]}, {split}'
+    some, names = max(attempts, key=lambda attempt: attempt[0])
+    if some:
+      raise files.Missing(
+        f'{folder}: not all {title}, which are {" and ".join(names)}'
+      )
+    # Says where it looked.
+    every = dict.fromkeys(name for _, names in attempts for name in names)
+    return [zips.locate(folder, self.folders, list(every), title)]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -37,18 +92,18 @@ class Line:
 # Reading.
 
 
-def read(path: str, task: Task) -> list[Line]:
+def read(path: str, task: TaskFile) -> list[Line]:
   """A file of predictions, a Line each, in the file's order.
 
   Raises:
     ValueError: with file and line: not as the module says.
   """
-  reader = _pairs if task.form in ('answers', 'blanks') else _rows
+  reader = _pairs if task.by_id else _rows
   return zips.read(lambda plain: reader(plain, task), path)
 
 
 def gold(
-  paths: Sequence[str], task: Task, *, labelled: bool = True
+  paths: Sequence[str], task: TaskFile, *, labelled: bool = True
 ) -> list[Line]:
   """The official labels, in the order that predictions must have.
 
@@ -79,7 +134,7 @@ def gold(
   return out
 
 
-def _rows(path: str, task: Task) -> list[Line]:
+def _rows(path: str, task: TaskFile) -> list[Line]:
   out = []
   for where, item in files.objects(path):
     if 'id' not in item or task.key not in item:
@@ -113,7 +168,7 @@ def _check_spans(label: Any, where: str) -> None:
     ) from error
 
 
-def _pairs(path: str, task: Task) -> list[Line]:
+def _pairs(path: str, task: TaskFile) -> list[Line]:
   """Of one JSON object; json.loads would keep the last of equal keys."""
   what = 'answer' if task.form == 'answers' else 'number of the idiom'
   files.document(path)  # says what is wrong with the file
@@ -131,7 +186,7 @@ def _pairs(path: str, task: Task) -> list[Line]:
   return out
 
 
-def _labelled(path: str, task: Task) -> list[Line]:
+def _labelled(path: str, task: TaskFile) -> list[Line]:
   out = []
   for number, (where, item) in enumerate(files.objects(path)):
     label = item.get(task.key)
@@ -254,11 +309,11 @@ def _beyond(ids: Sequence[str], found: Sequence[Line]) -> list[str]:
 
 
 def remarks(
-  path: str, found: Sequence[Line], rows: Sequence[Line] | None, task: Task
+  path: str, found: Sequence[Line], rows: Sequence[Line] | None, task: TaskFile
 ) -> list[str]:
   """What can be scored, but looks wrong; `rows` is what is asked for."""
   out = []
-  if task.form in ('answers', 'blanks'):
+  if task.by_id:
     if rows is not None:
       if left := _beyond([row.id for row in rows], found):
         out.append(

@@ -32,7 +32,8 @@ class Form:
       not complete and could not be scored.
     remarks: (path, predictions, expected or None, names, language) → what
       can be scored, but looks wrong.
-    align: (predictions, gold) → both as metrics.score takes them.
+    align: (predictions, gold) → both as scores.score takes them.
+    text: (predictions, their ids or None) → what a file of them holds.
   """
 
   suffix: str
@@ -42,6 +43,7 @@ class Form:
   match: Callable[[Path, Any, Any], None]
   remarks: Callable[[Path, Any, Any, Collection[str], str], list[str]]
   align: Callable[[Any, Any], tuple[Sequence, Sequence]]
+  text: Callable[[Sequence, Sequence[str] | None], str]
 
 
 def _as_they_are(predictions: Sequence, gold: Sequence):
@@ -66,6 +68,10 @@ def read_lines(path: Path) -> list[str]:
       )
     out.append(line)
   return out
+
+
+def text_of_lines(predictions: Sequence, ids) -> str:
+  return ''.join(f'{prediction}\n' for prediction in predictions)
 
 
 def match_lines(path: Path, found: Sequence, count: int | None) -> None:
@@ -133,6 +139,10 @@ def read_tags(path: Path) -> list[list[str]]:
   return out
 
 
+def text_of_tags(predictions: Sequence[Sequence[str]], ids) -> str:
+  return '\n'.join(text_of_lines(tags, ids) for tags in predictions)
+
+
 def match_tags(
   path: Path, found: Sequence[Sequence], words: Sequence[int] | None
 ) -> None:
@@ -164,6 +174,10 @@ def remarks_on_tags(path, found, words, names, language):
 def read_pairs(path: Path) -> list[tuple[str, ...]]:
   """The columns of each line: a pair where it is right."""
   return [tuple(line.strip().split('\t')) for line in files.lines(path)]
+
+
+def text_of_pairs(predictions: Sequence[tuple[str, str]], ids) -> str:
+  return ''.join(f'{source}\t{target}\n' for source, target in predictions)
 
 
 def gold_pairs(path: Path) -> list[tuple[str, ...]]:
@@ -210,7 +224,7 @@ def _articles(*, data: list, **_) -> list:
 
 def gold_answers(path: Path) -> list[tuple[str, tuple[str, ...]]]:
   """(id, right answers) of every question of a file in SQuAD's format."""
-  found = read_json(path)
+  found = files.document(path)
   out = []
   try:
     for article in _articles(**found) if isinstance(found, dict) else found:
@@ -314,30 +328,31 @@ def remarks_on_choices(path, found, count, names, language):
   return out
 
 
-def read_json(path: Path) -> Any:
-  """What a JSON file holds.
+def text_of_choices(predictions: Sequence, ids) -> str:
+  return text_of_labels(list(map(int, predictions)), ids)
 
-  Raises:
-    ValueError: with the file and the place, where it is broken.
-  """
-  try:
-    return json.loads(path.read_bytes().decode('utf-8-sig'))
-  except json.JSONDecodeError as error:
-    raise ValueError(
-      f'{path}:{error.lineno}: broken JSON, {error.msg} at column {error.colno}'
-    ) from error
-  except UnicodeDecodeError as error:
-    raise ValueError(
-      f'{path}: byte {error.start} is not UTF-8; convert the file to UTF-8'
-    ) from error
-  except RecursionError as error:
-    raise ValueError(f'{path}: broken JSON, brackets in brackets') from error
+
+# Any label: a JSON object per line.
+
+
+def read_labels(path: Path) -> list:
+  return [item['label'] for _, item in files.objects(path)]
+
+
+def text_of_labels(predictions: Sequence, ids) -> str:
+  dump = lambda label: json.dumps({'label': label}, ensure_ascii=False)
+  return ''.join(f'{dump(label)}\n' for label in predictions)
+
+
+def text_by_id(predictions: Sequence, ids: Sequence[str]) -> str:
+  by_id = dict(zip(ids, predictions, strict=True))
+  return json.dumps(by_id, ensure_ascii=False, indent=0) + '\n'
 
 
 def _by_id(
   path: Path, is_right: Callable[[Any], bool], what: str
 ) -> dict[str, Any]:
-  found = read_json(path)
+  found = files.document(path)
   if not isinstance(found, Mapping):
     raise ValueError(f'{path}: not an object of id → {what}')
   for name, value in found.items():
@@ -359,6 +374,7 @@ FORMS: Mapping[str, Form] = {
     match_lines,
     remarks_on_lines,
     _as_they_are,
+    text_of_lines,
   ),
   'tags': Form(
     'tsv',
@@ -368,6 +384,7 @@ FORMS: Mapping[str, Form] = {
     match_tags,
     remarks_on_tags,
     _as_they_are,
+    text_of_tags,
   ),
   'pairs': Form(
     'tsv',
@@ -377,6 +394,7 @@ FORMS: Mapping[str, Form] = {
     _nothing,
     remarks_on_pairs,
     _as_they_are,
+    text_of_pairs,
   ),
   'answers': Form(
     'json',
@@ -386,6 +404,7 @@ FORMS: Mapping[str, Form] = {
     _nothing,
     remarks_on_ids,
     align_answers,
+    text_by_id,
   ),
   'rankings': Form(
     'json',
@@ -395,6 +414,7 @@ FORMS: Mapping[str, Form] = {
     _nothing,
     remarks_on_ids,
     align_rankings,
+    text_by_id,
   ),
   'choices': Form(
     'jsonl',
@@ -404,5 +424,17 @@ FORMS: Mapping[str, Form] = {
     match_lines,
     remarks_on_choices,
     _as_they_are,
+    text_of_choices,
+  ),
+  # CLUENER's, which XTREME has not.
+  'spans': Form(
+    'jsonl',
+    read_labels,
+    read_labels,
+    len,
+    match_lines,
+    lambda *_: [],
+    _as_they_are,
+    text_of_labels,
   ),
 }

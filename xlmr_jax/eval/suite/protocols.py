@@ -29,9 +29,6 @@ from xlmr_jax.eval.benchmarks import table
 
 PROTOCOLS = ('zero-shot', 'translate-train', 'translate-train-all', 'few-shot')
 EACH = ('translate-train', 'few-shot')  # a model for each language
-# Tasks whose model is tuned for several of them at once.
-SHARED = {'xquad': 'squad', 'mlqa': 'squad', 'ax': 'cmnli'}
-READERS = {'squad': 'xquad'}  # run → the task that reads its training data
 
 
 def of(config) -> str:
@@ -47,12 +44,16 @@ def of(config) -> str:
     )
   if protocol == 'few-shot' and config.shots < 1:
     raise ValueError(f'config.shots={config.shots} must be positive')
-  if config.get('parts') and config.benchmark != 'fewclue':
-    raise ValueError(
-      f'config.parts is for FewCLUE, not for benchmark={config.benchmark}'
-    )
-  if config.get('parts') and config.seeds > 5:
-    raise ValueError(f'config.seeds={config.seeds}, but FewCLUE has five parts')
+  if config.get('parts'):
+    parts = table.find(config.benchmark).tasks[0].parts
+    if not parts:
+      raise ValueError(
+        f'config.parts is for FewCLUE, not for benchmark={config.benchmark}'
+      )
+    if config.seeds > len(parts):
+      raise ValueError(
+        f'config.seeds={config.seeds}, but there are {len(parts)} parts'
+      )
   return protocol
 
 
@@ -96,7 +97,11 @@ class Need:
   @property
   def reader(self) -> str:
     """Name of the task, and of the folder, that training data are read from."""
-    return READERS.get(self.tuned, self.tuned)
+    tasks = table.tasks()
+    if self.tuned in tasks:
+      return self.tuned
+    names = (n for n, task in tasks.items() if task.tuned_on == self.tuned)
+    return next(names, self.tuned)
 
   @property
   def known(self) -> str:
@@ -112,7 +117,7 @@ def of_task(config, task: rows.Task, seed: int) -> list[Need]:
   """What a task wants of one seed."""
   if not task.heads:
     return [Need(task, seed, config.retrieve_with)]
-  tuned, protocol = SHARED.get(task.name, task.name), of(config)
+  tuned, protocol = task.tuned_on or task.name, of(config)
   if protocol not in EACH:
     return [Need(task, seed, tuned, protocol)]
   return [
@@ -159,11 +164,11 @@ def training(
   if protocol == 'zero-shot':
     return Training(tuple(tested), [], [])
   need = of_task(config, task, 0)[0]
-  reader = table.TUNED[need.known]
+  reader = table.tunable()[need.known]
   wanted = tested
   if protocol == 'translate-train-all':
     # All of them, whichever of them are tested.
-    known = table.rows(config.benchmark)[need.reader].languages
+    known = table.find(config.benchmark)[need.reader].languages
     wanted = dict.fromkeys((task.source, *known))
   begun = _begun(workdir, need)
   found, absent, broken, why = [], [], [], ''

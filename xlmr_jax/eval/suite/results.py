@@ -58,9 +58,10 @@ def joined(parts: Sequence[dict]) -> dict:
 
 def summary(config, found: Mapping[str, Sequence[dict]]) -> dict:
   """results.json of tasks: means over seeds, groups, the overall score."""
+  benchmark = table.find(config.benchmark)
   tasks = {}
   for name, runs in found.items():
-    languages = table.languages(config.benchmark, name)
+    languages = benchmark[name].languages
     whole = all(set(run['languages']) == set(languages) for run in runs)
     row = {'metric': runs[0]['metric'], **_over_seeds(runs, whole)}
     row['split'] = runs[0].get('split', config.split)
@@ -79,11 +80,7 @@ def summary(config, found: Mapping[str, Sequence[dict]]) -> dict:
     'split': config.split,
     'protocol': config.get('protocol', 'zero-shot'),
     'tasks': tasks,
-    **metrics.over_tasks(
-      tasks,
-      table.groups(config.benchmark),
-      table.overall(config.benchmark),
-    ),
+    **benchmark.means(tasks),
   }
 
 
@@ -125,6 +122,7 @@ def markdown(config, results: dict) -> str:
   """Markdown: a table a task, ours, the published row and the difference."""
   title = f'{results["benchmark"]}, {results["checkpoint"] or "fresh"}'
   lines = [f'# {title}: {results["protocol"]}', '']
+  benchmark = table.find(results['benchmark'])
   for name, task in results['tasks'].items():
     theirs = _published(config.model, name, task, results)
     lines += [f'## {name} {task["split"]}: {task["metric"]}, per cent', '']
@@ -146,7 +144,7 @@ def markdown(config, results: dict) -> str:
     lines += [_line(head), _line(['---'] * len(head)), *map(_line, rows), '']
     if theirs:
       lines += [f'Published: {theirs.source}.', '']
-    others = published.beside(results['benchmark'], name, task['split'])
+    others = benchmark.other_models(name, task['split'])
     others = [row for row in others if row is not theirs]
     if others:
       lines += ['Published, of other models:', '']
@@ -165,16 +163,13 @@ def markdown(config, results: dict) -> str:
 def _published(
   model: str, name: str, task: Mapping, results: Mapping
 ) -> published.Row | None:
-  """The row of the same model, task and protocol: XTREME's, else another's."""
+  """The published row of the same model, task and protocol."""
   if task['split'] != 'test':
     return None
   # Without fine-tuning one protocol is like another.
   protocol = 'zero-shot' if 'vectors' in task else results['protocol']
-  for benchmark in ('xtreme', name):
-    row = published.find(benchmark, model, name, setting=protocol)
-    if row:
-      return row
-  return None
+  benchmark = table.find(results['benchmark'])
+  return benchmark.find_published(model, name, protocol)
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -48,12 +48,13 @@ def needs(config) -> list[protocols.Need]:
       'this recipe is not one of a benchmark; configs/xtreme.py and '
       'configs/clue.py are'
     )
-  if config.benchmark not in table.NAMES:
+  if config.benchmark not in table.BENCHMARKS:
     raise ValueError(
       f'config.benchmark={config.benchmark!r} is not one of '
-      f'{", ".join(table.NAMES)}'
+      f'{", ".join(table.BENCHMARKS)}'
     )
-  known = table.rows(config.benchmark)
+  benchmark = table.BENCHMARKS[config.benchmark]
+  known = {task.name: task for task in benchmark.tasks}
   names = list(known) if tuple(config.tasks) == ('all',) else config.tasks
   out = []
   for name in names:
@@ -94,7 +95,8 @@ def run(config, workdir, say: Say = print, group: hosts.Group = ALONE) -> dict:
   """
   workdir = pathlib.Path(workdir)
   if 'benchmark' in config and not os.path.isdir(config.data_dir or ''):
-    prepared = config.benchmark.startswith('xtreme')
+    known = table.BENCHMARKS.get(config.benchmark)
+    prepared = known is not None and known.prepared
     if not (prepared and tfds.named(config.data_dir)):
       more = ', or write tfds:DIR' if prepared else ''
       raise ValueError(
@@ -173,8 +175,8 @@ def _check_settings(config) -> None:
   Raises:
     ValueError: a setting without value or of no task, no model to start from.
   """
-  tasks = table.rows(config.benchmark)
-  known = {*tasks, *protocols.SHARED.values()}
+  tasks = table.find(config.benchmark).tasks
+  known = {name for task in tasks for name in (task.name, task.tuned_on)} - {''}
   for setting in config.settings:
     name, _, value = setting.partition('=')
     whose, colon, name = name.rpartition(':')
@@ -198,7 +200,7 @@ def _check_settings(config) -> None:
       'has it a checkpoint: set config.init'
     )
   for language in config.languages:
-    if not any(language in task.languages for task in tasks.values()):
+    if not any(language in task.languages for task in tasks):
       raise ValueError(f'config.languages: no task has {language!r}')
 
 
@@ -333,9 +335,8 @@ def _judge(config, plan: Plan, workdir: pathlib.Path) -> None:
     if not hosts.lead():
       return
     if result is not None:
-      table.write(
+      table.find(config.benchmark).write(
         workdir / f'submission-{need.seed}',
-        config.benchmark,
         result,
         plan.facts['split'],
         keep=bool(need.language),
@@ -357,8 +358,7 @@ def _tidy(folder: pathlib.Path, languages: Sequence[str]) -> None:
 
 
 def _split(config, task: rows.Task) -> str:
-  only = ('tatoeba', 'lareqa', 'ax')  # they have no other
-  return 'test' if task.name in only else config.split
+  return 'test' if task.test_only else config.split
 
 
 def _read(config, task: rows.Task, split: str) -> rows.There:
@@ -435,9 +435,8 @@ def _check_submission(config, tasks, workdir, seed: int, say: Say) -> None:
   folder = workdir / f'submission-{seed}'
   if not folder.is_dir():
     return
-  path, problems = table.finish(
-    folder, config.benchmark, tasks, config.data_dir
-  )
+  submission = table.find(config.benchmark).submission
+  path, problems = submission.finish(folder, config.data_dir, tasks)
   count = len(problems)
   more = f', {problems[0]}' if problems else ''
   say(f'{path}: {count or "no"} problems{more}')
