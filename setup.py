@@ -55,8 +55,12 @@ setuptools.setup(
   long_description_content_type='text/markdown',
   license='Apache-2.0',
   python_requires='>=3.11',
-  packages=setuptools.find_packages(include=['xlmr_jax', 'xlmr_jax.*']),
-  package_data={'xlmr_jax.data.toy': ['lexicon.json']},
+  packages=[
+    *setuptools.find_packages(include=['xlmr_jax', 'xlmr_jax.*']),
+    'xlmr_jax.configs',  # runtime/recipes.py finds it in either place
+  ],
+  package_dir={'xlmr_jax.configs': 'configs'},
+  package_data={'xlmr_jax.data.toy': ['*.json']},
   install_requires=CORE,
   entry_points={'console_scripts': ['xlmr = xlmr_jax.__main__:main']},
   extras_require={

@@ -72,7 +72,7 @@ def get_config(arg: str = ''):
   c.init = INIT.get(c.model, '')
   c.protocol = 'zero-shot'
   c.shots = 1000  # of few-shot: examples of each language
-  c.recipe = 'configs/finetune.py'
+  c.recipe = 'finetune'  # of the fine-tunings: a name, or a file of yours
   c.settings = ()  # 'name=value' of the recipe, or 'task:name=value'
   c.seeds = 1
   # A run whose model answers one class to everything is begun again so often,

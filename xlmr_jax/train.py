@@ -19,11 +19,10 @@ import sys
 
 from absl import flags
 import jax
-from ml_collections import config_flags
 import numpy as np
 
 from xlmr_jax.checkpoints import checkpoint_steps, native
-from xlmr_jax.runtime import chips, commands, hosts, logs, sharding
+from xlmr_jax.runtime import chips, commands, hosts, logs, recipes, sharding
 from xlmr_jax.runtime import profiler as profiling
 from xlmr_jax.training import overview, resume
 from xlmr_jax.training import step as steps
@@ -344,13 +343,7 @@ def train(
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
   """The command's flags."""
-  config_flags.DEFINE_config_file(
-    'config',
-    None,
-    'Recipe, e.g. configs/finetune.py:task=xnli,model=base',
-    lock_config=True,
-    flag_values=values,
-  )
+  recipes.define_flag(values, 'Recipe, e.g. finetune:task=xnli,model=base')
   flags.DEFINE_string(
     'workdir', None, 'Folder of this run.', flag_values=values
   )
