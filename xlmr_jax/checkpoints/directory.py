@@ -12,7 +12,6 @@ name and renamed.
 """
 
 import dataclasses
-import json
 import pathlib
 import shutil
 import warnings
@@ -28,12 +27,12 @@ from xlmr_jax.checkpoints import (
   hub,
   orbax_arrays,
 )
-from xlmr_jax.checkpoints.formats import safetensors_file
 from xlmr_jax.checkpoints.hf import reader, sentence_transformers
 from xlmr_jax.data.tokenizers import folder as vocabulary
 from xlmr_jax.data.tokenizers.hf_tokenizers import BpeTokenizer
 from xlmr_jax.data.tokenizers.xlmr import Tokenizer
 from xlmr_jax.model import Config
+from xlmr_jax.runtime import storage
 
 MODEL = 'model.json'
 TOKENIZER = 'tokenizer'
@@ -70,8 +69,7 @@ def describe(weights: reader.Weights) -> dict:
 def write_description(folder, weights: reader.Weights, tokenizer_dir) -> None:
   """model.json and tokenizer/ of a directory."""
   folder = pathlib.Path(folder)
-  text = json.dumps(describe(weights), indent=2, ensure_ascii=False)
-  (folder / MODEL).write_text(text + '\n')
+  storage.write_json(folder / MODEL, describe(weights))
   if tokenizer_dir is not None:
     copy_tokenizer(tokenizer_dir, folder / TOKENIZER)
 
@@ -92,7 +90,7 @@ def save(folder, weights: reader.Weights, tokenizer_dir=None) -> None:
     ValueError: the folder is not empty.
     OSError: the disk is full, or the like; the folder is as it was.
   """
-  with safetensors_file.whole(folder) as made:
+  with storage.whole(folder) as made:
     write_description(made, weights, tokenizer_dir)
     orbax_arrays.save(made / 'params', weights.params)
 

@@ -6,6 +6,8 @@ import time
 
 import tqdm
 
+from xlmr_jax.runtime import storage
+
 # Dense bf16 FLOP/s of one chip, from the vendors' data sheets. MFU is printed
 # where the chip is known or --config.peak_tflops says.
 PEAK = {
@@ -88,9 +90,7 @@ class Writer:
           kept.append(line)
     elif name != 'metrics.jsonl':
       return path
-    new = path.with_suffix('.new')
-    new.write_text(''.join(line + '\n' for line in kept))
-    new.replace(path)
+    storage.write_text(path, ''.join(line + '\n' for line in kept))
     return path
 
   def rewind(self, step: int) -> None:

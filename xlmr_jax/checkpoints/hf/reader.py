@@ -70,6 +70,7 @@ from xlmr_jax.checkpoints.hf.names import (
   table,
 )
 from xlmr_jax.model import Config
+from xlmr_jax.runtime import storage
 
 __all__ = [
   'DECODER',
@@ -547,7 +548,7 @@ def write(
     made_up = pooled.texts(weights.pooling, config.model_dim)
     texts = {**(texts or {}), **made_up}
 
-  with safetensors_file.whole(folder, overwrite=overwrite) as made:
+  with storage.whole(folder, overwrite=overwrite) as made:
     body = made / below
     body.mkdir(exist_ok=True)
     hf_files.save(body, files, index)

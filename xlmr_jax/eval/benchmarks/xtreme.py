@@ -9,8 +9,6 @@ from collections.abc import Mapping
 import json
 import os
 import pathlib
-import shutil
-import tempfile
 
 from xlmr_jax.data.readers import (
   bitext,
@@ -24,6 +22,7 @@ from xlmr_jax.data.readers import (
 from xlmr_jax.eval.evaluate import Result
 from xlmr_jax.eval.submissions import xtreme_forms, xtreme_submission
 from xlmr_jax.eval.task import Task
+from xlmr_jax.runtime import storage
 from xlmr_jax.tasks import answer, choose, classify, retrieve, tag
 
 # What tasks without a head are answered by: the states of a middle layer, the
@@ -110,24 +109,15 @@ def write_predictions(
   Returns:
     The task's folder.
   """
-  folder = pathlib.Path(folder)
-  folder.mkdir(parents=True, exist_ok=True)
-  made = pathlib.Path(tempfile.mkdtemp(prefix='.', dir=folder))
   task = result.task
   form = _form(task)
   suffix = 'jsonl' if form == 'spans' else xtreme_forms.FORMS[form].suffix
-  try:
+  target = pathlib.Path(folder) / task.name
+  with storage.whole(target, overwrite=True) as made:
     for language, answers in result.predictions.items():
       path = made / f'{split}-{language}.{suffix}'
       text = _text(form, answers, result.ids.get(language))
       path.write_text(text, encoding='utf-8')
-    made.chmod(0o755)
-    target = folder / task.name
-    if target.exists():
-      shutil.rmtree(target)
-    made.rename(target)
-  finally:
-    shutil.rmtree(made, ignore_errors=True)
   return target
 
 

@@ -9,13 +9,11 @@ official files that have any, dev sets as a rule, in the folders or zips that
 they come in: afqmc_public/dev.json, afqmc/dev.json or afqmc_public.zip.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 import contextlib
 import json
 import os
 import pathlib
-import shutil
-import tempfile
 from typing import Any
 import zipfile
 
@@ -29,6 +27,7 @@ from xlmr_jax.eval.submissions.clue_table import (
   TASKS,
   Task,
 )
+from xlmr_jax.runtime import storage
 
 Path = str | os.PathLike
 
@@ -219,13 +218,9 @@ def write(
       raise ValueError(
         f'{path} has something else in it, {other[0]}; give a new folder'
       )
-  with _beside(path) as temporary:
-    temporary.mkdir()
+  with storage.whole(path, overwrite=True) as temporary:
     for name, text in texts.items():
       (temporary / name).write_text(text, encoding='utf-8')
-    if path.is_dir():
-      shutil.rmtree(path)
-    temporary.rename(path)
   return path
 
 
@@ -237,9 +232,7 @@ def write_task(
   path = pathlib.Path(folder) / task.file
   text = _text(name, task, found)
   path.parent.mkdir(parents=True, exist_ok=True)
-  with _beside(path) as temporary:
-    temporary.write_text(text, encoding='utf-8')
-    temporary.replace(path)
+  storage.write_text(path, text)
   return path
 
 
@@ -256,14 +249,15 @@ def pack(folder: Path, version: str, path: Path) -> pathlib.Path:
 
 def _pack(path: pathlib.Path, texts: Mapping[str, str]) -> pathlib.Path:
   path.parent.mkdir(parents=True, exist_ok=True)
-  with _beside(path) as temporary:
-    with zipfile.ZipFile(temporary, 'w', zipfile.ZIP_DEFLATED) as packed:
-      for name, text in texts.items():
-        # No time of writing: equal predictions make equal zips.
-        info = zipfile.ZipInfo(name)
-        info.compress_type = zipfile.ZIP_DEFLATED
-        packed.writestr(info, text)
-    temporary.replace(path)
+  with (
+    storage.whole_file(path) as temporary,
+    zipfile.ZipFile(temporary, 'w', zipfile.ZIP_DEFLATED) as packed,
+  ):
+    for name, text in texts.items():
+      # No time of writing: equal predictions make equal zips.
+      info = zipfile.ZipInfo(name)
+      info.compress_type = zipfile.ZIP_DEFLATED
+      packed.writestr(info, text)
   return path
 
 
@@ -297,16 +291,6 @@ def _label(name: str, task: Task, key, value) -> Any:
     raise ValueError(f'{name}, id {key}: {value!r} is not of {listed}')
   number = task.form in ('blanks', 'choices') or task.key == 'answer'
   return int(value) if number else value
-
-
-@contextlib.contextmanager
-def _beside(path: pathlib.Path) -> Iterator[pathlib.Path]:
-  """A name beside a path, of which nothing is left."""
-  folder = pathlib.Path(tempfile.mkdtemp(prefix='.', dir=path.parent))
-  try:
-    yield folder / path.name
-  finally:
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _tasks(version: str, tasks: Sequence[str] | None) -> dict[str, Task]:
