@@ -17,6 +17,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from xlmr_jax.checkpoints import orbax_arrays as stored
+from xlmr_jax.runtime import storage
 
 # Where a step lies while it is deleted, below the steps.
 _GONE = '.deleted'
@@ -135,9 +136,7 @@ class Manager:
     if step in self._manager.all_steps():
       if jax.process_index() == 0:
         path = self._folder / str(step) / 'meta' / 'metadata'
-        new = path.with_suffix('.new')
-        new.write_text(json.dumps(meta))
-        new.replace(path)
+        storage.write_text(path, json.dumps(meta))
       return
     with stored.plain_errors(str(self._folder)):
       self._manager.save(

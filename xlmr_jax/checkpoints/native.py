@@ -7,7 +7,6 @@ checkpoints/<step>/{params,state,meta}   with all that a resume needs
 """
 
 import dataclasses
-import json
 import pathlib
 import shutil
 
@@ -17,10 +16,10 @@ import orbax.checkpoint as ocp
 from xlmr_jax import heads
 from xlmr_jax.checkpoints import arrays, checkpoint_steps, orbax_arrays
 from xlmr_jax.checkpoints import weights as weights_lib
-from xlmr_jax.checkpoints.formats import safetensors_file
 from xlmr_jax.checkpoints.hf.files import load_json
 from xlmr_jax.checkpoints.weights import STORED, Pooling, Weights
 from xlmr_jax.model import Config
+from xlmr_jax.runtime import storage
 
 MODEL = 'model.json'
 TOKENIZER = 'tokenizer'
@@ -56,8 +55,7 @@ def describe(weights: Weights) -> dict:
 def write_description(folder, weights: Weights) -> None:
   """model.json and tokenizer/ of a directory."""
   folder = pathlib.Path(folder)
-  text = json.dumps(describe(weights), indent=2, ensure_ascii=False)
-  (folder / MODEL).write_text(text + '\n')
+  storage.write_json(folder / MODEL, describe(weights))
   if weights.tokenizer_dir is not None:
     copy_tokenizer(weights.tokenizer_dir, folder / TOKENIZER)
 
@@ -82,7 +80,7 @@ def write(folder, weights: Weights) -> None:
     ValueError: the folder is not empty.
     OSError: the disk is full, or the like; the folder is as it was.
   """
-  with safetensors_file.whole(folder) as made:
+  with storage.whole(folder) as made:
     write_description(made, weights)
     orbax_arrays.save(made / 'params', weights.params)
 

@@ -6,6 +6,8 @@ import time
 
 import tqdm
 
+from xlmr_jax.runtime import storage
+
 RATE = 'learning_rate'  # records of steps have it, those of evaluations not
 
 
@@ -66,9 +68,7 @@ class Writer:
           kept.append(line)
     elif name != 'metrics.jsonl':
       return path
-    new = path.with_suffix('.new')
-    new.write_text(''.join(line + '\n' for line in kept))
-    new.replace(path)
+    storage.write_text(path, ''.join(line + '\n' for line in kept))
     return path
 
   def rewind(self, step: int) -> None:

@@ -17,7 +17,6 @@ import numpy as np
 
 from xlmr_jax import heads
 from xlmr_jax.checkpoints.arrays import DiskArray
-from xlmr_jax.checkpoints.formats import safetensors_file
 from xlmr_jax.checkpoints.formats.safetensors_file import (
   DTYPE_NAMES,
   DTYPES,
@@ -53,6 +52,7 @@ from xlmr_jax.checkpoints.weights import (
   flatten,
 )
 from xlmr_jax.model import Config
+from xlmr_jax.runtime import storage
 
 
 def write(
@@ -126,7 +126,7 @@ def write(
     made_up = sentence_transformers.texts(weights.pooling, config.model_dim)
     texts = {**(texts or {}), **made_up}
 
-  with safetensors_file.whole(folder, overwrite=overwrite) as made:
+  with storage.whole(folder, overwrite=overwrite) as made:
     body = made / below
     body.mkdir(exist_ok=True)
     files.save(body, written, index)
