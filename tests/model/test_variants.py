@@ -150,11 +150,10 @@ def labels_for(head, pair):
     return objective, batch, inputs | {'labels': wanted}
   if head == 'choose':  # two questions of three choices
     objective = objectives.choose(config)
-    group, gold = [[0, 0], [0, 1, 1], [1]], [[0, 1], [0, 0, 0], [1]]
     batch = {
-      **BATCH,
-      'group': _slots(group, -1),
-      'labels': _slots(gold, -1),
+      **pack([EXAMPLES[:3], EXAMPLES[3:]], 28),
+      'group': np.array([[0, 0, 0], [1, 1, 1]], np.int32),
+      'labels': np.array([[0, 1, 0], [0, 0, 1]], np.int32),
     }
     inputs = {k: v.reshape(2, 3, -1) for k, v in inputs.items()}
     return objective, batch, inputs | {'labels': torch.tensor([1, 2])}

@@ -315,6 +315,21 @@ def test_an_empty_slot_is_no_choice(monkeypatch):
   np.testing.assert_array_equal(sums['accuracy'][0], [1, 1])
 
 
+def test_choices_are_compared_inside_a_row():
+  """No array of all slots by all slots, whatever the number of rows."""
+  config, rows, slots = model.VARIANTS['tiny'], 6, 5
+  objective = objectives.choose(config)
+  params = jax.eval_shape(
+    lambda key: heads.init(config, key, 'choose'), jax.random.key(0)
+  )
+  ints = lambda *shape: jax.ShapeDtypeStruct(shape, np.int32)
+  batch = dict.fromkeys(('tokens', 'segments', 'positions'), ints(rows, 32))
+  batch |= dict.fromkeys(('starts', 'group', 'labels'), ints(rows, slots))
+  text = jax.jit(objective.loss).lower(params, batch, None).as_text()
+  assert f'tensor<{rows}x{slots}x{slots}x' in text
+  assert f'tensor<{rows * slots}x' not in text
+
+
 def test_the_crf_forbids_what_bio_does(tiny):
   """An I without its B costs what the scheme says; a plain tag does not."""
   config = tiny[0]

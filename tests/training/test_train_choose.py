@@ -204,10 +204,9 @@ def mixed():
 
 
 def apart(features, number):
-  """A batch of one question, an answer a row; the last rows may be empty."""
-  rows = [[i] for i, f in enumerate(features) if f['example'] == number]
-  rows += [[]] * (4 - len(rows))
-  batch = pack.fill(features, rows, row_length=64, max_examples=1, label='int')
+  """A batch of one question in one row; the last slots may be empty."""
+  rows = [[i for i, f in enumerate(features) if f['example'] == number]]
+  batch = pack.fill(features, rows, row_length=256, max_examples=4, label='int')
   return {**batch, 'group': np.where(batch['example'] < 0, -1, number)}
 
 

@@ -302,23 +302,21 @@ def choose(config: Config) -> Objective:
   """Cross-entropy over the choices of a question.
 
   labels [B, E] is 1 for the gold choice, and group [B, E] numbers the
-  questions (empty slot: -1). A question may span rows: its loss belongs to
-  the row of its gold choice, and one without a gold choice is ignored.
+  questions (empty slot: -1). A row holds all choices of its questions, so
+  slots are compared inside a row only; a question without a gold choice is
+  ignored.
   """
   run = forward(config, 'choose')
 
   def loss(params: dict, batch: Batch, key) -> Sums:
     scores = run(params, batch, key)[..., 0]
     group = batch['group']
-    flat, numbers = scores.reshape(-1), group.reshape(-1)
-    # One comparison of all slots: numbers count the questions of the global
-    # batch, and a micro-batch holds any of them.
-    same = (numbers[:, None] == numbers[None, :]) & (numbers >= 0)[:, None]
-    others = jnp.where(same, flat[None, :], -jnp.inf)
+    same = (group[:, :, None] == group[:, None]) & (group >= 0)[:, :, None]
     # An empty slot competes with itself alone.
-    others = jnp.where(jnp.eye(len(flat), dtype=bool), flat, others)
-    losses = (jax.nn.logsumexp(others, axis=-1) - flat).reshape(group.shape)
-    best = (flat >= others.max(-1)).reshape(group.shape)
+    same |= jnp.eye(group.shape[1], dtype=bool)
+    others = jnp.where(same, scores[:, None], -jnp.inf)  # [B, E, E]
+    losses = jax.nn.logsumexp(others, axis=-1) - scores
+    best = scores >= others.max(-1)
     gold = (batch['labels'] == 1) & (group >= 0)
     return _mean(losses, best, gold.astype(jnp.float32))
 
