@@ -178,6 +178,8 @@ LABELS = ('O', 'B-A', 'I-A', 'B-B', 'I-B')
 LENGTHS = (6, 9, 4, 11, 5, 7)
 TOGETHER = [(0, 1), (2, 3), (4, 5)]  # which examples share a row
 ALONE = [(i,) for i in range(6)]
+# A row holds all choices of its questions.
+QUESTIONS = [(0, 1, 4, 2, 3, 5)], [(0, 1, 4), (2, 3, 5)]
 
 
 def labelled(name, rows_of):
@@ -193,8 +195,9 @@ def labelled(name, rows_of):
   ends = [np.sort(rng.integers(0, n, 2)) for n in LENGTHS]
   # Two questions of three choices; their gold choices are 1 and 5.
   group, gold = [0, 0, 1, 1, 0, 1], [0, 1, 0, 0, 0, 1]
-  size = (len(rows_of), 20)
-  slots = (len(rows_of), 3)
+  most = max(sum(LENGTHS[i] for i in row) for row in rows_of)
+  size = (len(rows_of), max(20, most))
+  slots = (len(rows_of), max(3, *map(len, rows_of)))
   batch = {
     'tokens': np.ones(size, np.int32),
     'segments': np.zeros(size, np.int32),
@@ -267,8 +270,9 @@ def test_packed_is_one_at_a_time(tiny, name, pre_norm):
     tiny[0], pre_norm=pre_norm, causal=name == 'causal'
   )
   objective, params = MAKE[name](config), big(config, name)
-  packed = total_and_gradient(objective, params, labelled(name, TOGETHER))
-  alone = total_and_gradient(objective, params, labelled(name, ALONE))
+  together, apart = QUESTIONS if name == 'choose' else (TOGETHER, ALONE)
+  packed = total_and_gradient(objective, params, labelled(name, together))
+  alone = total_and_gradient(objective, params, labelled(name, apart))
   np.testing.assert_allclose(packed[0], alone[0], rtol=1e-5)
   for what in packed[1]:
     a, b = (np.sum(sums[what], axis=-1) for sums in (packed[1], alone[1]))
