@@ -55,13 +55,20 @@ setuptools.setup(
   long_description_content_type='text/markdown',
   license='Apache-2.0',
   python_requires='>=3.11',
-  packages=setuptools.find_packages(include=['xlmr_jax', 'xlmr_jax.*']),
+  packages=[
+    *setuptools.find_packages(include=['xlmr_jax', 'xlmr_jax.*']),
+    'xlmr_jax.configs',  # runtime/recipes.py finds it in either place
+  ],
+  package_dir={'xlmr_jax.configs': 'configs'},
+  package_data={'xlmr_jax.data.toy': ['*.json']},
   install_requires=CORE,
   entry_points={'console_scripts': ['xlmr = xlmr_jax.__main__:main']},
   extras_require={
     'tpu': ['jax[tpu]'],
     'cuda': ['jax[cuda13]'],
-    'plan': ['libtpu>=0.0.42,<0.1'],  # the TPU's compiler, on any machine
+    # The TPU's compiler, on any machine: the libtpu that jax itself pins. A
+    # later one dies inside XLA (0.0.52 did, with XXL on v5p:4x4x4).
+    'plan': ['jax[tpu]'],
     'plots': ['matplotlib>=3.8'],
     'test': TEST,
   },

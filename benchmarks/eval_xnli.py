@@ -19,9 +19,9 @@ import time
 from absl import app, flags
 import jax
 
-from xlmr_jax import heads
+from xlmr_jax import checkpoints, heads
+from xlmr_jax.checkpoints.weights import Weights
 from xlmr_jax.data.tokenizers.xlmr import Tokenizer
-from xlmr_jax.inference.loaded import Loaded
 from xlmr_jax.model import VARIANTS
 
 _DATA = flags.DEFINE_string('data_dir', None, 'See above.', required=True)
@@ -44,16 +44,15 @@ def main(argv):
     init_std=0.3,  # with less every answer is the same
   )
   make = lambda key: heads.init(config, key, 'classify', len(labels))
-  model = Loaded(
+  weights = Weights(
     config=config,
     params=jax.jit(make)(jax.random.key(0)),
-    tokenizer=tokenizer,
     head='classify',
     labels=labels,
     tokenizer_dir=folder,
   )
   with tempfile.TemporaryDirectory() as made:
-    model.save(f'{made}/checkpoint')
+    checkpoints.write(f'{made}/checkpoint', weights, 'orbax')
     start = time.perf_counter()
     subprocess.run(
       [

@@ -30,7 +30,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from xlmr_jax import heads
-from xlmr_jax.checkpoints.hf import reader
+from xlmr_jax.checkpoints import arrays
+from xlmr_jax.checkpoints.hf import reader, writer
+from xlmr_jax.checkpoints.hf.config_json import config_from_hf
+from xlmr_jax.checkpoints.hf.names import table
+from xlmr_jax.checkpoints.weights import Weights
 from xlmr_jax.model import Config
 
 _ROUNDS = flags.DEFINE_integer('rounds', 5, 'Loads of each kind.')
@@ -54,7 +58,7 @@ def random_params(config: Config) -> dict:
 def load_ours(folder: pathlib.Path) -> tuple[dict, dict]:
   timer: dict[str, float] = {}
   weights = reader.read(folder, timer=timer)
-  with reader.timed(timer, 'place'):
+  with arrays.timed(timer, 'place'):
     params = jax.block_until_ready(jax.device_put(weights.params))
   return params, timer
 
@@ -64,14 +68,12 @@ def load_flax(folder: pathlib.Path) -> tuple[dict, dict]:
   from safetensors.flax import load_file
 
   timer: dict[str, float] = {}
-  with reader.timed(timer, 'read'):
+  with arrays.timed(timer, 'read'):
     flat = jax.block_until_ready(load_file(folder / 'model.safetensors'))
-  with reader.timed(timer, 'transform'):
-    config = reader.config_from_hf(
-      json.loads((folder / 'config.json').read_text())
-    )
+  with arrays.timed(timer, 'transform'):
+    config = config_from_hf(json.loads((folder / 'config.json').read_text()))
     leaves: dict = {}
-    for name, row in reader.table(config, 'mlm').items():
+    for name, row in table(config, 'mlm').items():
       for key in (name, f'roberta.{name}'):
         if key in flat:
           array = flat.pop(key)
@@ -123,8 +125,8 @@ def main(argv) -> None:
   config = Config(num_layers=_LAYERS.value)
   with tempfile.TemporaryDirectory() as temp:
     folder = pathlib.Path(temp) / 'model'
-    weights = reader.Weights(config, random_params(config), 'mlm')
-    reader.write(folder, weights)
+    weights = Weights(config, random_params(config), 'mlm')
+    writer.write(folder, weights)
     del weights
     size = (folder / 'model.safetensors').stat().st_size
     runs: dict[str, list[dict]] = {'ours': [], 'flax': []}

@@ -163,9 +163,9 @@ def utilisation(rate: float) -> str:
   import jax
 
   from xlmr_jax.model import VARIANTS
-  from xlmr_jax.runtime import logs
+  from xlmr_jax.runtime import chips
 
-  peak = logs.peak_flops(jax.devices()[0].device_kind)
+  peak = chips.peak_flops(jax.devices()[0].device_kind)
   if peak is None:
     return ''
   config = VARIANTS[VARIANT.value]

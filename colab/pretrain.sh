@@ -42,7 +42,7 @@ python -m xlmr_jax.train --config=configs/pretrain.py:model=tiny \
 python - <<'PY'
 import os
 
-from xlmr_jax import curves
+from xlmr_jax.training import curves
 
 figure = curves.draw([os.environ['OUT'] + '/run'])
 figure.savefig(os.environ['OUT'] + '/curves.png')

@@ -31,7 +31,7 @@ python - <<'PY'
 import json
 import os
 
-from xlmr_jax.eval import pictures
+from xlmr_jax.eval.suite import pictures
 
 with open(os.environ['OUT'] + '/run/results.json') as file:
   results = json.load(file)

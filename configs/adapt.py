@@ -13,6 +13,8 @@ forgotten, some text in those that matter: alpha 0.3 lets small ones be heard.
 The settings are ours, for one machine with 8 accelerators: a tenth of the
 pretraining rate, a short warm-up, 2,048 rows of 256. They were tried on tiny
 models only.
+
+Hardware, time, score: not run at these sizes, and not planned; none is known.
 """
 
 from configs import common, pretrain

@@ -27,6 +27,9 @@ epochs, 20, which are ours.
 Long inputs: IFLYTEK's texts are cut at 128 tokens, as there; of C3's passages
 the end is cut at 512; CMRC's and DRCD's are read in windows of 512. DRCD stays
 in traditional script, which the baselines convert first.
+
+Hardware, time, score: base and large were not run. The pretrained tiny was, on
+2 CPU cores (docs/results.md, 2026-11-22): FewCLUE overall 34.3, near chance.
 """
 
 from configs import common, xtreme

@@ -41,6 +41,10 @@ batches count questions, and a question's choices share a row: row_length must
 hold the longest. XCOPA's grid (Ponti et al. 2020) is a rate of 5e-6, 1e-5 or
 3e-5, batches of 4 or 8 and dropout 0 or 0.1; the settings here lie in it. It
 says nothing of epochs.
+
+Hardware, time, score: base, large, xl and xxl were not run. tiny was, on 2 CPU
+cores, in `make quickstart` (docs/results.md, 2026-11-22): intents 100.0 in
+English and 59.4 in seven other languages, NLI 93.8 and 34.7.
 """
 
 from configs import clue, common

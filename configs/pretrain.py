@@ -22,7 +22,16 @@ Where the values come from:
   mesh, accumulate, remat, topology are ours: what `python -m xlmr_jax.plan`
            says fits there with a tenth of the memory free (docs/pods.md)
 
-small, tiny: minutes on a laptop; docs/results.md says what was reached.
+Hardware, time, score (docs/results.md, docs/pods_table.md, 2026-11-22):
+  tiny         run: 2 CPU cores, all of `make quickstart` 9 min 14 s; intents in
+               seven other languages 59.4 (17.7 without pretraining)
+  small        run: 2 CPU cores, real text, stopped at step 3,500 of 5,000:
+               held-out loss 6.12, where unigrams have 6.52
+  base         not run; planned: 16 v5e, at least 422 hours
+  large        not run; planned: 64 v5e, at least 312 hours
+  xl, xxl      not run; planned: 64 v5p, at least 90 and 300 hours
+  the others   not run; planned: fits its machine, docs/pods.md
+The hours are the steps at the compiler's bound; no score is known.
 """
 
 from configs import common

@@ -66,6 +66,7 @@ def make_model():
   import jax
 
   from xlmr_jax import heads
+  from xlmr_jax.checkpoints.weights import Weights
   from xlmr_jax.data.tokenizers.xlmr import Tokenizer
   from xlmr_jax.inference import loaded
   from xlmr_jax.model import VARIANTS
@@ -87,13 +88,13 @@ def make_model():
       + 0.3 * jax.random.normal(jax.random.fold_in(key, i), leaf.shape)
       for i, (path, leaf) in enumerate(leaves)
     ]
-    return loaded.Loaded(
+    weights = Weights(
       config=config,
       params=jax.tree.unflatten(tree, values),
-      tokenizer=tokenizer,
       head=head,
       labels=labels,
       tokenizer_dir=folder,
     )
+    return loaded.Loaded(weights, tokenizer)
 
   return make

@@ -1,31 +1,25 @@
 """Heads: what stands on the encoder's hidden states.
 
-  mlm       masked LM: dense, GELU, LayerNorm, then the (tied) token table
-  causal    the same parameters, each position scoring the next token
-  classify  <s> → dense, tanh, one score per class (1 class = regression)
-  choose    <s> → dense, tanh, one score per choice; softmax over a question
-  tag       one score per class at every position
-  crf       the same, and what a linear chain needs (crf.py)
-  answer    scores of being the first and the last token of the answer
-  m3        bge-m3: a weight per token, and a vector per token
-  estimate  <s> in a mix of all depths → tanh, tanh, a translation's quality
+Every head is a row of HEADS and a module that is called in one way:
+`module(hidden, batch, train)`. A head's parameters are params['head']; a pooler
+that came with a checkpoint is kept in params['pooler'] and goes out again.
+`pool` makes a vector of each example and has no parameters.
 
-`pool` makes one vector of an example and has no parameters. A head's
-parameters are params['head']; a pooler that came with a checkpoint is kept in
-params['pooler'] and goes out again. `plan(config, head)` joins the encoder's
-rows with the head's.
+A new head is a row here, a kind of question that uses it (tasks/kinds.py), its
+names in Hugging Face's files (checkpoints/hf/names.py) and an objective
+(training/objectives.py). docs/extending.md adds one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import dataclasses
 import functools
 
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
-import numpy as np
+from jaxtyping import Array, Float
 
+from xlmr_jax.layers.pooling import members, moments, pool, unit
 from xlmr_jax.model import (
   ACTIVATIONS,
   Config,
@@ -40,27 +34,33 @@ from xlmr_jax.runtime.sharding import gathered, shard
 
 
 class MlmHead(nn.Module):
-  """Scores of every token at positions that were gathered before.
+  """Scores of every token of the vocabulary, at each position it is given.
 
-  With a tied table the head holds no table of its own; an untied checkpoint
-  brings one as the parameter `table`.
+  These are all positions of a row, or M of them that an objective gathered.
+  A tied head scores with batch['table'], the encoder's token table, which
+  `apply` puts there; an untied one has the parameter `table`.
   """
 
   config: Config
+  classes: int = 0
   tied: bool = True
 
   @nn.compact
   def __call__(
     self,
     hidden: Float[Array, 'B M D'],
-    table: Float[Array, 'V D'] | None = None,
+    batch: Mapping[str, Array],
+    train: bool = False,
   ) -> Float[Array, 'B M V']:
+    del train  # it has no dropout
     config = self.config
     dtype = jnp.dtype(config.param_dtype)
     x = Dense(config.model_dim, config, name='dense')(hidden)
     # RoBERTa's head always uses the exact GELU, whatever the layers use.
     x = layer_norm(config, 'norm')(ACTIVATIONS['gelu'](x))
-    if not self.tied:
+    if self.tied:
+      table = batch['table']
+    else:
       table = self.param(
         'table',
         nn.initializers.normal(config.init_std),
@@ -86,18 +86,19 @@ class ExampleHead(nn.Module):
 
   config: Config
   classes: int
+  tied: bool = True
   drop_first: bool = True  # Hugging Face's multiple choice drops only once
 
   @nn.compact
   def __call__(
     self,
     hidden: Float[Array, 'B L D'],
-    starts: Int[Array, 'B E'],
+    batch: Mapping[str, Array],
     train: bool = False,
   ) -> Float[Array, 'B E C']:
     config = self.config
     drop = nn.Dropout(config.dropout, deterministic=not train)
-    x = jnp.take_along_axis(hidden, starts[:, :, None], axis=1)
+    x = jnp.take_along_axis(hidden, batch['starts'][:, :, None], axis=1)
     x = drop(x) if self.drop_first else x
     x = jnp.tanh(Dense(config.model_dim, config, name='dense')(x))
     x = Dense(self.classes, config, name='out')(drop(x))
@@ -113,15 +114,21 @@ class TokenHead(nn.Module):
 
   config: Config
   classes: int
+  tied: bool = True
   chain: bool = False
-  dropout: float = 0.0
+  drop: bool = True
 
   @nn.compact
   def __call__(
-    self, hidden: Float[Array, 'B L D'], train: bool = False
+    self,
+    hidden: Float[Array, 'B L D'],
+    batch: Mapping[str, Array],
+    train: bool = False,
   ) -> Float[Array, 'B L C']:
+    del batch
     config = self.config
-    x = nn.Dropout(self.dropout, deterministic=not train)(hidden)
+    drop = nn.Dropout(config.dropout, deterministic=not train)
+    x = drop(hidden) if self.drop else hidden
     x = Dense(self.classes, config, name='out')(x)
     if self.chain:
       init = nn.initializers.normal(config.init_std)
@@ -135,188 +142,214 @@ class TokenHead(nn.Module):
 
 
 class M3Head(nn.Module):
-  """bge-m3's two further views (Chen et al. 2024, arXiv:2402.03216, 3.2).
+  """bge-m3's three views of a text (Chen et al. 2024, arXiv:2402.03216, 3.2).
 
   Returns:
-    The weight of each token for lexical matching, [B, L], and a vector of
-    length 1 for each token, [B, L, D], for late interaction.
+    The vector of each example's <s>, [B, E, D], of length 1; the weight of
+    each token for lexical matching, [B, L]; and a vector of length 1 for each
+    token, [B, L, D], for late interaction.
   """
 
   config: Config
+  classes: int = 1
+  tied: bool = True
 
   @nn.compact
   def __call__(
-    self, hidden: Float[Array, 'B L D']
-  ) -> tuple[Float[Array, 'B L'], Float[Array, 'B L D']]:
+    self,
+    hidden: Float[Array, 'B L D'],
+    batch: Mapping[str, Array],
+    train: bool = False,
+  ) -> tuple[Float[Array, 'B E D'], Float[Array, 'B L'], Float[Array, 'B L D']]:
+    del train  # it has no dropout
     config = self.config
     weights = Dense(1, config, name='sparse')(hidden)[..., 0]
     vectors = Dense(config.model_dim, config, name='colbert')(hidden)
-    return jax.nn.relu(weights.astype(jnp.float32)), unit(vectors)
+    weights = jax.nn.relu(weights.astype(jnp.float32))
+    vectors = unit(vectors)
+    dense = unit(pool(hidden, batch['starts'], batch['segments'], 'cls'))
+    return dense, weights, vectors
 
 
 class EstimateHead(nn.Module):
   """COMET-Kiwi: how good a translation is (Rei et al. 2022, arXiv:2209.06243).
 
-  It reads the states of all K depths (Encoder's `every`), weighted by a
-  softmax, at the <s> of each example; with `estimator_norm` each depth's
+  It reads the states of all K depths, weighted by a softmax, at the <s> of
+  each example; with `estimator_norm` each depth's
   states are first shifted and scaled to mean 0 and variance 1 over the tokens
   and channels of their example. In training there is dropout behind each tanh;
   COMET's layer dropout, which leaves out whole depths, is not implemented.
   """
 
   config: Config
+  classes: int = 1
+  tied: bool = True
 
   @nn.compact
   def __call__(
     self,
-    states: Float[Array, 'K B L D'],
-    starts: Int[Array, 'B E'],
-    segments: Int[Array, 'B L'],
+    hidden: Float[Array, 'K B L D'],
+    batch: Mapping[str, Array],
     train: bool = False,
   ) -> Float[Array, 'B E 1']:
+    starts, segments = batch['starts'], batch['segments']
     # The scores of two translations differ in digits that bfloat16 lacks.
     config = dataclasses.replace(self.config, dtype='float32')
     dtype = jnp.dtype(config.param_dtype)
     depths = (config.num_layers + 1, 1)
     scalars = self.param('scalars', nn.initializers.zeros, depths, dtype)
     gamma = self.param('gamma', nn.initializers.ones, (1,), dtype)
-    x = jnp.take_along_axis(states, starts[None, :, :, None], axis=2)
+    x = jnp.take_along_axis(hidden, starts[None, :, :, None], axis=2)
     x = x.astype(jnp.float32)
     if config.estimator_norm:
-      mean, variance = _moments(states, members(segments, starts.shape[1]))
+      mean, variance = moments(hidden, members(segments, starts.shape[1]))
       x = (x - mean) / jnp.sqrt(variance + 1e-12)  # COMET's own epsilon
     weights = jax.nn.softmax(scalars.astype(jnp.float32), axis=0)
     x = gamma.astype(jnp.float32) * (weights[:, :, None, None] * x).sum(0)
     drop = nn.Dropout(config.dropout, deterministic=not train)
-    first, second = hidden_sizes(config)
+    first, second = config.estimator
     x = Dense(first, config, name='first')(x)
     x = drop(jnp.tanh(shard(x, 'batch', None, 'ff')))
     x = drop(jnp.tanh(Dense(second, config, name='second')(x)))
     return Dense(1, config, name='out')(x)
 
 
-def hidden_sizes(config: Config) -> tuple[int, ...]:
-  """The two of the head 'estimate'.
+@dataclasses.dataclass(frozen=True)
+class Head:
+  """A row of HEADS: what the other rooms ask about a head.
 
-  Raises:
-    ValueError: the config has none.
+  Attributes:
+    name: in configs, in checkpoints and in the table.
+    make: (config, classes, tied) → its module; C is `outputs`, or the number
+      of labels, and `tied` is for those that score the vocabulary.
+    plan: path of each of its parameters → names of its dimensions.
+    outputs: C, where the head itself decides it.
+    labelled: whether it has an output for each label, and names for them.
+    language: whether it scores the vocabulary.
+    causal: whether the body must not look ahead.
+    per_token: whether it scores each position of an example, not an example.
+    chain: whether it holds a linear chain's parameters (layers/crf.py).
+    views: whether it gives vectors and weights of a text instead of scores.
+    all_depths: whether it reads the states of all depths, [K, B, L, D].
+    sizes: config → the sizes of its dimensions that are not the body's.
   """
+
+  name: str | None
+  make: Callable[[Config, int, bool], nn.Module | None]
+  plan: Mapping[str, tuple[str, ...]]
+  outputs: int = 0
+  labelled: bool = False
+  language: bool = False
+  causal: bool = False
+  per_token: bool = False
+  chain: bool = False
+  views: bool = False
+  all_depths: bool = False
+  sizes: Callable[[Config], Mapping[str, int]] = lambda config: {}
+
+
+def _estimate_sizes(config: Config) -> dict[str, int]:
   if not config.estimator:
     raise ValueError(
       "the head 'estimate' needs config.estimator, its two hidden sizes: "
       'COMET-Kiwi of 2022 has (3072, 1024)'
     )
-  return config.estimator
+  first, second = config.estimator
+  return {'layers': config.num_layers + 1, 'ff': first, 'width': second}
 
 
-def _moments(
-  states: Float[Array, 'K B L D'], member: Float[Array, 'B E L']
-) -> tuple[Float[Array, 'K B E 1'], Float[Array, 'K B E 1']]:
-  """Mean and variance of each example's states, over tokens and channels."""
-  states = states.astype(jnp.float32)
-  size = jnp.maximum(member.sum(-1), 1) * states.shape[-1]
-  exact = functools.partial(jnp.einsum, precision='highest')
+_DENSE = dense_rows('dense', 'model', 'width')
+_OUT = dense_rows('out', 'model', 'classes')
+_CHAIN = {
+  'transitions': ('classes', 'classes'),
+  'start': ('classes',),
+  'end': ('classes',),
+}
+_MLM = {
+  **_DENSE,
+  **norm_rows('norm'),
+  'bias': ('vocab',),
+  'table': ('vocab', 'model'),  # untied only
+}
+_M3 = {
+  **dense_rows('sparse', 'model', 'classes'),
+  **dense_rows('colbert', 'model', 'width'),
+}
+_ESTIMATE = {
+  'scalars': ('layers', 'classes'),  # K of them: one per depth
+  'gamma': ('classes',),
+  # 'ff' and 'width' are here its own two hidden sizes.
+  **dense_rows('first', 'model', 'ff'),
+  **dense_rows('second', 'ff', 'width'),
+  **dense_rows('out', 'width', 'classes'),
+}
+_language = functools.partial(
+  Head, make=MlmHead, plan=_MLM, language=True, per_token=True
+)
+_example = functools.partial(Head, plan={**_DENSE, **_OUT})
+_token = functools.partial(Head, plan=_OUT, per_token=True)
+_chain = functools.partial(TokenHead, chain=True)
+_undropped = functools.partial(TokenHead, drop=False)
+_choose = functools.partial(ExampleHead, drop_first=False)
 
-  def average(x):
-    return exact('BEL,KBL->KBE', member, x.sum(-1)) / size
+HEADS: dict[str | None, Head] = {
+  head.name: head
+  for head in (
+    Head(None, lambda config, classes, tied: None, {}),  # the body alone
+    # Masked LM: dense, GELU, LayerNorm, then the (tied) token table.
+    _language('mlm'),
+    # The same parameters; each position scores the next token.
+    _language('causal', causal=True),
+    # <s> → dense, tanh, one score per class (1 class = regression).
+    _example('classify', ExampleHead, labelled=True),
+    # <s> → dense, tanh, one score per choice; softmax over a question.
+    _example('choose', _choose, outputs=1),
+    # One score per class at every position.
+    _token('tag', TokenHead, labelled=True),
+    # The same, and what a linear chain needs.
+    _token('crf', _chain, plan=_OUT | _CHAIN, labelled=True, chain=True),
+    # Scores of being the first and the last token of the answer.
+    _token('answer', _undropped, outputs=2),
+    # bge-m3: a vector of a text, a weight per token, a vector per token.
+    Head('m3', M3Head, _M3, outputs=1, views=True),
+    # <s> in a mix of all depths → tanh, tanh, a translation's quality.
+    Head(
+      'estimate',
+      EstimateHead,
+      _ESTIMATE,
+      outputs=1,
+      all_depths=True,
+      sizes=_estimate_sizes,
+    ),
+  )
+}
+POOLER = _DENSE
 
-  mean = average(states)
-  own = exact('BEL,KBE->KBL', member, mean)
-  variance = average((states - own[..., None]) ** 2)
-  return mean[..., None], variance[..., None]
 
+def find(name: str | None) -> Head:
+  """The row of a head.
 
-def members(segments: Int[Array, 'B L'], slots: int) -> Float[Array, 'B E L']:
-  """1 where a position belongs to the example in a slot, else 0."""
-  numbers = jnp.arange(1, slots + 1)
-  return (segments[:, None, :] == numbers[:, None]).astype(jnp.float32)
-
-
-def unit(x: Float[Array, '*B D']) -> Float[Array, '*B D']:
-  """Vectors scaled to length 1, in f32; zeros stay zeros."""
-  x = x.astype(jnp.float32)
-  length = jnp.sqrt((x * x).sum(-1, keepdims=True))
-  return x / jnp.maximum(length, 1e-12)
-
-
-def pool(
-  hidden: Float[Array, 'B L D'],
-  starts: Int[Array, 'B E'],
-  segments: Int[Array, 'B L'],
-  how: str,
-) -> Float[Array, 'B E D']:
-  """One f32 vector for each packed example; an empty slot's is arbitrary.
-
-  Args:
-    hidden: of the last layer.
-    starts: where each example's <s> stands.
-    segments: 0 for padding, e for the e-th example of the row.
-    how: 'cls', the state of <s>, or 'mean', over all the example's tokens.
+  Raises:
+    ValueError: HEADS has no such row.
   """
-  if how not in POOLINGS:
-    raise ValueError(f'pooling {how!r} is not one of {", ".join(POOLINGS)}')
-  hidden = hidden.astype(jnp.float32)
-  if how == 'cls':
-    return jnp.take_along_axis(hidden, starts[:, :, None], axis=1)
-  member = members(segments, starts.shape[1])
-  total = jnp.einsum('BEL,BLD->BED', member, hidden)
-  return total / jnp.maximum(member.sum(-1, keepdims=True), 1)
+  if not isinstance(name, str | None) or name not in HEADS:
+    known = ', '.join(name for name in HEADS if name)
+    raise ValueError(f'head {name!r} is not one of {known}')
+  return HEADS[name]
 
 
-POOLINGS = ('cls', 'mean')
-
-PLANS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-  'mlm': {
-    **dense_rows('dense', 'model', 'width'),
-    **norm_rows('norm'),
-    'bias': ('vocab',),
-    'table': ('vocab', 'model'),  # untied only
-  },
-  'classify': {
-    **dense_rows('dense', 'model', 'width'),
-    **dense_rows('out', 'model', 'classes'),
-  },
-  'tag': dense_rows('out', 'model', 'classes'),
-  'm3': {
-    **dense_rows('sparse', 'model', 'classes'),
-    **dense_rows('colbert', 'model', 'width'),
-  },
-  'estimate': {
-    'scalars': ('layers', 'classes'),  # K of them: one per depth
-    'gamma': ('classes',),
-    # 'ff' and 'width' are here its own two hidden sizes.
-    **dense_rows('first', 'model', 'ff'),
-    **dense_rows('second', 'ff', 'width'),
-    **dense_rows('out', 'width', 'classes'),
-  },
-  'pooler': dense_rows('dense', 'model', 'width'),
-}
-PLANS = {
-  **PLANS,
-  'causal': PLANS['mlm'],
-  'choose': PLANS['classify'],
-  'answer': PLANS['tag'],
-  'crf': {
-    **PLANS['tag'],
-    'transitions': ('classes', 'classes'),
-    'start': ('classes',),
-    'end': ('classes',),
-  },
-}
-
-# Heads whose number of outputs the labels decide, and that of the others.
-LABELLED = ('classify', 'tag', 'crf')
-OUTPUTS = {'choose': 1, 'answer': 2, 'm3': 1, 'estimate': 1}
-# Heads that score the vocabulary, and those with one output per position.
-LANGUAGE = ('mlm', 'causal')
-PER_TOKEN = ('mlm', 'causal', 'tag', 'crf', 'answer')
+def same_parameters(head: str | None, other: str | None) -> bool:
+  """Whether one head's parameters are another's: all language heads share."""
+  return head == other or HEADS[head].language and HEADS[other].language
 
 
 def plan(config: Config | None, head: str | None) -> dict[str, tuple[str, ...]]:
   """PLAN of a whole model: 'encoder/…', 'head/…' and 'pooler/…' rows."""
-  parts = {'encoder': encoder_plan(config), 'pooler': PLANS['pooler']}
-  if head is not None:
-    parts['head'] = PLANS[head]
+  parts = {
+    'encoder': encoder_plan(config),
+    'pooler': POOLER,
+    'head': HEADS[head].plan,
+  }
   return {
     f'{part}/{path}': dims
     for part, rows in parts.items()
@@ -324,69 +357,42 @@ def plan(config: Config | None, head: str | None) -> dict[str, tuple[str, ...]]:
   }
 
 
-def make(config: Config, head: str | None, classes: int = 0, tied=True):
-  """The head's module by name, or None.
+def make(
+  config: Config, head: str | None, classes: int = 0, tied: bool = True
+) -> nn.Module | None:
+  """The module of a head; None for the body alone.
 
   Args:
     config: of the model.
-    head: one of PLANS.
-    classes: C of a labelled head; of the others it is known.
-    tied: for mlm and causal, whether the encoder's table scores the tokens.
+    head: one of HEADS.
+    classes: C of a labelled head; the others know theirs.
+    tied: whether a language head scores with the encoder's table.
+
+  Raises:
+    ValueError: there is no such head, or the config lacks a size that it
+      needs.
   """
-  classes = OUTPUTS.get(head, classes)
-  match head:
-    case None:
-      return None
-    case 'mlm' | 'causal':
-      return MlmHead(config, tied)
-    case 'classify':
-      return ExampleHead(config, classes)
-    case 'choose':
-      return ExampleHead(config, classes, drop_first=False)
-    case 'tag' | 'crf':
-      return TokenHead(config, classes, head == 'crf', config.dropout)
-    case 'answer':
-      return TokenHead(config, classes)
-    case 'm3':
-      return M3Head(config)
-    case 'estimate':
-      hidden_sizes(config)  # now, and not when it first runs
-      return EstimateHead(config)
-  raise ValueError(f'head {head!r} is not one of {", ".join(NAMES)}')
-
-
-NAMES = tuple(name for name in PLANS if name != 'pooler')
+  row = find(head)
+  row.sizes(config)  # refused here, and not when the module first runs
+  return row.make(config, row.outputs or classes, tied)
 
 
 def apply(
-  module: nn.Module | None,
+  module: nn.Module,
   params: dict,
   hidden: Float[Array, '*K B L D'],
   batch: Mapping[str, Array],
   key=None,
 ):
-  """A head on a whole batch; dropout where a key is given.
-
-  mlm and causal score every position here; objectives gather some first.
-  `estimate` takes the states of all depths, the others those of the last.
-  """
-  variables = {'params': params['head']}
-  rngs = None if key is None else {'dropout': key}
-  train = key is not None
-  match module:
-    case MlmHead():
-      table = params['encoder']['embed']['tokens'] if module.tied else None
-      return module.apply(variables, hidden, table)
-    case ExampleHead():
-      return module.apply(variables, hidden, batch['starts'], train, rngs=rngs)
-    case TokenHead():
-      return module.apply(variables, hidden, train, rngs=rngs)
-    case M3Head():
-      return module.apply(variables, hidden)
-    case EstimateHead():
-      places = batch['starts'], batch['segments']
-      return module.apply(variables, hidden, *places, train, rngs=rngs)
-  raise TypeError(f'{module} is no head')
+  """A head's outputs for a batch; dropout where a key is given."""
+  table = params['encoder']['embed']['tokens']
+  return module.apply(
+    {'params': params['head']},
+    hidden,
+    {**batch, 'table': table},
+    key is not None,
+    rngs=None if key is None else {'dropout': key},
+  )
 
 
 def init(
@@ -403,42 +409,9 @@ def init(
   if module is None:
     return params
   hidden = jnp.zeros((1, 2, config.model_dim), config.dtype)
-  more = ()
-  if isinstance(module, MlmHead):
-    more = (encoder['embed']['tokens'],)
-  elif isinstance(module, ExampleHead):
-    more = (row,)
-  elif isinstance(module, EstimateHead):
+  if HEADS[head].all_depths:
     hidden = jnp.zeros((config.num_layers + 1, *hidden.shape), hidden.dtype)
-    more = (row, row)
-  params['head'] = module.init(head_key, hidden, *more)['params']
+  table = encoder['embed']['tokens']
+  batch = {'starts': row, 'segments': row, 'table': table}
+  params['head'] = module.init(head_key, hidden, batch)['params']
   return params
-
-
-def with_rows(params: dict, head: str | None, rows: int) -> dict:
-  """The same parameters with token tables of `rows` rows.
-
-  Grows by zeros (training pads the vocabulary to a multiple of 1,024) or cuts
-  (on the way out). Arrays of the right size are passed on, not copied, and
-  lazy ones stay lazy.
-  """
-  dims = plan(None, head)
-
-  def one(path, array):
-    names = dims['/'.join(key.key for key in path)]
-    if 'vocab' not in names:
-      return array
-    axis = names.index('vocab')
-    size = array.shape[axis]
-    if size == rows:
-      return array
-    if hasattr(array, 'resized'):
-      return array.resized(axis, rows)
-    if size > rows:
-      return array[(slice(None),) * axis + (slice(rows),)]
-    xp = np if isinstance(array, np.ndarray) else jnp
-    width = [(0, 0)] * array.ndim
-    width[axis] = (0, rows - size)
-    return xp.pad(array, width)
-
-  return jax.tree_util.tree_map_with_path(one, params)

@@ -354,10 +354,10 @@ class Layer(nn.Module):
 
 
 class Encoder(nn.Module):
-  """Packed tokens → hidden states, or with `every` those of all K depths.
+  """Packed tokens → hidden states; `output_hidden_states`: of all K depths.
 
   These are what each layer reads, the embeddings' output first, and then what
-  comes out without `every`.
+  comes out without `output_hidden_states`.
 
   >>> encoder = Encoder(VARIANTS['tiny'])
   >>> tokens    = [[0, 87, 2, 0, 45, 99, 2, 1]]   # <s> a </s> <s> b c </s>
@@ -377,7 +377,7 @@ class Encoder(nn.Module):
     segments: Int[Array, 'B L'],
     positions: Int[Array, 'B L'],
     train: bool = False,
-    every: bool = False,
+    output_hidden_states: bool = False,
   ) -> Float[Array, '*K B L D']:
     config = self.config
     x = Embed(config, name='embed')(tokens, positions, train)
@@ -391,7 +391,10 @@ class Encoder(nn.Module):
         policy=REMAT[config.remat],
       )
     run = nn.scan(
-      lambda layer, x, _: (layer(x, segments, train), x if every else None),
+      lambda layer, x, _: (
+        layer(x, segments, train),
+        x if output_hidden_states else None,
+      ),
       variable_axes={'params': 0},
       split_rngs={'params': True, 'dropout': True},
       length=config.num_layers,
@@ -400,7 +403,7 @@ class Encoder(nn.Module):
     x, read = run(layer(config, name='layers'), x, None)
     if config.pre_norm:
       x = layer_norm(config, 'norm')(x)
-    return jnp.concatenate([read, x[None]]) if every else x
+    return jnp.concatenate([read, x[None]]) if output_hidden_states else x
 
 
 # Parameter path → names of its dimensions, in order. `sharding.AXES` says

@@ -19,22 +19,61 @@ import sys
 
 from absl import flags
 import jax
-from ml_collections import config_flags
 import numpy as np
 
-from xlmr_jax.checkpoints import checkpoint_steps, directory
-from xlmr_jax.runtime import commands, hosts, logs, sharding
-from xlmr_jax.training import jobs, resume
+from xlmr_jax.checkpoints import checkpoint_steps, native
+from xlmr_jax.runtime import chips, commands, hosts, logs, recipes, sharding
+from xlmr_jax.runtime import profiler as profiling
+from xlmr_jax.training import overview, resume
 from xlmr_jax.training import step as steps
+from xlmr_jax.training.finetuning import fine_tuning
+from xlmr_jax.training.job import Job
+from xlmr_jax.training.pretraining import pretraining
+
+# config.objective → who makes the Job: of a corpus, judged by held-out loss
+# per language, or of labelled examples, judged by their score.
+JOBS = {
+  'mlm': pretraining,
+  'causal': pretraining,
+  'classify': fine_tuning,
+  'regression': fine_tuning,
+  'tag': fine_tuning,
+  'crf': fine_tuning,
+  'answer': fine_tuning,
+  'choose': fine_tuning,
+}
 
 
-def train(config, workdir, *, accept: bool = False) -> dict[str, float]:
+def build_job(config, workdir, mesh: jax.sharding.Mesh) -> Job:
+  """What a recipe asks of the loop.
+
+  Raises:
+    ValueError: a setting or a file that does not fit.
+  """
+  if config.objective not in JOBS:
+    raise ValueError(
+      f'config.objective={config.objective!r} is not one of {", ".join(JOBS)}'
+    )
+  if config.accumulate < 1:
+    raise ValueError(f'config.accumulate={config.accumulate} is not positive')
+  return JOBS[config.objective](config, pathlib.Path(workdir), mesh)
+
+
+def train(
+  config,
+  workdir,
+  *,
+  accept: bool = False,
+  profile: tuple[int, int] | None = None,
+) -> dict[str, float]:
   """Runs a recipe to its end; returns the last evaluation.
 
   Args:
     config: a ConfigDict from configs/.
     workdir: folder of the run; made, or resumed from.
     accept: go on with a run whose settings or data changed.
+    profile: (start, stop): from when to when, in steps that are done, the run
+      is traced into WORKDIR/profile.
 
   Raises:
     ValueError: a setting, a file or a checkpoint that does not fit.
@@ -52,7 +91,7 @@ def train(config, workdir, *, accept: bool = False) -> dict[str, float]:
   accepted = resume.refuse_other(workdir, config, accept=accept)
 
   # ── Input ───────────────────────────────────────────────────────────────
-  job = jobs.build(config, workdir, mesh)
+  job = build_job(config, workdir, mesh)
   loader = job.loader
   total = loader.total_steps
 
@@ -99,26 +138,32 @@ def train(config, workdir, *, accept: bool = False) -> dict[str, float]:
     job.say(f'resumed from step {step} of {total}')
   else:
     params, state, progress = first()
+    job.say(overview.describe_parameters(params, mesh))
   for change in accepted:
     job.say(f'accepted: {change}')
   if lead and (accepted or not step):
     workdir.mkdir(parents=True, exist_ok=True)
-    directory.write_description(workdir, job.weights(), job.tokenizer_dir)
+    native.write_description(workdir, job.weights())
     resume.remember(workdir, config)
 
   # ── Loop ────────────────────────────────────────────────────────────────
   writer = logs.Writer(workdir, step, lead, progress['evaluated'] == step)
   bar = logs.Progress(total, step, workdir.name, show=config.progress and lead)
   per_epoch = loader.steps_per_epoch
+  profiler = profiling.Profiler(profile, workdir / 'profile', lead)
+  if profile and profile[0] < step:
+    job.say(f'no profile: step {profile[0]} is done, the run is at {step}')
   stop = hosts.Stop()
   last = {}
 
   def due(every, step):
     return step == total or step % (every or per_epoch) == 0
 
+  @jax.transfer_guard('allow')
   def save(step):
     manager.save(step, params, state, progress)
 
+  @jax.transfer_guard('allow')
   def evaluate(step):
     """Runs the evaluators; keeps score, best step and patience."""
     # Saved before and after: an evaluation may take longer than a machine
@@ -147,7 +192,7 @@ def train(config, workdir, *, accept: bool = False) -> dict[str, float]:
 
   peak = (
     config.peak_tflops * 1e12
-    or logs.peak_flops(jax.devices()[0].device_kind)
+    or chips.peak_flops(jax.devices()[0].device_kind)
     or 0
   )
   pending = []
@@ -158,11 +203,11 @@ def train(config, workdir, *, accept: bool = False) -> dict[str, float]:
     Returns:
       The batch to roll back from, or None.
     """
-    sums, computed, flops = {}, 0, 0.0
+    sums, flops = {}, 0.0
     for index, metrics in pending:
       values = jax.device_get(metrics)
       length = loader.row_length_at(index)
-      computed += loader.rows_at(index) * length
+      values['computed'] = loader.rows_at(index) * length
       flops += 3 * float(values['real']) * job.flops_per_token(length)
       if values['bad'] == steps.FINE:
         for name, value in values.items():
@@ -173,7 +218,7 @@ def train(config, workdir, *, accept: bool = False) -> dict[str, float]:
     pending.clear()
     if not sums:
       return None
-    real = float(np.sum(sums['real']))
+    real, computed = (float(np.sum(sums[k])) for k in ('real', 'computed'))
     seconds = bar.seconds()
     speed = real / seconds
     record = {
@@ -184,7 +229,7 @@ def train(config, workdir, *, accept: bool = False) -> dict[str, float]:
         for total, count in [np.sum(got, axis=0, dtype=np.float64)]
       },
       'grad_norm': float(sums['grad_norm'][-1]),
-      logs.RATE: float(trained.rate(step - 1)),
+      logs.RATE: float(jax.device_get(trained.rate(jax.device_put(step - 1)))),
       'epoch': step / per_epoch,
       'tokens_per_second': speed,
       'mfu': flops / seconds / peak / jax.device_count() if peak else None,
@@ -223,6 +268,7 @@ def train(config, workdir, *, accept: bool = False) -> dict[str, float]:
     bar.say(f'step {at}: {what} ({batch}); {config.on_bad}')
     return config.on_bad
 
+  @jax.transfer_guard('allow')
   def roll_back(index):
     """The last save again, with all batches up to a bad one passed over."""
     nonlocal params, state, progress, step
@@ -241,9 +287,9 @@ def train(config, workdir, *, accept: bool = False) -> dict[str, float]:
     batches = contextlib.closing(loader.iterate(step + shift, total + shift))
     with batches as batches:
       for index, batch in batches:
-        if progress['finished'] or stop.asked(step):
+        if progress['finished'] or stop.asked():
           break
-        with jax.set_mesh(mesh):
+        with jax.set_mesh(mesh), profiler.step(step):
           inputs = {k: v for k, v in batch.items() if k != 'example'}
           params, state, metrics = trained.update(
             params,
@@ -253,6 +299,8 @@ def train(config, workdir, *, accept: bool = False) -> dict[str, float]:
         pending.append((index, metrics))
         step += 1
         bar.step()
+        if profiler.stop(step, metrics):
+          bar.say(f'wrote the profile of steps {profile} to {workdir}/profile')
         judged = due(config.eval_every, step)
         saved = judged or due(config.save_every, step)
         if saved or due(config.log_every, step) or len(pending) > 100:
@@ -265,7 +313,17 @@ def train(config, workdir, *, accept: bool = False) -> dict[str, float]:
           bar.pause()
     return report(step)
 
-  with manager, contextlib.closing(writer), contextlib.closing(bar), stop:
+  # Inside, what goes to a device or comes from it does so explicitly
+  # (jax.device_put, jax.device_get), or JAX raises: an implicit transfer makes
+  # the host wait in every step. Saves and evaluations are free of that.
+  with (
+    manager,
+    contextlib.closing(writer),
+    contextlib.closing(bar),
+    contextlib.closing(profiler),
+    stop,
+    jax.transfer_guard('disallow'),
+  ):
     try:
       # It was stopped between the update and this.
       if step and due(config.eval_every, step) and progress['evaluated'] < step:
@@ -285,13 +343,7 @@ def train(config, workdir, *, accept: bool = False) -> dict[str, float]:
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
   """The command's flags."""
-  config_flags.DEFINE_config_file(
-    'config',
-    None,
-    'Recipe, e.g. configs/finetune.py:task=xnli,model=base',
-    lock_config=True,
-    flag_values=values,
-  )
+  recipes.define_flag(values, 'Recipe, e.g. finetune:task=xnli,model=base')
   flags.DEFINE_string(
     'workdir', None, 'Folder of this run.', flag_values=values
   )
@@ -302,6 +354,13 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     'changed is printed.',
     flag_values=values,
   )
+  flags.DEFINE_string(
+    'profile',
+    '',
+    'START,STOP, e.g. 10,15: trace the run from when START steps are done '
+    'until STOP are, into WORKDIR/profile.',
+    flag_values=values,
+  )
   hosts.define_flags(values)
 
 
@@ -309,8 +368,14 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
   """Trains by the recipe that the flags name."""
   commands.check_arguments(argv)
   commands.check_given(options, 'config', 'workdir')
+  profile = profiling.parse_steps(options.profile)
   hosts.Group.of(options).start()
-  train(options.config, options.workdir, accept=options.accept_changes)
+  train(
+    options.config,
+    options.workdir,
+    accept=options.accept_changes,
+    profile=profile,
+  )
 
 
 if __name__ == '__main__':

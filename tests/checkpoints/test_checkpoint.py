@@ -15,8 +15,8 @@ import pytest
 
 import xlmr_jax
 from xlmr_jax import heads, model
-from xlmr_jax.checkpoints import checkpoint_steps, directory
-from xlmr_jax.checkpoints.hf import reader
+from xlmr_jax.checkpoints import checkpoint_steps, native
+from xlmr_jax.checkpoints.weights import Weights
 from xlmr_jax.eval.suite import trainings
 from xlmr_jax.runtime import sharding
 from xlmr_jax.training import optim
@@ -65,8 +65,8 @@ META = {'best_step': None, 'best_score': None, 'stale': 0}
 @pytest.fixture
 def workdir(tmp_path):
   """A run that was saved at steps 2 (the best) and 4."""
-  weights = reader.Weights(CONFIG, {}, head='classify', labels=('a', 'b', 'c'))
-  directory.write_description(tmp_path, weights, None)
+  weights = Weights(CONFIG, {}, head='classify', labels=('a', 'b', 'c'))
+  native.write_description(tmp_path, weights)
   params, state = start()
   with checkpoint_steps.Manager(tmp_path) as manager:
     manager.save(2, params, state, {**META, 'best_step': 2})
@@ -241,8 +241,8 @@ def test_a_damaged_file_is_an_error(workdir):
 
 
 def test_nothing_saved_yet(tmp_path):
-  weights = reader.Weights(CONFIG, {}, head='classify', labels=('a', 'b', 'c'))
-  directory.write_description(tmp_path, weights, None)
+  weights = Weights(CONFIG, {}, head='classify', labels=('a', 'b', 'c'))
+  native.write_description(tmp_path, weights)
   with pytest.raises(ValueError, match='no finished checkpoint yet'):
     xlmr_jax.load(tmp_path)
   with checkpoint_steps.Manager(tmp_path) as manager:
@@ -252,7 +252,7 @@ def test_nothing_saved_yet(tmp_path):
 
 
 def test_a_description_that_does_not_fit_its_arrays(workdir):
-  path = workdir / directory.MODEL
+  path = workdir / native.MODEL
   facts = json.loads(path.read_text())
   facts['config']['num_layers'] = 3
   path.write_text(json.dumps(facts))
@@ -333,8 +333,8 @@ def test_nobody_needs_a_device_to_see_that_a_run_is_through(workdir):
   """A benchmark looks before its trainings start, which want the devices."""
   code = (
     'import sys; from jax._src import xla_bridge; '
-    'from xlmr_jax.eval import runs; '
-    'print(runs.finished(sys.argv[1]), len(xla_bridge._backends)); '
+    'from xlmr_jax.eval.suite import trainings; '
+    'print(trainings.finished(sys.argv[1]), len(xla_bridge._backends)); '
     'import jax; jax.devices(); print(len(xla_bridge._backends))'
   )
 

@@ -39,8 +39,10 @@ import yaml
 
 import xlmr_jax
 from xlmr_jax import heads
-from xlmr_jax.checkpoints import comet, directory, fairseq
-from xlmr_jax.checkpoints.hf import reader
+from xlmr_jax.checkpoints import comet, directory, fairseq, native
+from xlmr_jax.checkpoints import weights as weights_lib
+from xlmr_jax.checkpoints.hf import config_json, reader, writer
+from xlmr_jax.checkpoints.hf import names as hf_names
 from xlmr_jax.data.tokenizers.xlmr import Tokenizer
 from xlmr_jax.inference import packed as packing
 from xlmr_jax.model import VARIANTS, Config, Encoder
@@ -163,7 +165,7 @@ def states_of(config, params, batch):
     batch['tokens'],
     batch['segments'],
     batch['positions'],
-    every=True,
+    output_hidden_states=True,
   )
 
 
@@ -203,9 +205,9 @@ def test_nothing_is_stacked_where_nobody_asks():
     return run.lower(params, (row, row, row)).as_text()
 
   stacks = [f'tensor<{k}x2x16x64xf32>' for k in (5, 6)]
-  assert all(stack in program(every=True) for stack in stacks)
+  assert all(stack in program(output_hidden_states=True) for stack in stacks)
   assert not any(stack in program() for stack in stacks)
-  assert program() == program(every=False)
+  assert program() == program(output_hidden_states=False)
 
 
 @both
@@ -282,7 +284,7 @@ def test_parameters_at_full_size(variant, sizes, parameters):
   dims = heads.plan(config, 'estimate')
   poolers = {path for path in dims if path.startswith('pooler/')}
   assert {name_of(path) for path, _ in leaves} == dims.keys() - poolers
-  rows = {row.path: row for row in reader.table(config, 'estimate').values()}
+  rows = {row.path: row for row in hf_names.table(config, 'estimate').values()}
   for path, leaf in leaves:
     assert rows[name_of(path)].leaf == leaf.shape
     assert len(dims[name_of(path)]) == leaf.ndim
@@ -304,12 +306,12 @@ def labelled():
 def to_ours(weights, found):
   """Their tensors by name → our tree."""
   out = {}
-  for name, row in reader.table(weights.config, 'estimate').items():
+  for name, row in hf_names.table(weights.config, 'estimate').items():
     array = found.get(name, found.get(f'roberta.{name}')).numpy()
     leaf = out.setdefault(row.path, np.zeros(row.leaf))
     at = ... if row.layer is None else row.layer
     leaf[at] = array.T if row.flip else array
-  return reader.nest(out)
+  return weights_lib.nest(out)
 
 
 @both
@@ -421,8 +423,7 @@ def test_dropout_behind_each_tanh():
     scores, more = head.apply(
       {'params': params},
       states,
-      starts,
-      segments,
+      {'starts': starts, 'segments': segments},
       train,
       rngs={'dropout': jax.random.key(0)},
       capture_intermediates=True,
@@ -463,7 +464,7 @@ def test_a_head_without_sizes():
 def test_round_trip(pairs, family_, norm, tmp_path):
   _, folder, weights = pairs(family_, norm)
   assert sorted(weights.source['dropped']) == BUFFERS
-  reader.write(tmp_path / 'out', weights)
+  writer.write(tmp_path / 'out', weights)
   got, want = (
     load_file(f / 'model.safetensors') for f in (tmp_path / 'out', folder)
   )
@@ -473,7 +474,7 @@ def test_round_trip(pairs, family_, norm, tmp_path):
   text = (folder / 'config.json').read_bytes()
   assert (tmp_path / 'out' / 'config.json').read_bytes() == text
   # Without buffers there is nothing left to drop: byte for byte.
-  reader.write(tmp_path / 'again', reader.read(tmp_path / 'out'))
+  writer.write(tmp_path / 'again', reader.read(tmp_path / 'out'))
   for file in ('model.safetensors', 'config.json'):
     again = (tmp_path / 'again' / file).read_bytes()
     assert again == (tmp_path / 'out' / file).read_bytes()
@@ -483,7 +484,7 @@ def test_round_trip(pairs, family_, norm, tmp_path):
 def test_fresh_files(pairs, family_, norm, tmp_path):
   """Nobody else's class exists to load them: the names are the same ones."""
   _, folder, weights = pairs(family_, norm)
-  reader.write(tmp_path / 'out', dataclasses.replace(weights, source=None))
+  writer.write(tmp_path / 'out', dataclasses.replace(weights, source=None))
   got, want = (
     load_file(f / 'model.safetensors') for f in (tmp_path / 'out', folder)
   )
@@ -519,7 +520,7 @@ def test_a_class_that_is_another(pairs, tmp_path):
   folder = save_hf(model, tmp_path / 'in', **changes)
   m = reader.read(folder)
   assert m.head == 'estimate' and m.config == weights.config
-  reader.write(tmp_path / 'out', m)
+  writer.write(tmp_path / 'out', m)
   text = (folder / 'config.json').read_bytes()
   assert (tmp_path / 'out' / 'config.json').read_bytes() == text
 
@@ -551,7 +552,7 @@ def test_new_sizes_reach_config_json(pairs, tmp_path):
   head = heads.init(config, jax.random.key(0), 'estimate')['head']
   params = {**weights.params, 'head': head}
   changed = dataclasses.replace(weights, config=config, params=params)
-  reader.write(tmp_path / 'out', changed)
+  writer.write(tmp_path / 'out', changed)
   again = reader.read(tmp_path / 'out')
   assert again.config == config
   same(again.params['head'], head)
@@ -698,7 +699,7 @@ def test_an_original_one_loads_computes_and_goes_on(row, tmp_path, monkeypatch):
   m = xlmr_jax.load(source)
   assert m.head == 'estimate' and m.tokenizer is None
   assert m.config == dataclasses.replace(
-    reader.config_from_hf(facts), estimator=SIZES, estimator_norm=norm
+    config_json.config_from_hf(facts), estimator=SIZES, estimator_norm=norm
   )
   for ids in examples(row):
     with torch.no_grad():
@@ -706,7 +707,7 @@ def test_an_original_one_loads_computes_and_goes_on(row, tmp_path, monkeypatch):
       want = model(input_ids=torch.tensor([ids]), attention_mask=mask)[0]
     np.testing.assert_allclose(m.logits([ids])[0], want, 0, LOGITS)
 
-  lazy, _ = directory.read(source, lazily=True)
+  lazy = directory.read(source, lazily=True)
   same(lazy.params, m.params)
   assert not isinstance(lazy.params['head']['gamma'], np.ndarray)
   m.save(tmp_path / 'out', format='hf')
@@ -747,7 +748,7 @@ def test_the_row_in_hugging_faces_format(tmp_path):
 
   m = xlmr_jax.load(source)
   assert m.head == 'estimate' and m.config.estimator_norm
-  assert sorted(m.source['dropped']) == BUFFERS
+  assert sorted(m.weights.source['dropped']) == BUFFERS
   for ids in examples(rows[0]):
     with torch.no_grad():
       mask = torch.ones((1, len(ids)), dtype=torch.long)
@@ -770,7 +771,7 @@ def test_a_pair_is_the_translation_and_its_source(
   size = Tokenizer(tiny_tokenizer).vocab_size
   model = reference(vocab_size=size)
   folder = save_comet(model, tmp_path / 'in')
-  directory.copy_tokenizer(tiny_tokenizer, folder)
+  native.copy_tokenizer(tiny_tokenizer, folder)
   m = xlmr_jax.load(folder / 'checkpoints' / 'model.ckpt')
   texts = ('Ein Mann', 'A man is asleep'), ('Ein Mann', 'the house')
   apart = m.tokenizer.encode('Ein Mann'), m.tokenizer.encode('A man is asleep')

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from xlmr_jax.checkpoints import convert, directory
+from xlmr_jax.checkpoints import convert, directory, native
+from xlmr_jax.checkpoints.weights import SPM
 
 
 def run(*arguments):
@@ -88,7 +89,7 @@ def source(request, tiny_tokenizer, tmp_path):
     folder / 'model.safetensors',
     metadata={'format': 'pt'},
   )
-  name = directory.SPM
+  name = SPM
   (folder / name).write_bytes((tiny_tokenizer / name).read_bytes())
   return folder
 
@@ -102,7 +103,7 @@ def test_there_and_back_is_byte_identical(source, tmp_path, capsys):
   )
   for phase in ('read', 'write'):
     assert f'{phase} ' in printed.splitlines()[-1]
-  assert directory.is_ours(tmp_path / 'ours')
+  assert native.recognise(tmp_path / 'ours')
   run(tmp_path / 'ours', tmp_path / 'back')
   before = safetensors.numpy.load_file(source / 'model.safetensors')
   after = safetensors.numpy.load_file(tmp_path / 'back' / 'model.safetensors')
@@ -115,7 +116,7 @@ def test_there_and_back_is_byte_identical(source, tmp_path, capsys):
   assert json.loads((tmp_path / 'back' / 'config.json').read_text()) == (
     hf_config()
   )
-  name = directory.SPM
+  name = SPM
   assert (tmp_path / 'back' / name).read_bytes() == (source / name).read_bytes()
 
 
@@ -128,8 +129,8 @@ def test_formats_and_fresh(source, tmp_path):
   assert 'roberta.embeddings.position_ids' not in fresh
   run(source, tmp_path / 'ours')
   run('--format=orbax', tmp_path / 'ours', tmp_path / 'copy')
-  one, _ = directory.read(tmp_path / 'ours')
-  two, _ = directory.read(tmp_path / 'copy')
+  one = directory.read(tmp_path / 'ours')
+  two = directory.read(tmp_path / 'copy')
   table = one.params['encoder']['embed']['tokens']
   assert table.tobytes() == two.params['encoder']['embed']['tokens'].tobytes()
   assert one.source == two.source

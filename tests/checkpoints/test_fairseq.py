@@ -15,8 +15,9 @@ from torch_models import tiny
 import transformers
 
 import xlmr_jax
-from xlmr_jax.checkpoints import directory, fairseq
-from xlmr_jax.checkpoints.hf import reader
+from xlmr_jax.checkpoints import fairseq
+from xlmr_jax.checkpoints.hf import reader, writer
+from xlmr_jax.checkpoints.weights import SPM
 from xlmr_jax.model import VARIANTS
 
 # Where fairseq has what transformers has; {} is the encoder's own prefix.
@@ -119,7 +120,7 @@ def save(folder, held, name='model.pt', old=False):
 
 
 def read(folder, **options):
-  return fairseq.read(fairseq.parts(folder), **options)
+  return fairseq.read(folder, **options)
 
 
 def flat(params):
@@ -217,8 +218,8 @@ def test_a_tokenizer_beside_it_is_found(tiny_tokenizer, tmp_path):
   size = xlmr_jax.data.tokenizers.xlmr.Tokenizer(tiny_tokenizer).vocab_size
   model = model_of('XLMRoberta', vocab_size=size)
   folder = save(tmp_path / 'x', file_of(model))
-  spm = (tiny_tokenizer / directory.SPM).read_bytes()
-  (folder / directory.SPM).write_bytes(spm)
+  spm = (tiny_tokenizer / SPM).read_bytes()
+  (folder / SPM).write_bytes(spm)
   for path in (folder, folder / 'model.pt', str(folder)):
     loaded = xlmr_jax.load(path)
     text = 'A man sees the red cat.'
@@ -227,7 +228,7 @@ def test_a_tokenizer_beside_it_is_found(tiny_tokenizer, tmp_path):
       loaded.logits([text])[0], loaded.logits([ids])[0]
     )
   loaded.save(tmp_path / 'out', format='hf')
-  assert (tmp_path / 'out' / directory.SPM).read_bytes() == spm
+  assert (tmp_path / 'out' / SPM).read_bytes() == spm
 
 
 # --- Heads ------------------------------------------------------------------
@@ -580,7 +581,7 @@ def test_transformers_loads_what_we_made_of_it(family, lazily, tmp_path):
   model = model_of(family)
   held = file_of(model)
   folder = save_parts(tmp_path / 'x', cut(held, 2))
-  reader.write(tmp_path / 'out', read(folder, lazily=lazily))
+  writer.write(tmp_path / 'out', read(folder, lazily=lazily))
   kind = 'XLMRobertaXL' if family == 'XLMRobertaXL' else 'XLMRoberta'
   theirs, info = getattr(transformers, f'{kind}ForMaskedLM').from_pretrained(
     tmp_path / 'out', output_loading_info=True, attn_implementation='eager'

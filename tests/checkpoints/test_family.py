@@ -19,8 +19,9 @@ import transformers
 
 import xlmr_jax
 from xlmr_jax import heads
-from xlmr_jax.checkpoints.hf import reader, sentence_transformers
-from xlmr_jax.checkpoints.hf.names import HEADS, LOOK_ALIKES
+from xlmr_jax.checkpoints.hf import config_json, sentence_transformers
+from xlmr_jax.checkpoints.hf.config_json import LOOK_ALIKES
+from xlmr_jax.checkpoints.hf.names import HEADS
 
 LOGITS = 1e-4
 # COMET's estimators have files of their own: test_estimate.py.
@@ -176,12 +177,12 @@ def test_it_loads_computes_and_goes_back(name, tmp_path):
 
   # Everything in config.json arrived.
   config = shrunk(row.config)
-  for field, (key, default) in reader.FACTS.items():
+  for field, (key, default) in config_json.FACTS.items():
     assert getattr(m.config, field) == config.get(key, default), key
   suffix = HEADS[m.head]
   assert class_name(row).endswith(suffix)
   assert m.config.pre_norm == ('XL' in class_name(row).replace('XLM', ''))
-  if m.head in heads.LABELLED and 'id2label' in config:
+  if heads.HEADS[m.head].labelled and 'id2label' in config:
     assert m.labels == tuple(config['id2label'].values())
 
   # It computes what theirs does.
@@ -247,7 +248,7 @@ def tensors_of(folder) -> dict[str, np.ndarray]:
 )
 def test_published_parameter_counts(name):
   row = ROWS[name]
-  config = reader.config_from_hf(row.config)
+  config = config_json.config_from_hf(row.config)
   suffix = row.config['architectures'][0]
   head = next(
     h for h, s in HEADS.items() if s != 'Model' and suffix.endswith(s)

@@ -20,9 +20,11 @@ import torch
 from torch_models import SIZES, class_of, tiny
 import transformers
 
-from xlmr_jax.checkpoints import hub
+from xlmr_jax.checkpoints import arrays, hub
 from xlmr_jax.checkpoints.formats import safetensors_file
+from xlmr_jax.checkpoints.hf import config_json, writer
 from xlmr_jax.checkpoints.hf import reader as hf
+from xlmr_jax.checkpoints.weights import STORED, TOKENIZER_FILES
 from xlmr_jax.data.tokenizers import xlmr as tokenizers
 from xlmr_jax.model import Config
 
@@ -182,7 +184,7 @@ def test_comes_out_as_it_went_in(sources, tmp_path, name):
   weights = dataclasses.replace(
     weights, source=json.loads(json.dumps(weights.source))
   )
-  hf.write(tmp_path / 'out', weights)
+  writer.write(tmp_path / 'out', weights)
   dropped = weights.source['dropped']
   assert_same_tensors(folder, tmp_path / 'out', dropped)
   names = {file.name for file in folder.iterdir()}
@@ -249,7 +251,7 @@ def test_large_tensors_are_read_in_pieces(tmp_path, monkeypatch):
 def test_facts_of_every_source(sources):
   weights = hf.read(sources('labels'))
   assert weights.labels == ('contradiction', 'entailment', 'neutral')
-  assert not hf.placeholder(weights.labels)
+  assert not config_json.placeholder(weights.labels)
   assert weights.config == Config(
     vocab_size=61,
     num_layers=3,
@@ -259,7 +261,7 @@ def test_facts_of_every_source(sources):
     max_positions=42,
     type_vocab_size=2,
   )
-  assert hf.placeholder(hf.read(sources('label_i')).labels)
+  assert config_json.placeholder(hf.read(sources('label_i')).labels)
   assert hf.read(sources('two_labels')).labels == ('LABEL_0', 'LABEL_1')
   bare = hf.read(sources('pooler'))
   assert bare.head is None and bare.labels is None
@@ -285,7 +287,7 @@ def test_facts_of_every_source(sources):
 def test_a_timer_is_filled(sources):
   timer = {}
   hf.read(sources('mlm'), timer=timer)
-  with hf.timed(timer, 'place'):
+  with arrays.timed(timer, 'place'):
     pass
   assert timer.keys() == {'read', 'transform', 'place'}
   assert all(seconds > 0 for seconds in timer.values())
@@ -298,7 +300,7 @@ def test_roberta_and_camembert_share_the_body(tmp_path):
     model = transformers.AutoModelForMaskedLM.from_config(config)
     model.save_pretrained(tmp_path / kind)
     weights = hf.read(tmp_path / kind)
-    hf.write(tmp_path / f'{kind}-out', weights, fresh=True)
+    writer.write(tmp_path / f'{kind}-out', weights, fresh=True)
     assert_same_tensors(tmp_path / kind, tmp_path / f'{kind}-out')
     out = json.loads((tmp_path / f'{kind}-out' / 'config.json').read_text())
     assert out['model_type'] == kind
@@ -314,7 +316,7 @@ def test_roberta_and_camembert_share_the_body(tmp_path):
 def test_fresh_files_load_in_transformers(sources, tmp_path, name):
   """No missing, no unexpected key; the same outputs as the source's."""
   weights = hf.read(sources(name))
-  hf.write(tmp_path / 'out', weights, fresh=True)
+  writer.write(tmp_path / 'out', weights, fresh=True)
   cls = class_of(weights.head)
   args = {'attn_implementation': 'eager'}
   if weights.head is None and 'pooler' not in weights.params:
@@ -336,7 +338,7 @@ def test_fresh_files_load_in_transformers(sources, tmp_path, name):
 def test_fresh_files_are_those_of_transformers(sources, tmp_path, name):
   weights = hf.read(sources(name))
   weights = dataclasses.replace(weights, source=None)
-  hf.write(tmp_path / 'out', weights, fresh=True)
+  writer.write(tmp_path / 'out', weights, fresh=True)
   config = json.loads((sources(name) / 'config.json').read_text())
   config.pop('transformers_version')
   if name == 'two_labels':  # transformers leaves out its own default
@@ -351,7 +353,7 @@ def test_fresh_files_are_those_of_transformers(sources, tmp_path, name):
 
 def test_fresh_files_are_cut_into_shards(sources, tmp_path):
   weights = hf.read(sources('mlm'))
-  hf.write(tmp_path / 'out', weights, fresh=True, shard_bytes=20_000)
+  writer.write(tmp_path / 'out', weights, fresh=True, shard_bytes=20_000)
   names = sorted(file.name for file in (tmp_path / 'out').glob('*.safetensors'))
   assert (
     len(names) > 2
@@ -385,7 +387,7 @@ def test_another_head_goes_out_as_transformers_would(sources, tmp_path):
     labels=('no', 'yes', 'maybe'),
     params={**weights.params, 'head': head},
   )
-  hf.write(tmp_path / 'out', weights)
+  writer.write(tmp_path / 'out', weights)
   config = json.loads((tmp_path / 'out' / 'config.json').read_text())
   assert config['architectures'] == ['XLMRobertaForSequenceClassification']
   assert config['id2label'] == {'0': 'no', '1': 'yes', '2': 'maybe'}
@@ -402,7 +404,7 @@ def test_another_head_goes_out_as_transformers_would(sources, tmp_path):
 def test_other_labels_change_only_the_labels(sources, tmp_path):
   weights = hf.read(sources('label_i'))
   names = ('a', 'b', 'c', 'd', 'e')
-  hf.write(tmp_path / 'out', dataclasses.replace(weights, labels=names))
+  writer.write(tmp_path / 'out', dataclasses.replace(weights, labels=names))
   assert_same_tensors(sources('label_i'), tmp_path / 'out')
   old = json.loads((sources('label_i') / 'config.json').read_text())
   new = json.loads((tmp_path / 'out' / 'config.json').read_text())
@@ -416,10 +418,10 @@ def test_no_bit_is_lost_to_the_source_dtype(sources, tmp_path):
   """bf16 widened to f32 goes out as bf16; trained in f32, as f32."""
   weights = hf.read(sources('bf16'))
   wide = jax.tree.map(lambda x: x.astype(np.float32), weights.params)
-  hf.write(tmp_path / 'same', dataclasses.replace(weights, params=wide))
+  writer.write(tmp_path / 'same', dataclasses.replace(weights, params=wide))
   assert_same_tensors(sources('bf16'), tmp_path / 'same')
   wide['encoder']['embed']['types'] += 1e-4
-  hf.write(tmp_path / 'trained', dataclasses.replace(weights, params=wide))
+  writer.write(tmp_path / 'trained', dataclasses.replace(weights, params=wide))
   again = hf.read(tmp_path / 'trained')
   jax.tree.map(np.testing.assert_array_equal, again.params, wide)
   config = json.loads((tmp_path / 'trained' / 'config.json').read_text())
@@ -444,7 +446,7 @@ def test_parameters_must_be_what_the_config_says(sources, tmp_path):
   )
   for changed, message in cases:
     with pytest.raises(ValueError, match=message):
-      hf.write(tmp_path / 'out', changed)
+      writer.write(tmp_path / 'out', changed)
     assert not any(tmp_path.iterdir())
 
 
@@ -553,7 +555,7 @@ def test_tied_by_config_but_not_by_file(source, tmp_path):
   with pytest.warns(UserWarning, match='read as untied'):
     weights = hf.read(folder)
   assert not weights.tied
-  hf.write(tmp_path / 'out', weights)
+  writer.write(tmp_path / 'out', weights)
   assert_same_tensors(folder, tmp_path / 'out')
 
 
@@ -637,7 +639,7 @@ def test_an_index_must_agree_with_its_shards(source):
 
 def test_a_full_disk_leaves_all_as_it_was(sources, tmp_path):
   weights = hf.read(sources('mlm'))
-  hf.write(tmp_path / 'out', hf.read(sources('labels')))
+  writer.write(tmp_path / 'out', hf.read(sources('labels')))
   before = {p.name: p.read_bytes() for p in (tmp_path / 'out').iterdir()}
   soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
   for name in ('out', 'new'):
@@ -645,7 +647,7 @@ def test_a_full_disk_leaves_all_as_it_was(sources, tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, hard))
     try:
       with pytest.raises(OSError, match=f'could not write .*{name}') as error:
-        hf.write(tmp_path / name, weights, overwrite=True)
+        writer.write(tmp_path / name, weights, overwrite=True)
     finally:
       resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     left = 'it is as it was' if name == 'out' else 'it was not made'
@@ -658,13 +660,13 @@ def test_a_full_disk_leaves_all_as_it_was(sources, tmp_path):
 def test_a_kill_leaves_no_half_directory(sources, tmp_path):
   script = (
     'import os, signal, sys\n'
-    'from xlmr_jax import hf\n'
-    'weights = hf.read(sys.argv[1])\n'
+    'from xlmr_jax.checkpoints.hf import reader, writer\n'
+    'weights = reader.read(sys.argv[1])\n'
     'os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n'
-    'hf.write(sys.argv[2], weights, overwrite=True)\n'
+    'writer.write(sys.argv[2], weights, overwrite=True)\n'
   )
   out = tmp_path / 'out'
-  hf.write(out, hf.read(sources('labels')))
+  writer.write(out, hf.read(sources('labels')))
   args = [sys.executable, '-c', script, sources('mlm'), out]
   env = {**os.environ, 'JAX_PLATFORMS': 'cpu'}
   done = subprocess.run(args, env=env)
@@ -677,18 +679,18 @@ def test_a_folder_in_use_is_not_overwritten_unasked(sources, tmp_path):
   weights = hf.read(sources('mlm'))
   out = tmp_path / 'out'
   out.mkdir()
-  hf.write(out, weights)  # an empty folder may be there
+  writer.write(out, weights)  # an empty folder may be there
   (out / 'notes.txt').write_text('mine')
   with pytest.raises(ValueError, match='out is not empty'):
-    hf.write(out, weights)
+    writer.write(out, weights)
   assert (out / 'notes.txt').read_text() == 'mine'
-  hf.write(out, weights, overwrite=True)
+  writer.write(out, weights, overwrite=True)
   assert sorted(p.name for p in out.iterdir()) == [
     'config.json',
     'model.safetensors',
   ]
   with pytest.raises(ValueError, match='config.json is a file'):
-    hf.write(out / 'config.json', weights)
+    writer.write(out / 'config.json', weights)
 
 
 # --- Tokenizers and the hub -------------------------------------------------
@@ -705,13 +707,14 @@ TEXT = (
 def spm_folder(tmp_path_factory):
   folder = tmp_path_factory.mktemp('spm')
   model = tokenizers.train(TEXT * 50, 300, hard_vocab_limit=False)
-  (folder / hf.TOKENIZER_FILES[0]).write_bytes(model)
+  (folder / TOKENIZER_FILES[0]).write_bytes(model)
   return folder
 
 
 def test_transformers_loads_the_tokenizer(sources, spm_folder, tmp_path):
   weights = hf.read(sources('mlm'))
-  hf.write(tmp_path / 'out', weights, tokenizer_dir=spm_folder)
+  weights = dataclasses.replace(weights, tokenizer_dir=spm_folder)
+  writer.write(tmp_path / 'out', weights)
   theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / 'out')
   ours = tokenizers.Tokenizer(spm_folder)
   assert type(theirs).__name__.startswith('XLMRoberta')
@@ -726,10 +729,12 @@ def test_transformers_loads_the_tokenizer(sources, spm_folder, tmp_path):
 def test_tokenizer_files_are_carried_as_they_are(sources, tmp_path):
   source = tmp_path / 'source'
   source.mkdir()
-  for name in (*hf.TOKENIZER_FILES, 'README.md'):
+  for name in (*TOKENIZER_FILES, 'README.md'):
     (source / name).write_bytes(f'content of {name}'.encode())
-  hf.write(tmp_path / 'out', hf.read(sources('mlm')), tokenizer_dir=source)
-  for name in hf.TOKENIZER_FILES:
+  weights = hf.read(sources('mlm'))
+  weights = dataclasses.replace(weights, tokenizer_dir=source)
+  writer.write(tmp_path / 'out', weights)
+  for name in TOKENIZER_FILES:
     assert (tmp_path / 'out' / name).read_bytes() == (
       f'content of {name}'.encode()
     )
@@ -789,7 +794,7 @@ def test_of_two_heads_the_one_that_is_asked_for(source):
 
 def test_what_was_left_out_does_not_go_out_again(source, tmp_path):
   folder = source('mlm')
-  hf.write(tmp_path / 'out', hf.read(folder, head=None))
+  writer.write(tmp_path / 'out', hf.read(folder, head=None))
   keys = load_file(tmp_path / 'out' / 'model.safetensors').keys()
   assert not any(key.startswith('lm_head') for key in keys)
   again = hf.read(tmp_path / 'out')
@@ -816,8 +821,9 @@ def test_a_source_cannot_write_outside_its_folder(sources, tmp_path):
   weights = hf.read(sources('mlm'))
   for name in ('../escaped.json', str(tmp_path / 'escaped.json')):
     source = {**weights.source, 'texts': {name: '{}'}}
+    bad = dataclasses.replace(weights, source=source)
     with pytest.raises(ValueError, match='would lie outside'):
-      hf.write(tmp_path / 'out', dataclasses.replace(weights, source=source))
+      writer.write(tmp_path / 'out', bad)
   assert not (tmp_path / 'escaped.json').exists()
   assert not (tmp_path / 'out').exists()
 
@@ -839,7 +845,7 @@ def test_layers_are_counted_before_anything_else(source, layers):
   folder = source('mlm')
   edit_config(folder, num_hidden_layers=layers)
   message = f'num_hidden_layers = {layers}, and the files hold 3 layers'
-  for head in (hf.STORED, None):
+  for head in (STORED, None):
     with pytest.raises(ValueError, match=message):
       hf.read(folder, head=head)
 
@@ -870,7 +876,7 @@ def test_an_adapter_beside_the_model_is_not_left_out(source):
 def test_generation_config_goes_along(source, tmp_path):
   folder = source('mlm')
   (folder / 'generation_config.json').write_text('{"pad_token_id": 1}')
-  hf.write(tmp_path / 'out', hf.read(folder))
+  writer.write(tmp_path / 'out', hf.read(folder))
   text = (tmp_path / 'out' / 'generation_config.json').read_text()
   assert text == '{"pad_token_id": 1}'
 

@@ -20,8 +20,9 @@ import torch
 from torch_models import tiny
 
 import xlmr_jax
-from xlmr_jax.checkpoints import directory, hub
+from xlmr_jax.checkpoints import hub
 from xlmr_jax.checkpoints.hf import sentence_transformers
+from xlmr_jax.checkpoints.weights import SPM, TOKENIZER_FILES
 
 # What lies in many repositories and is of no use here.
 USELESS = (
@@ -198,7 +199,7 @@ def published(tmp_path_factory, tiny_tokenizer):
     body.mkdir(exist_ok=True)
     shards = {'max_shard_size': '20KB'} if kind == 'sharded' else {}
     model.save_pretrained(body, **shards)
-    for name in (directory.SPM, 'dict.txt'):
+    for name in (SPM, 'dict.txt'):
       if (tiny_tokenizer / name).exists():
         (body / name).write_bytes((tiny_tokenizer / name).read_bytes())
     if kind in ('bin', 'both', 'below'):
@@ -235,13 +236,13 @@ def table(loaded) -> np.ndarray:
 
 # What each kind needs, tokenizer and all.
 NEEDED = {
-  'plain': {'config.json', 'model.safetensors', directory.SPM},
-  'bin': {'config.json', 'pytorch_model.bin', directory.SPM},
-  'both': {'config.json', 'model.safetensors', directory.SPM},
+  'plain': {'config.json', 'model.safetensors', SPM},
+  'bin': {'config.json', 'pytorch_model.bin', SPM},
+  'both': {'config.json', 'model.safetensors', SPM},
   'flat': {
     'config.json',
     'model.safetensors',
-    directory.SPM,
+    SPM,
     'modules.json',
     '1_Pooling/config.json',
     'sentence_bert_config.json',
@@ -250,7 +251,7 @@ NEEDED = {
   'below': {
     '0_Transformer/config.json',
     '0_Transformer/pytorch_model.bin',
-    f'0_Transformer/{directory.SPM}',
+    f'0_Transformer/{SPM}',
     '0_Transformer/sentence_bert_config.json',
     'modules.json',
     '1_Pooling/config.json',
@@ -269,7 +270,7 @@ def test_a_name_brings_what_it_needs_and_no_more(
   want = NEEDED.get(kind) or {
     'config.json',
     'model.safetensors.index.json',
-    directory.SPM,
+    SPM,
     *(file.name for file in folder.glob('model-*-of-*.safetensors')),
   }
   assert len(want) > 5 or kind != 'sharded'
@@ -303,9 +304,7 @@ def test_files_that_say_how_to_use_a_model_arrive(theirs, published, tmp_path):
   for name in more:  # two files with the same bytes would be sent once
     (folder / name).write_text(f'content of {name}')
   theirs.publish('someone/m3', folder)
-  got = hub.download(
-    'someone/m3', files=xlmr_jax.checkpoints.hf.reader.TOKENIZER_FILES
-  )
+  got = hub.download('someone/m3', files=TOKENIZER_FILES)
   assert theirs.sent() == NEEDED['plain'] | more
   for name in more:
     assert (got / name).read_text() == f'content of {name}'
@@ -318,7 +317,7 @@ def test_a_cache_that_holds_the_pickle_is_enough_offline(
   theirs.publish('someone/tiny', published('both'))
   huggingface_hub.snapshot_download(
     'someone/tiny',
-    allow_patterns=['*.json', directory.SPM, 'pytorch_model.bin'],
+    allow_patterns=['*.json', SPM, 'pytorch_model.bin'],
   )
   monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', True)
   huggingface_hub.close_session()

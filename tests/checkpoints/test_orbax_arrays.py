@@ -24,7 +24,7 @@ from xlmr_jax.checkpoints import orbax_arrays
 from xlmr_jax.checkpoints.arrays import Lazy, Part
 from xlmr_jax.checkpoints.formats import safetensors_file
 from xlmr_jax.checkpoints.formats.safetensors_file import DTYPE_NAMES, Tensor
-from xlmr_jax.checkpoints.hf import reader
+from xlmr_jax.checkpoints.hf import reader, writer
 
 F32, BF16 = np.dtype(np.float32), np.dtype(ml_dtypes.bfloat16)
 # An array [3, 5, 7] is read by these.
@@ -230,8 +230,8 @@ def test_a_checkpoint_is_the_same_lazily(family, change, suffix, tmp_path):
   assert all(isinstance(x, Lazy) for x in jax.tree.leaves(ours.params))
   assert_same(ours.params, eager.params)
   # And so is what is written of it.
-  reader.write(tmp_path / 'eager', eager)
-  reader.write(tmp_path / 'lazy', ours)
+  writer.write(tmp_path / 'eager', eager)
+  writer.write(tmp_path / 'lazy', ours)
   names = [file.name for file in (tmp_path / 'eager').iterdir()]
   assert len(names) > 2 if suffix == 'sharded' else len(names) == 2
   for name in names:
@@ -372,17 +372,17 @@ CONVERT = """
 import os, resource, runpy, sys
 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])  # few stacks
 resource.setrlimit(resource.RLIMIT_DATA, (int(sys.argv[1]),) * 2)
-sys.argv = ['convert', *sys.argv[2:]]
-runpy.run_module('xlmr_jax.checkpoints.convert', run_name='__main__')
+sys.argv = ['xlmr', 'convert', *sys.argv[2:]]
+runpy.run_module('xlmr_jax', run_name='__main__')
 """
 EAGER = """
 import errno, os, resource, sys
-from xlmr_jax import hf
+from xlmr_jax.checkpoints.hf import reader
 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
 resource.setrlimit(resource.RLIMIT_DATA, (int(sys.argv[1]),) * 2)
-hf.read(sys.argv[2], lazily=True)
+reader.read(sys.argv[2], lazily=True)
 try:
-  hf.read(sys.argv[2])
+  reader.read(sys.argv[2])
 except MemoryError:
   print('no memory')
 except OSError as error:

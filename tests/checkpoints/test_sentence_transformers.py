@@ -1,6 +1,5 @@
 """sentence-transformers' directories: read, computed with, and given back."""
 
-import dataclasses
 import json
 import pathlib
 import shutil
@@ -12,9 +11,10 @@ from torch_models import tiny
 import transformers
 
 import xlmr_jax
-from xlmr_jax.checkpoints import directory as checkpoint
 from xlmr_jax.checkpoints.hf import sentence_transformers
+from xlmr_jax.checkpoints.hf.files import Folder
 from xlmr_jax.checkpoints.hf.sentence_transformers import Pooling
+from xlmr_jax.checkpoints.weights import SPM
 from xlmr_jax.data.tokenizers.xlmr import Tokenizer
 
 TEXTS = [
@@ -170,7 +170,7 @@ def directory(theirs, tiny_tokenizer, tmp_path):
     folder = tmp_path / 'source'
     below = '0_Transformer' if name == 'older' else ''
     theirs.save_pretrained(folder / below)
-    for file in (checkpoint.SPM,):
+    for file in (SPM,):
       shutil.copyfile(tiny_tokenizer / file, folder / below / file)
     files = {**files, **changes}
     save_files(folder, {k: v for k, v in files.items() if v is not None})
@@ -208,20 +208,20 @@ def close(ours, want):
 def test_a_directory_says_how(directory, name):
   files, want = LAYOUTS[name]
   folder = directory(name)
-  ours, texts = sentence_transformers.read(folder)
+  ours, texts = sentence_transformers.read(Folder(folder))
   assert ours == want
   # The body's own config.json is not one of them.
   assert texts.keys() == files.keys() - {'config.json'}
   for file, text in texts.items():
     assert text.encode() == (folder / file).read_bytes()
   inner = '0_Transformer' if name == 'older' else '.'
-  assert sentence_transformers.body(folder) == folder / inner
+  assert sentence_transformers.body(Folder(folder)) == pathlib.PurePath(inner)
 
 
 def test_a_directory_without_modules_says_nothing(directory):
   folder = directory(None)
-  assert sentence_transformers.read(folder) == (None, {})
-  assert sentence_transformers.body(folder) == folder
+  assert sentence_transformers.read(Folder(folder)) == (None, {})
+  assert sentence_transformers.body(Folder(folder)) == pathlib.PurePath()
 
 
 @pytest.mark.parametrize(
@@ -470,9 +470,9 @@ def test_fresh_files_say_the_same(directory, tmp_path, name):
   facts = m.pooling or Pooling(
     'mean', True, 17, prompts={'a': 'Ein Mann '}, default_prompt='a'
   )
-  m = dataclasses.replace(m, pooling=facts)
+  m = m.replace(pooling=facts)
   m.save(tmp_path / 'out', format='hf', fresh=True)
-  assert sentence_transformers.read(tmp_path / 'out')[0] == facts
+  assert sentence_transformers.read(Folder(tmp_path / 'out'))[0] == facts
   assert (tmp_path / 'out' / 'config.json').exists()  # the body is on top
   named = json.loads((tmp_path / 'out' / 'modules.json').read_text())
   kinds = ['Transformer', 'Pooling'] + ['Normalize'] * facts.normalize
@@ -490,11 +490,11 @@ def test_fresh_files_say_the_same(directory, tmp_path, name):
 def test_a_pooling_that_is_new_goes_out_unasked(directory, tmp_path):
   """Also without fresh=True, and from a checkpoint of ours."""
   m = xlmr_jax.load(directory(None))
-  m = dataclasses.replace(m, pooling=Pooling('cls', True))
+  m = m.replace(pooling=Pooling('cls', True))
   m.save(tmp_path / 'ours', format='orbax')
   for i, source in enumerate((m, xlmr_jax.load(tmp_path / 'ours'))):
     source.save(tmp_path / str(i), format='hf')
-    assert sentence_transformers.read(tmp_path / str(i))[0] == Pooling(
+    assert sentence_transformers.read(Folder(tmp_path / str(i)))[0] == Pooling(
       'cls', True
     )
 
@@ -626,16 +626,17 @@ def test_settings_of_another_kind(tmp_path, name, change, message):
   ).items():
     (tmp_path / file).parent.mkdir(exist_ok=True)
     (tmp_path / file).write_text(text)
-  assert sentence_transformers.read(tmp_path)[0].how == 'cls'
+  assert sentence_transformers.read(Folder(tmp_path))[0].how == 'cls'
   (tmp_path / name).write_text(json.dumps(change))
   with pytest.raises(ValueError, match=message):
-    sentence_transformers.read(tmp_path)
+    sentence_transformers.read(Folder(tmp_path))
 
 
 def test_fresh_side_files_beside_a_generation_config(directory, tmp_path):
   """What else the source carried does not stand in for them."""
   m = xlmr_jax.load(directory('newer'))
-  m.source = {**m.source, 'texts': {'generation_config.json': '{}'}}
+  texts = {'generation_config.json': '{}'}
+  m = m.replace(source={**m.weights.source, 'texts': texts})
   m.save(tmp_path / 'out', format='hf')
   assert (tmp_path / 'out' / 'generation_config.json').read_text() == '{}'
-  assert sentence_transformers.read(tmp_path / 'out')[0] == m.pooling
+  assert sentence_transformers.read(Folder(tmp_path / 'out'))[0] == m.pooling

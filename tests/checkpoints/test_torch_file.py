@@ -548,7 +548,7 @@ def test_torch_is_not_imported(save):
   file = save({'w': torch.ones(2), 'args': argparse.Namespace(a=1)})
   code = (
     'import sys\n'
-    'from xlmr_jax import pickles\n'
+    'from xlmr_jax.checkpoints.formats import torch_file as pickles\n'
     'pickles.write(sys.argv[2], {"a": __import__("numpy").ones(2)})\n'
     'held = pickles.read(sys.argv[1])\n'
     'print(held["w"].shape, "torch" in sys.modules, "jax" in sys.modules)\n'

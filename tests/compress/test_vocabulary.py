@@ -19,7 +19,9 @@ from configs import pretrain
 import xlmr_jax
 from xlmr_jax import train
 from xlmr_jax.checkpoints import convert, directory
+from xlmr_jax.checkpoints.weights import SPM
 from xlmr_jax.compress import vocabulary as vocab
+from xlmr_jax.data.tokenizers import folder as tokenizers
 from xlmr_jax.data.tokenizers import folder as vocabulary
 from xlmr_jax.data.tokenizers import surgery
 from xlmr_jax.data.tokenizers import xlmr as tokenizer_lib
@@ -389,10 +391,8 @@ def source(make_model, folder, tmp_path):
 
 def test_rows_follow_their_pieces(source, corpus, tmp_path, change):
   run('extend', source, tmp_path / 'out', f'--corpus={corpus}', '--pieces=40')
-  before, after = (
-    directory.read(path)[0] for path in (source, tmp_path / 'out')
-  )
-  tokenizer = directory.load_tokenizer(tmp_path / 'out' / 'tokenizer')
+  before, after = (directory.read(path) for path in (source, tmp_path / 'out'))
+  tokenizer = tokenizers.load(tmp_path / 'out' / 'tokenizer')
   assert after.config.vocab_size == tokenizer.vocab_size
   assert after.config == dataclasses.replace(
     before.config, vocab_size=tokenizer.vocab_size
@@ -419,7 +419,7 @@ def test_rows_follow_their_pieces(source, corpus, tmp_path, change):
 
 def test_rows_of_which_nothing_is_known(source, old, change):
   """They are spread as the old rows are, and no two are alike."""
-  weights, _, _ = vocab.read(source)
+  weights, _ = vocab.read(source)
   table = np.asarray(weights.params['encoder']['embed']['tokens'])
   table = 3 + 2 * table
   weights.params['encoder']['embed']['tokens'] = table
@@ -436,7 +436,7 @@ def test_rows_of_which_nothing_is_known(source, old, change):
 
 
 def test_random_rows(source, old, change):
-  weights, _, _ = vocab.read(source)
+  weights, _ = vocab.read(source)
   made = vocab.with_vocabulary(weights, change, 'random', seed=3)
   rows = made.params['encoder']['embed']['tokens'][old.mask_id : -1]
   assert rows.std() == pytest.approx(weights.config.init_std, rel=0.1)
@@ -521,14 +521,14 @@ def test_transformers_agree(what, fast, source, corpus, tmp_path):
   convert.define_flags(values)
   paths = [str(tmp_path / name) for name in ('ours', 'back')]
   convert.main(values(['convert', *paths]), values)
-  for name in ('config.json', 'model.safetensors', directory.SPM):
+  for name in ('config.json', 'model.safetensors', SPM):
     one, two = (tmp_path / n / name for n in ('back', 'direct'))
     assert one.read_bytes() == two.read_bytes(), name
   assert (tmp_path / 'back' / 'tokenizer.json').exists() == fast
   ours = xlmr_jax.load(tmp_path / 'ours')
   texts = [*OLD, *new_lines(5), 'umuntu <mask> abantu.', '漢 isizwe', '']
   if fast:  # transformers must not have had to make one
-    (tmp_path / 'back' / directory.SPM).unlink()
+    (tmp_path / 'back' / SPM).unlink()
     held = json.loads((tmp_path / 'back' / 'added_tokens.json').read_text())
     assert held == {'<mask>': ours.tokenizer.mask_id}
     held = json.loads((tmp_path / 'back' / 'tokenizer.json').read_text())
@@ -635,8 +635,8 @@ def test_every_table_of_every_model(kind, make_model, folder, tmp_path):
   made.save(tmp_path / 'source')
   corpus = write_lines(tmp_path / 'zu.txt', new_lines())
   run('extend', tmp_path / 'source', tmp_path / 'out', f'--corpus={corpus}')
-  old, _ = directory.read(tmp_path / 'source')
-  new, _ = directory.read(tmp_path / 'out')
+  old = directory.read(tmp_path / 'source')
+  new = directory.read(tmp_path / 'out')
   assert (new.head, new.labels, new.tied) == (old.head, old.labels, old.tied)
   before, after = tables(old), tables(new)
   assert before.keys() == after.keys()
@@ -670,7 +670,7 @@ def test_it_goes_on_to_pretrain(make_model, folder, tmp_path, corpus):
   one, two, three = (
     xlmr_jax.load(tmp_path / name) for name in ('run', 'again', 'less')
   )
-  first = directory.read(tmp_path / 'more')[0].config.vocab_size
+  first = directory.read(tmp_path / 'more').config.vocab_size
   assert one.config.vocab_size == first < two.config.vocab_size
   assert three.config.vocab_size < first
   text = 'no <mask> sees'
@@ -691,11 +691,11 @@ def test_bad_input(source, bpe, corpus, make_model, tmp_path, folder):
   shutil.rmtree(alone / 'tokenizer')
   roberta = tmp_path / 'roberta'
   shutil.copytree(source, roberta)
-  (roberta / 'tokenizer' / directory.SPM).unlink()
+  (roberta / 'tokenizer' / SPM).unlink()
   for name in ('vocab.json', 'merges.txt'):
     shutil.copy(bpe / name, roberta / 'tokenizer')
   facts = json.loads((roberta / 'model.json').read_text())
-  size = directory.load_tokenizer(bpe).vocab_size
+  size = tokenizers.load(bpe).vocab_size
   draw = make_model(folder, 'mlm')
   table = np.ones((size, draw.config.model_dim), np.float32)
   draw.params['encoder']['embed']['tokens'] = table

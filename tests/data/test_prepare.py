@@ -372,8 +372,9 @@ def test_digests_meet_whatever_the_order(tmp_path):
 # Prepares in forked children, each killed at another call that changes a file.
 KILLED = """if True:
   import builtins, os, pathlib, shutil, signal, sys
-  from xlmr_jax.data import buckets, corpus, inputs
-  from xlmr_jax.data.tokenizer import Tokenizer
+  from xlmr_jax.data.corpus import buckets, prepare as corpus
+  from xlmr_jax.data.corpus import sources as inputs
+  from xlmr_jax.data.tokenizers.xlmr import Tokenizer
 
   text, parallel, vocabulary, output = sys.argv[1:5]
   tokenizer = Tokenizer(vocabulary)
@@ -548,8 +549,8 @@ def test_two_at_once(made, tokenizer, tmp_path, reference):
   vocabulary = tokenizer.save(tmp_path / 'vocabulary')
   program = """if True:
     import sys
-    from xlmr_jax.data import corpus
-    from xlmr_jax.data.tokenizer import Tokenizer
+    from xlmr_jax.data.corpus import prepare as corpus
+    from xlmr_jax.data.tokenizers.xlmr import Tokenizer
     corpus.prepare(
       sys.argv[1], sys.argv[4], Tokenizer(sys.argv[3]), parallel=sys.argv[2],
       workers=0, shard_tokens=700)
@@ -720,7 +721,7 @@ def test_a_full_disk(made, tokenizer, tmp_path, reference):
 MEASURED = """if True:
   import hashlib, resource, sys
   import numpy as np
-  from xlmr_jax.data import corpus
+  from xlmr_jax.data.corpus import prepare as corpus
 
   class Bytes:
     fingerprint, vocab_size = 'bytes', 256
@@ -817,7 +818,8 @@ def command(*arguments):
     [
       sys.executable,
       '-m',
-      'xlmr_jax.data.corpus.prepare',
+      'xlmr_jax',
+      'corpus',
       *map(str, arguments),
     ],
     capture_output=True,

@@ -10,7 +10,7 @@ from xlmr_jax.data.batches import schedule as phases
 from xlmr_jax.data.corpus import shards
 from xlmr_jax.data.tokenizers.xlmr import Tokenizer, train
 from xlmr_jax.runtime import sharding
-from xlmr_jax.training import jobs
+from xlmr_jax.train import build_job
 
 SCHEDULE = ((0.5, 16), (30, 32), (1.0, 64))
 
@@ -138,7 +138,7 @@ def config(tiny_tokenizer, tmp_path):
 
 def build(config, tmp_path, **changes):
   config.update(changes)
-  return jobs.build(config.lock(), tmp_path / 'run', sharding.make_mesh())
+  return build_job(config.lock(), tmp_path / 'run', sharding.make_mesh())
 
 
 def test_a_recipe_in_phases(config, tmp_path, capsys):

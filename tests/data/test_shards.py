@@ -209,7 +209,7 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path):
   program = """if True:
     import resource, sys
     import numpy as np
-    from xlmr_jax.data import shards
+    from xlmr_jax.data.corpus import shards
     part = shards.open_shards(sys.argv[1]).parts['en']
     start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for begin in np.random.default_rng(0).integers(0, part.tokens - 510, 9000):

@@ -303,7 +303,8 @@ def test_command(folder, tmp_path):
   command = [
     sys.executable,
     '-m',
-    'xlmr_jax.data.toy.world',
+    'xlmr_jax',
+    'toy',
     str(tmp_path / 'out'),
   ]
   subprocess.run([*command, '--size=fast'], check=True)

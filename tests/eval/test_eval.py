@@ -48,7 +48,7 @@ def model(make_model, tiny_tokenizer):
   head = model.params['head']
   out = {**head['out'], 'bias': head['out']['bias'] - mean}
   params = {**model.params, 'head': {**head, 'out': out}}
-  return dataclasses.replace(model, params=params)
+  return model.replace(params=params)
 
 
 @pytest.fixture
@@ -295,7 +295,7 @@ def test_scores_that_are_not_finite_are_an_error(model, folder):
   task = table.tasks()['xnli']
   examples = read_examples(task, folder, languages=['en'])
   bad = jax.tree.map(lambda x: x * np.nan, model.params['head'])
-  broken = dataclasses.replace(model, params={**model.params, 'head': bad})
+  broken = model.replace(params={**model.params, 'head': bad})
   with pytest.raises(ValueError, match=r'test-en.tsv:1: .*nan.*40 of 40'):
     evaluate.evaluate(broken, task, examples, show=False)
 
@@ -467,12 +467,12 @@ def words(language):
 def tagger(make_model, tokenizer, head, labels=NOUN_VERB, **sizes):
   """Scores are centred, so that it uses all tags."""
   model = make_model(tokenizer, head=head, labels=labels, **sizes)
-  flat = dataclasses.replace(model, head='tag')
+  flat = model.replace(head='tag')
   mean = np.mean(np.concatenate(flat.logits(pairs('en'))), axis=0)
   out = {**model.params['head']['out']}
   out['bias'] = out['bias'] - mean
   head = {**model.params['head'], 'out': out}
-  return dataclasses.replace(model, params={**model.params, 'head': head})
+  return model.replace(params={**model.params, 'head': head})
 
 
 def write_words(folder, split, language, tags=None):
@@ -498,7 +498,7 @@ def slow_tags(model, sentences, max_length):
       for pieces in window:
         firsts.append(len(ids))
         ids += pieces
-      flat = dataclasses.replace(model, head='tag')
+      flat = model.replace(head='tag')
       scores = flat.logits([[*ids, 2]])[0][firsts].astype(np.float64)
       if model.head == 'crf':
         best = slow_path(scores, model.params['head'], model.labels)

@@ -12,7 +12,8 @@ import pytest
 
 import xlmr_jax
 from xlmr_jax import heads
-from xlmr_jax.checkpoints import directory
+from xlmr_jax.checkpoints import native
+from xlmr_jax.checkpoints.weights import SPM, Weights, with_rows
 from xlmr_jax.data.tokenizers import xlmr as tokenizers
 from xlmr_jax.inference import loaded, packed
 from xlmr_jax.model import Config
@@ -100,7 +101,7 @@ def test_many_batches_come_back_in_order(model, monkeypatch):
 
 def test_row_length_weighs_padding_against_attention():
   # Shapes only: nothing is run.
-  model = loaded.Loaded(config=Config(), params={}, tokenizer=None)
+  model = loaded.Loaded(Weights(Config(), {}))
   shape = lambda *lengths: (
     next(
       model.program(None).batches([np.zeros(n, np.int32) for n in lengths])[0]
@@ -196,12 +197,12 @@ def test_a_text_that_is_no_list_and_a_missing_head(make_model, tiny_tokenizer):
 
 
 @pytest.mark.parametrize('pre_norm', [False, True])
-@pytest.mark.parametrize('head', [None, *heads.NAMES])
+@pytest.mark.parametrize('head', list(heads.HEADS))
 @pytest.mark.parametrize('format', ['orbax', 'hf'])
 def test_save_and_load_are_bit_equal(
   make_model, tiny_tokenizer, tmp_path, head, format, pre_norm
 ):
-  labels = ('B-X', 'I-X') if head in heads.LABELLED else None
+  labels = ('B-X', 'I-X') if heads.HEADS[head].labelled else None
   model = make_model(
     tiny_tokenizer,
     head=head,
@@ -302,7 +303,7 @@ def test_a_save_never_overwrites(model, tmp_path):
     with pytest.raises(ValueError, match='not empty'):
       model.save(tmp_path / 'a', format=format)
   assert (tmp_path / 'a' / 'note.txt').read_text() == 'mine'
-  with pytest.raises(ValueError, match="'onnx' is not 'hf' or 'orbax'"):
+  with pytest.raises(ValueError, match="'onnx' is not one of orbax, hf"):
     model.save(tmp_path / 'b', format='onnx')
 
 
@@ -311,9 +312,9 @@ def test_what_is_no_checkpoint_is_said_so(make_model, tiny_tokenizer, tmp_path):
   with pytest.raises(ValueError, match='config.json'):
     xlmr_jax.load(tmp_path / 'empty')
   make_model(tiny_tokenizer, head=None).save(tmp_path / 'a')
-  text = (tmp_path / 'a' / directory.MODEL).read_text()
+  text = (tmp_path / 'a' / native.MODEL).read_text()
   bad = text.replace('"ff_dim": 64', '"ff_dim": 128')
-  (tmp_path / 'a' / directory.MODEL).write_text(bad)
+  (tmp_path / 'a' / native.MODEL).write_text(bad)
   with pytest.raises(ValueError, match='ff.* has shape .*its config says'):
     xlmr_jax.load(tmp_path / 'a')
 
@@ -361,7 +362,10 @@ def test_a_head_that_is_not_there_is_made_only_when_asked_for(saved, tmp_path):
     (dict(head='tag', fresh=True), 'new tag head needs labels'),
     (dict(head='answer', labels=('a',), fresh=True), 'takes no labels'),
     (dict(labels=('a', 'b')), 'labels are for a new head'),
-    (dict(head='tagg', fresh=True), "head 'tagg' is not one of mlm, classify"),
+    (
+      dict(head='tagg', fresh=True),
+      "head 'tagg' is not one of mlm, causal, classify",
+    ),
     (dict(revision='main'), 'revision=.main., but .* is a directory'),
   ],
 )
@@ -374,7 +378,7 @@ def test_a_tokenizer_of_another_size_is_refused(saved):
   """Both sizes are named: ids would point at the wrong rows."""
   model, folder = saved
   other = tokenizers.train(['ein anderer Text'] * 9, 40, hard_vocab_limit=False)
-  for file in folder.rglob(directory.SPM):
+  for file in folder.rglob(SPM):
     file.write_bytes(other)
   size = tokenizers.Tokenizer(other).vocab_size
   rows = model.config.vocab_size
@@ -383,7 +387,7 @@ def test_a_tokenizer_of_another_size_is_refused(saved):
   big = tokenizers.train(
     [chr(0x4E00 + i) for i in range(400)], 420, hard_vocab_limit=False
   )
-  for file in folder.rglob(directory.SPM):
+  for file in folder.rglob(SPM):
     file.write_bytes(big)
   size = tokenizers.Tokenizer(big).vocab_size
   with pytest.raises(ValueError, match=rf'\b{size} ids.*\b{rows} rows'):
@@ -393,8 +397,8 @@ def test_a_tokenizer_of_another_size_is_refused(saved):
 def test_every_head_answers(make_model, tiny_tokenizer):
   """What `logits` gives for an example of n tokens."""
   texts = ['the red cat', ('a man', 'no man')]
-  for head in heads.NAMES:
-    labels = ('a', 'b', 'c') if head in heads.LABELLED else None
+  for head in filter(None, heads.HEADS):
+    labels = ('a', 'b', 'c') if heads.HEADS[head].labelled else None
     sizes = (8, 6) if head == 'estimate' else ()
     model = make_model(
       tiny_tokenizer, head=head, labels=labels, estimator=sizes
@@ -404,11 +408,11 @@ def test_every_head_answers(make_model, tiny_tokenizer):
         model.logits(texts)
       continue
     sizes = [len(ids) for ids in model.tokens(texts)]
-    outputs = heads.OUTPUTS.get(head, 3)
-    if head in heads.LANGUAGE:
+    outputs = heads.HEADS[head].outputs or 3
+    if heads.HEADS[head].language:
       outputs = model.config.vocab_size
     for n, got in zip(sizes, model.logits(texts), strict=True):
-      each = head in heads.PER_TOKEN
+      each = heads.HEADS[head].per_token
       assert got.shape == ((n, outputs) if each else (outputs,)), head
 
 
@@ -435,7 +439,7 @@ def test_multiple_choice_takes_over_the_pooler(
       'bias': np.full(32, 0.25, np.float32),
     }
   }
-  bare.params = {**bare.params, 'pooler': pooler}
+  bare = bare.replace(params={**bare.params, 'pooler': pooler})
   bare.save(tmp_path / 'bare', format='hf')
   with pytest.warns(UserWarning, match='weights: head/out/bias, head/out/ker'):
     model = xlmr_jax.load(tmp_path / 'bare', head='choose', fresh=True)
@@ -463,7 +467,7 @@ def test_labels_are_names(saved, labels, message):
 
 @pytest.mark.parametrize('head', ['', True, 'ForMaskedLM', 'banana'])
 def test_a_head_of_no_kind(saved, head):
-  with pytest.raises(ValueError, match='is not one of mlm, classify'):
+  with pytest.raises(ValueError, match='is not one of mlm, causal, classify'):
     xlmr_jax.load(saved[1], head=head)
 
 
@@ -479,10 +483,9 @@ def test_rows_without_a_token_fill_no_mask(make_model, tiny_tokenizer):
   """XL's table has 878 of them, and here they score best."""
   model = make_model(tiny_tokenizer, head='mlm')
   size = model.tokenizer.vocab_size
-  wide = dataclasses.replace(
-    model,
+  wide = model.replace(
     config=dataclasses.replace(model.config, vocab_size=size + 5),
-    params=heads.with_rows(model.params, 'mlm', size + 5),
+    params=with_rows(model.params, 'mlm', size + 5),
   )
   wide.params['head']['bias'] = wide.params['head']['bias'].at[size:].set(99.0)
   assert wide.logits(['the <mask> cat'])[0].argmax(-1).min() >= size

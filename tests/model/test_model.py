@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from xlmr_jax import heads, model
+from xlmr_jax.checkpoints import weights
 from xlmr_jax.data.batches import pack
 
 V, D, L, E = 97, 32, 24, 4
@@ -76,12 +77,15 @@ def forward(config, params, batch, key=None):
   )
   return {
     'hidden': hidden,
-    'mlm': heads.make(config, 'mlm').apply(
-      {'params': params['mlm']}, hidden, params['encoder']['embed']['tokens']
-    ),
-    'classify': heads.make(config, 'classify', 3).apply(
-      {'params': params['classify']}, hidden, batch['starts']
-    ),
+    **{
+      name: heads.apply(
+        heads.make(config, name, 3),
+        {'encoder': params['encoder'], 'head': params[name]},
+        hidden,
+        batch,
+      )
+      for name in ('mlm', 'classify')
+    },
   }
 
 
@@ -360,12 +364,12 @@ def test_padded_rows_are_zero_at_the_start_and_never_answers():
 def test_rows_come_and_go_without_changing_a_model():
   params = random_params(CONFIG)
   whole = {'encoder': params['encoder'], 'head': params['mlm']}
-  grown = heads.with_rows(whole, 'mlm', 128)
+  grown = weights.with_rows(whole, 'mlm', 128)
   assert grown['head']['bias'].shape == (128,)
   assert not grown['encoder']['embed']['tokens'][V:].any()
-  back = heads.with_rows(grown, 'mlm', V)
+  back = weights.with_rows(grown, 'mlm', V)
   jax.tree.map(np.testing.assert_array_equal, back, whole)
-  same = heads.with_rows(whole, 'mlm', V)
+  same = weights.with_rows(whole, 'mlm', V)
   assert same['head']['bias'] is whole['head']['bias']
   batch = rows([example(20, 1)])
   padded = dataclasses.replace(CONFIG, vocab_multiple=64)
@@ -391,7 +395,13 @@ def test_bfloat16_is_near(param_dtype):
 
 # Shapes in signatures, checked while the functions run.
 
-CHECKED = ('attention', 'model', 'heads', 'objectives')
+CHECKED = (
+  'layers.attention',
+  'layers.pooling',
+  'model',
+  'heads',
+  'training.objectives',
+)
 
 
 @pytest.fixture(scope='module')
@@ -399,20 +409,19 @@ def checked():
   """Copies of the model's modules whose annotations are enforced."""
   pytest.importorskip('beartype')
   names = [f'xlmr_jax.{name}' for name in CHECKED]
-  package = importlib.import_module('xlmr_jax')
   before = {name: importlib.import_module(name) for name in names}
   for name in names:
     del sys.modules[name]
   try:
     with jaxtyping.install_import_hook(names, 'beartype.beartype'):
       yield {
-        short: importlib.import_module(name)
-        for short, name in zip(CHECKED, names, strict=True)
+        name.rpartition('.')[2]: importlib.import_module(name) for name in names
       }
   finally:
     sys.modules.update(before)
-    for short, name in zip(CHECKED, names, strict=True):
-      setattr(package, short, before[name])
+    for name, module in before.items():
+      package, _, short = name.rpartition('.')
+      setattr(sys.modules[package], short, module)
 
 
 def copy(checked, **changes):

@@ -36,7 +36,7 @@ import transformers
 from transformers.models.xlm_roberta import modeling_xlm_roberta as theirs
 
 from xlmr_jax import heads, model
-from xlmr_jax.checkpoints.hf import reader
+from xlmr_jax.checkpoints.hf import names as hf_names
 from xlmr_jax.model import Config
 from xlmr_jax.training import objectives, optim
 
@@ -107,16 +107,14 @@ def test_layer_norm_at_large_means(mlm):
 
 
 def test_mlm_head(mlm):
-  ours = heads.MlmHead(mlm.config).apply(
-    {'params': mlm.params['head']}, X, mlm.params['encoder']['embed']['tokens']
-  )
+  ours = heads.apply(heads.MlmHead(mlm.config), mlm.params, X, {})
   assert_close(ours, mlm.torch.lm_head(torch.from_numpy(X)), LOGITS)
 
 
 def test_classify_head(classify):
   head = heads.ExampleHead(classify.config, 3)
   starts = np.array([[0, 4], [2, 0]])
-  ours = head.apply({'params': classify.params['head']}, X, starts)
+  ours = heads.apply(head, classify.params, X, {'starts': starts})
   x = torch.from_numpy(np.take_along_axis(X, starts[:, :, None], axis=1))
   want = classify.torch.classifier(x.reshape(4, 1, 128)).reshape(2, 2, 3)
   assert_close(ours, want, LOGITS)
@@ -127,11 +125,7 @@ def test_classify_head(classify):
 
 def test_packed_rows_match_padded_ones(mlm):
   hidden = mlm.hidden()
-  logits = heads.MlmHead(mlm.config).apply(
-    {'params': mlm.params['head']},
-    hidden,
-    mlm.params['encoder']['embed']['tokens'],
-  )
+  logits = heads.apply(heads.MlmHead(mlm.config), mlm.params, hidden, {})
   with torch.no_grad():
     want = mlm.torch(**pad(EXAMPLES), output_hidden_states=True)
   for example, (row, span) in enumerate(spans()):
@@ -142,9 +136,8 @@ def test_packed_rows_match_padded_ones(mlm):
 
 
 def test_classify_logits(classify):
-  logits = heads.ExampleHead(classify.config, 3).apply(
-    {'params': classify.params['head']}, classify.hidden(), BATCH['starts']
-  )
+  head = heads.ExampleHead(classify.config, 3)
+  logits = heads.apply(head, classify.params, classify.hidden(), BATCH)
   with torch.no_grad():
     want = classify.torch(**pad(EXAMPLES)).logits
   ours = [logits[r, e] for r, row in enumerate(ROWS) for e in range(len(row))]
@@ -154,9 +147,8 @@ def test_classify_logits(classify):
 def test_untied_decoder(tmp_path):
   """transformers adds the decoder's own bias, not the head's."""
   pair = Pair(tiny('mlm', **WIDE, tie_word_embeddings=False), tmp_path)
-  ours = heads.MlmHead(pair.config, tied=False).apply(
-    {'params': pair.params['head']}, X
-  )
+  head = heads.MlmHead(pair.config, tied=False)
+  ours = heads.apply(head, pair.params, X, {})
   assert_close(ours, pair.torch.lm_head(torch.from_numpy(X)), LOGITS)
 
 
@@ -375,11 +367,7 @@ def base(tmp_path_factory):
 def test_base_mlm(base):
   pair, examples, hidden, want = base
   head = heads.MlmHead(pair.config)
-  logits = head.apply(
-    {'params': pair.params['head']},
-    hidden,
-    pair.params['encoder']['embed']['tokens'],
-  )
+  logits = heads.apply(head, pair.params, hidden, {})
   for example, (row, span) in enumerate(spans([examples])):
     length = len(examples[example])
     last = want.hidden_states[-1][example, :length]
@@ -392,13 +380,16 @@ def test_base_classify(base):
   head = randomize(theirs.XLMRobertaClassificationHead(pair.torch.config), 1)
   found = {f'classifier.{k}': v.detach() for k, v in head.state_dict().items()}
   params: dict = {}
-  for name, row in reader.table(pair.config, 'classify', 3).items():
+  for name, row in hf_names.table(pair.config, 'classify', 3).items():
     if name in found:
       _, module, leaf = row.path.split('/')
       array = found[name].numpy()
       params.setdefault(module, {})[leaf] = array.T if row.flip else array
-  logits = heads.ExampleHead(pair.config, 3).apply(
-    {'params': params}, hidden, pack([examples], 24)['starts']
+  logits = heads.apply(
+    heads.ExampleHead(pair.config, 3),
+    {**pair.params, 'head': params},
+    hidden,
+    pack([examples], 24),
   )
   with torch.no_grad():
     scores = head.eval()(want.hidden_states[-1])

@@ -28,7 +28,8 @@ from torch_models import class_of, tiny
 import transformers
 
 from xlmr_jax import heads
-from xlmr_jax.checkpoints.hf import reader
+from xlmr_jax.checkpoints.hf import config_json, writer
+from xlmr_jax.checkpoints.weights import Weights
 from xlmr_jax.inference import loaded
 from xlmr_jax.model import VARIANTS
 from xlmr_jax.training import objectives
@@ -99,7 +100,7 @@ def test_packed_logits(pairs, family, head):
   ours, want = outputs(pair), theirs(pair, pad(EXAMPLES))
   assert np.ptp(want) > 0.01  # far above what is tolerated
   for example, (row, span) in enumerate(spans()):
-    if head is None or head in heads.PER_TOKEN:
+    if head is None or heads.HEADS[head].per_token:
       got, expected = ours[row, span], want[example, : len(EXAMPLES[example])]
     else:
       got, expected = ours[SLOTS[example]], want[example]
@@ -113,7 +114,7 @@ def test_packed_is_one_at_a_time(pairs, head):
   together = outputs(pair)
   alone = outputs(pair, pack([[example] for example in EXAMPLES], 24))
   for example, (row, span) in enumerate(spans()):
-    if head is None or head in heads.PER_TOKEN:
+    if head is None or heads.HEADS[head].per_token:
       a = together[row, span]
       b = alone[example, : len(EXAMPLES[example])]
     else:
@@ -149,11 +150,10 @@ def labels_for(head, pair):
     return objective, batch, inputs | {'labels': wanted}
   if head == 'choose':  # two questions of three choices
     objective = objectives.choose(config)
-    group, gold = [[0, 0], [0, 1, 1], [1]], [[0, 1], [0, 0, 0], [1]]
     batch = {
-      **BATCH,
-      'group': _slots(group, -1),
-      'labels': _slots(gold, -1),
+      **pack([EXAMPLES[:3], EXAMPLES[3:]], 28),
+      'group': np.array([[0, 0, 0], [1, 1, 1]], np.int32),
+      'labels': np.array([[0, 1, 0], [0, 0, 1]], np.int32),
     }
     inputs = {k: v.reshape(2, 3, -1) for k, v in inputs.items()}
     return objective, batch, inputs | {'labels': torch.tensor([1, 2])}
@@ -259,7 +259,7 @@ def test_position_ids(tmp_path, family, pad_id):
   texts = [[0, 5, pad_id, 6, 7, 2], [0, 8, pad_id, pad_id, 9, 2]]
   longest = [[0, *range(4, 2 + pair.config.max_length), 2]]
   for rows in (texts, longest):
-    model = loaded.Loaded(pair.config, pair.params, None, 'mlm')
+    model = loaded.Loaded(Weights(pair.config, pair.params, 'mlm'))
     got = model.logits(rows)
     with torch.no_grad():
       want = pair.torch(
@@ -276,7 +276,7 @@ def test_position_ids(tmp_path, family, pad_id):
 @pytest.mark.parametrize('family', FAMILIES)
 def test_round_trip(pairs, family, head, tmp_path):
   pair = pairs(family, head)
-  reader.write(tmp_path / 'out', pair.weights)
+  writer.write(tmp_path / 'out', pair.weights)
   for file in ('model.safetensors', 'config.json'):
     ours = (tmp_path / 'out' / file).read_bytes()
     assert ours == (pair.folder / file).read_bytes()
@@ -289,7 +289,7 @@ def test_transformers_loads_what_is_written_fresh(
 ):
   pair = pairs(family, head)
   weights = dataclasses.replace(pair.weights, source=None)
-  reader.write(tmp_path / 'out', weights)
+  writer.write(tmp_path / 'out', weights)
   model, facts = class_of(head, family).from_pretrained(
     tmp_path / 'out', output_loading_info=True, attn_implementation='eager'
   )
@@ -333,7 +333,10 @@ def test_parameters_at_full_size(name, head):
     assert len(dims[name_of(path)]) == leaf.ndim
     count += leaf.size
   their_config = getattr(transformers, f'{family}Config')(
-    **{key: getattr(config, field) for field, (key, _) in reader.FACTS.items()},
+    **{
+      key: getattr(config, field)
+      for field, (key, _) in config_json.FACTS.items()
+    },
     num_labels=3,
   )
   with torch.device('meta'):

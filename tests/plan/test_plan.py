@@ -5,14 +5,18 @@ against programs whose collectives can be counted by hand, the arithmetic
 against what JAX traces and places.
 """
 
+import ast
 import dataclasses
+import importlib.metadata
 import json
 import os
 import subprocess
 import sys
+import types
 
 import jax
 import numpy as np
+from packaging import requirements
 import pytest
 
 from configs import pretrain
@@ -20,7 +24,7 @@ from tests.conftest import ROOT
 from xlmr_jax import heads, model
 from xlmr_jax.plan import __main__ as plan
 from xlmr_jax.plan import aot, hlo, roofline, sweep
-from xlmr_jax.runtime import chips, logs
+from xlmr_jax.runtime import chips, sharding
 from xlmr_jax.training import objectives
 
 
@@ -326,8 +330,8 @@ def test_bytes_of_a_chip_are_those_of_real_arrays(worker):
 
 
 def test_the_model_is_the_one_that_train_builds(tmp_path, tiny_tokenizer):
+  from xlmr_jax import train
   from xlmr_jax.runtime import sharding
-  from xlmr_jax.training import jobs
 
   (tmp_path / 'corpus').mkdir()
   text = '\n'.join(f'Eine Zeile mit der Zahl {i}.' for i in range(400))
@@ -336,7 +340,7 @@ def test_the_model_is_the_one_that_train_builds(tmp_path, tiny_tokenizer):
   config.corpus = str(tmp_path / 'corpus')
   config.tokenizer = str(tiny_tokenizer)
   config.remat, config.dtype, config.steps = 'full', 'bfloat16', 2
-  job = jobs.build(config, tmp_path, sharding.make_mesh())
+  job = train.build_job(config, tmp_path, sharding.make_mesh())
   topology = chips.topology('v5e:2x2')
   size = job.model.vocab_size
   assert aot.encoder(config, size, topology) == job.model
@@ -352,7 +356,7 @@ def test_the_model_is_the_one_that_train_builds(tmp_path, tiny_tokenizer):
 @pytest.mark.parametrize('name', chips.CHIPS)
 def test_each_chip_has_a_peak_and_topologies_that_are_read(name):
   chip = chips.CHIPS[name]
-  assert chip.peak == logs.peak_flops(chip.kind) > 1e14
+  assert chip.peak == chips.peak_flops(chip.kind) > 1e14
   for shape in chip.topologies:
     one = chips.topology(f'{name}:{shape}')
     assert one.count == np.prod([int(n) for n in shape.split('x')])
@@ -443,6 +447,62 @@ def test_without_libtpu_its_extra_is_named(monkeypatch):
   config = pretrain.get_config('model=tiny')
   with pytest.raises(ValueError, match=r"pip install 'xlmr_jax\[plan\]'"):
     aot.target(config, 'v5e:2x2')
+
+
+def extra(name):
+  """The requirements of an extra of setup.py."""
+  for node in ast.walk(ast.parse((ROOT / 'setup.py').read_text())):
+    if isinstance(node, ast.keyword) and node.arg == 'extras_require':
+      for key, value in zip(node.value.keys, node.value.values, strict=True):
+        if key.value == name:
+          return [requirements.Requirement(r) for r in ast.literal_eval(value)]
+  raise AssertionError(name)
+
+
+def test_the_extra_takes_the_compiler_that_jax_pins():
+  """With a later one XXL on v5p:4x4x4 dies inside XLA."""
+  asked = {r.name: r for r in extra('plan')}
+  theirs = map(requirements.Requirement, importlib.metadata.requires('jax'))
+  (pin,) = (
+    r.specifier
+    for r in theirs
+    if r.name == 'libtpu' and r.marker.evaluate({'extra': 'tpu'})
+  )
+  if 'libtpu' in asked:
+    assert asked['libtpu'].specifier == pin
+  else:
+    assert asked['jax'].extras == {'tpu'} and not asked['jax'].specifier
+  assert aot.libtpu_pin() == str(pin)
+  if jax.__version__ == '0.10.2':
+    assert pin.contains('0.0.42.1') and not pin.contains('0.0.52')
+
+
+def test_a_compilers_failure_is_one_line_with_both_versions(monkeypatch):
+  said = 'INTERNAL: async-update instruction should have 1 operands but sees 3'
+
+  class Lowered:
+    def lower(self, *args):
+      return self
+
+    def compile(self):
+      raise jax.errors.JaxRuntimeError(f'{said}:\n  %x = (f32[2]) ...')
+
+  step = types.SimpleNamespace(abstract=lambda: ({}, {}), update=Lowered())
+  versions = {'libtpu': '0.0.52'}
+  monkeypatch.setattr(importlib.metadata, 'version', versions.__getitem__)
+  for name, who in (('v5p:4x4x4', 'libtpu 0.0.52'), ('h100:8', "the CPU's")):
+    target = aot.Target(
+      topology=chips.topology(name),
+      mesh=sharding.make_mesh(),
+      work=None,
+      step=step,
+      batch={},
+    )
+    with pytest.raises(ValueError, match=said) as error:
+      aot.compile_step(target)
+    text = str(error.value)
+    assert who in text and '\n' not in text
+    assert (f'jax {jax.__version__} pins libtpu==' in text) == ('0.52' in who)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,6 @@ from xlmr_jax import heads, train
 from xlmr_jax.data.tokenizers import xlmr as tokenizer
 from xlmr_jax.model import VARIANTS
 from xlmr_jax.runtime import commands, sharding
-from xlmr_jax.training import jobs
 
 MESH = sharding.make_mesh()
 
@@ -49,7 +48,7 @@ def given(folder, tiny_tokenizer):
 
 
 def build(given, module, tmp_path, **changes):
-  return jobs.build(recipe(given, module, **changes), tmp_path, MESH)
+  return train.build_job(recipe(given, module, **changes), tmp_path, MESH)
 
 
 # ── Every recipe ──────────────────────────────────────────────────────────
@@ -96,7 +95,7 @@ def test_every_recipe_builds(
 ):
   """At its full size: shapes cost nothing."""
   config = filled(module, argument, folder, tiny_tokenizer)
-  job = jobs.build(config, tmp_path, MESH)
+  job = train.build_job(config, tmp_path, MESH)
   shapes = jax.eval_shape(job.fresh, jax.random.key(0))
   sharding.shardings(shapes, heads.plan(job.model, job.head), MESH)
   body = VARIANTS[config.variant]

@@ -1,4 +1,4 @@
-"""Numbers of a run: metrics.jsonl, TensorBoard's events, peak FLOP/s."""
+"""Numbers of a run: metrics.jsonl, TensorBoard's events, speed."""
 
 import json
 import struct
@@ -96,13 +96,6 @@ def test_events_and_going_back(tmp_path):
   assert read('events.jsonl') == [{'step': 3, 'what': 'a bad batch'}]
   logs.Writer(tmp_path, resume_step=2).close()  # killed before step 3 again
   assert read('events.jsonl') == []
-
-
-def test_peak_goes_by_the_longest_name():
-  assert logs.peak_flops('TPU v5 lite') == 197e12
-  assert logs.peak_flops('TPU v5') == 459e12
-  assert logs.peak_flops('NVIDIA H200') == logs.peak_flops('NVIDIA H100 80GB')
-  assert logs.peak_flops('cpu') is None
 
 
 def test_speed_leaves_out_pauses(monkeypatch):

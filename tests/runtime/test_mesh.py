@@ -24,7 +24,7 @@ def facts():
       **os.environ,
       'XLA_FLAGS': flags,
       'JAX_PLATFORMS': 'cpu',
-      'PYTHONPATH': str(worker.parent.parent),
+      'PYTHONPATH': str(ROOT),
     },
     capture_output=True,
     text=True,

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from xlmr_jax import model
+from xlmr_jax.checkpoints.hf import names as hf_names
 from xlmr_jax.checkpoints.hf import reader
 
 HIDDEN, LOGITS, GRADIENT = 1e-4, 1e-3, 1e-5
@@ -104,7 +105,7 @@ def to_ours(pair, found):
   """Name → their tensor, as our tree."""
   head, classes = pair.weights.head, len(pair.weights.labels or ())
   leaves: dict = {}
-  for name, row in reader.table(pair.config, head, classes).items():
+  for name, row in hf_names.table(pair.config, head, classes).items():
     for key in (name, f'roberta.{name}'):
       if key in found:
         array = found[key].detach().numpy()

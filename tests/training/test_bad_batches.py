@@ -1,5 +1,6 @@
 """A loss that is not finite, or far too high: stop, skip or roll back."""
 
+import dataclasses
 import json
 
 import jax
@@ -20,8 +21,8 @@ from tiny_runs import (
 from configs import common, finetune
 from xlmr_jax import heads, train
 from xlmr_jax.model import Config
-from xlmr_jax.runtime import sharding
-from xlmr_jax.training import jobs, step
+from xlmr_jax.runtime import hosts, sharding
+from xlmr_jax.training import step
 from xlmr_jax.training.objectives import Objective
 
 CONFIG = Config(
@@ -42,15 +43,15 @@ def given_losses(params, batch, key):
   return {'loss': (losses, jnp.ones_like(losses))}
 
 
-def stepper(**changes):
+def stepper(model=CONFIG, **changes):
   """A function from the rows' losses to the metrics of a step."""
   config = common.base()
   config.update(changes)
   config.optim.warmup = 0
   mesh = sharding.make_mesh()
-  fresh = lambda key: heads.init(CONFIG, key, 'classify', 2)
+  fresh = lambda key: heads.init(model, key, 'classify', 2)
   objective = Objective('classify', given_losses)
-  made = step.build(CONFIG, objective, config, 1000, mesh, fresh=fresh)
+  made = step.build(model, objective, config, 1000, mesh, fresh=fresh)
   params = jax.jit(fresh, out_shardings=made.layout)(jax.random.key(0))
   kept = [params, made.fresh_state(params)]
 
@@ -130,6 +131,16 @@ def test_a_spike_is_seen_after_a_hundred_steps_and_does_not_move_the_mean():
   assert run(losses[150], losses[150])['bad'] == step.FINE
 
 
+def test_micro_batches_are_summed_in_float32():
+  """512 gradients of 1: in bfloat16 256 + 1 is 256."""
+  model = dataclasses.replace(CONFIG, param_dtype='bfloat16')
+  run, kept = stepper(model, accumulate=512)
+  assert kept()[0]['head/out/bias'].dtype == jnp.bfloat16
+  got = run(*[1.0] * 512)  # a bias of two classes, each with a mean of 1
+  np.testing.assert_allclose(got['grad_norm'], np.sqrt(2), rtol=1e-6)
+  assert kept()[0]['head/out/bias'].dtype == jnp.bfloat16
+
+
 def test_a_flat_loss_is_not_all_spikes():
   run, _ = stepper(spike=4.0)
   for _ in range(120):
@@ -162,7 +173,7 @@ def poisoned(tmp_path_factory, tiny_tokenizer, make_model):
     given[finetune].pop(f'sizes.{name}')
   given[finetune].update(init=str(folder / 'model'), tokenizer='', epochs=3)
   config = recipe(given, finetune)
-  loader = jobs.build(config, folder / 'x', sharding.make_mesh()).loader
+  loader = train.build_job(config, folder / 'x', sharding.make_mesh()).loader
   hits = {
     index: int(rows[0])
     for index in range(45)
@@ -209,6 +220,46 @@ def test_skipping(poisoned, tmp_path):
   assert not bad & {r['step'] for r in records(tmp_path) if 'loss' in r}
 
 
+def test_a_skipped_batch_does_not_count_as_padding(poisoned, tmp_path):
+  given, hits, loader = poisoned
+  train.train(recipe(given, finetune, on_bad='skip', log_every=5), tmp_path)
+  log = {r['step']: r for r in records(tmp_path) if 'loss' in r}
+  first, mixed = 0, 0
+  for last in sorted(log):
+    good = [i for i in range(first, last) if i not in hits]
+    mixed += len(good) < last - first
+    batches = [loader.batch(i)['segments'] > 0 for i in good]
+    want = 100 * np.mean(np.stack(batches))
+    np.testing.assert_allclose(log[last]['packing_efficiency'], want)
+    first = last
+  assert mixed
+
+
+def test_a_roll_back_is_no_step_back_for_the_preemption_service(
+  poisoned, tmp_path, monkeypatch
+):
+  """Its numbers may only grow, or hosts miss each other's stop."""
+  given, *_ = poisoned
+  numbers = []
+
+  class Stop(hosts.Stop):
+    def __init__(self):
+      super().__init__()
+      self._several = True
+
+  def sync_point(number):
+    numbers.append(number)
+    return False
+
+  service = hosts.multihost_utils
+  monkeypatch.setattr(service, 'reached_preemption_sync_point', sync_point)
+  monkeypatch.setattr(hosts, 'Stop', Stop)
+  config = recipe(given, finetune, on_bad='roll_back', save_every=4)
+  train.train(config, tmp_path)
+  assert len(numbers) > 30  # some steps came twice
+  assert (np.diff(numbers) > 0).all()
+
+
 def test_rolling_back_passes_over_the_batches_until_after_it(
   poisoned, tmp_path, monkeypatch
 ):
@@ -245,7 +296,7 @@ def test_rolling_back_passes_over_the_batches_until_after_it(
     if at % 4 == 0 or at % 16 == 0:
       saved[at] = shift
   assert (meta['shift'], meta['bad']) == (shift, bad)
-  loader = jobs.build(
+  loader = train.build_job(
     recipe(given, finetune), tmp_path / 'x', sharding.make_mesh()
   ).loader
   assert len(used) == len(want)

@@ -178,6 +178,8 @@ LABELS = ('O', 'B-A', 'I-A', 'B-B', 'I-B')
 LENGTHS = (6, 9, 4, 11, 5, 7)
 TOGETHER = [(0, 1), (2, 3), (4, 5)]  # which examples share a row
 ALONE = [(i,) for i in range(6)]
+# A row holds all choices of its questions.
+QUESTIONS = [(0, 1, 4, 2, 3, 5)], [(0, 1, 4), (2, 3, 5)]
 
 
 def labelled(name, rows_of):
@@ -193,8 +195,9 @@ def labelled(name, rows_of):
   ends = [np.sort(rng.integers(0, n, 2)) for n in LENGTHS]
   # Two questions of three choices; their gold choices are 1 and 5.
   group, gold = [0, 0, 1, 1, 0, 1], [0, 1, 0, 0, 0, 1]
-  size = (len(rows_of), 20)
-  slots = (len(rows_of), 3)
+  most = max(sum(LENGTHS[i] for i in row) for row in rows_of)
+  size = (len(rows_of), max(20, most))
+  slots = (len(rows_of), max(3, *map(len, rows_of)))
   batch = {
     'tokens': np.ones(size, np.int32),
     'segments': np.zeros(size, np.int32),
@@ -267,8 +270,9 @@ def test_packed_is_one_at_a_time(tiny, name, pre_norm):
     tiny[0], pre_norm=pre_norm, causal=name == 'causal'
   )
   objective, params = MAKE[name](config), big(config, name)
-  packed = total_and_gradient(objective, params, labelled(name, TOGETHER))
-  alone = total_and_gradient(objective, params, labelled(name, ALONE))
+  together, apart = QUESTIONS if name == 'choose' else (TOGETHER, ALONE)
+  packed = total_and_gradient(objective, params, labelled(name, together))
+  alone = total_and_gradient(objective, params, labelled(name, apart))
   np.testing.assert_allclose(packed[0], alone[0], rtol=1e-5)
   for what in packed[1]:
     a, b = (np.sum(sums[what], axis=-1) for sums in (packed[1], alone[1]))
@@ -298,20 +302,36 @@ def test_packed_is_one_at_a_time(tiny, name, pre_norm):
   jax.tree.map(close, packed[2], alone[2])
 
 
-def test_a_question_may_span_rows_and_an_empty_slot_is_none(monkeypatch):
-  """Three scores of one question in two rows; the third slot is empty."""
-  objective = objectives.choose(model.VARIANTS['tiny'])
-  scores = np.array([[1.0, 3.0, 9.0], [2.0, -1.0, 9.0]], np.float32)
+def test_an_empty_slot_is_no_choice(monkeypatch):
+  """A question of three choices, and one of a single one beside it."""
+  scores = np.array([[1.0, 3.0, 2.0, 9.0], [-1.0, 9.0, 9.0, 9.0]], np.float32)
   batch = {
-    'group': np.array([[4, 4, -1], [4, 7, -1]], np.int32),
-    'labels': np.array([[0, 1, -1], [0, 1, -1]], np.int32),
+    'group': np.array([[4, 4, 4, -1], [7, -1, -1, -1]], np.int32),
+    'labels': np.array([[0, 1, 0, -1], [1, -1, -1, -1]], np.int32),
   }
-  monkeypatch.setattr(objectives, '_outputs', lambda *_: scores[..., None])
+  forward = lambda *_: lambda *_: scores[..., None]
+  monkeypatch.setattr(objectives, 'forward', forward)
+  objective = objectives.choose(model.VARIANTS['tiny'])
   sums = objective.loss({}, batch, None)
   want = np.log(np.exp([1.0, 3.0, 2.0]).sum()) - 3.0
   np.testing.assert_allclose(sums['loss'][0], [want, 0.0], atol=1e-6)
   np.testing.assert_array_equal(sums['loss'][1], [1, 1])
   np.testing.assert_array_equal(sums['accuracy'][0], [1, 1])
+
+
+def test_choices_are_compared_inside_a_row():
+  """No array of all slots by all slots, whatever the number of rows."""
+  config, rows, slots = model.VARIANTS['tiny'], 6, 5
+  objective = objectives.choose(config)
+  params = jax.eval_shape(
+    lambda key: heads.init(config, key, 'choose'), jax.random.key(0)
+  )
+  ints = lambda *shape: jax.ShapeDtypeStruct(shape, np.int32)
+  batch = dict.fromkeys(('tokens', 'segments', 'positions'), ints(rows, 32))
+  batch |= dict.fromkeys(('starts', 'group', 'labels'), ints(rows, slots))
+  text = jax.jit(objective.loss).lower(params, batch, None).as_text()
+  assert f'tensor<{rows}x{slots}x{slots}x' in text
+  assert f'tensor<{rows * slots}x' not in text
 
 
 def test_the_crf_forbids_what_bio_does(tiny):

@@ -24,7 +24,8 @@ import xlmr_jax
 from xlmr_jax import heads, train
 from xlmr_jax.data.tokenizers import xlmr
 from xlmr_jax.runtime import logs, sharding
-from xlmr_jax.training import jobs, resume
+from xlmr_jax.training import resume
+from xlmr_jax.training import step as training_step
 
 
 @pytest.fixture(scope='module')
@@ -68,7 +69,7 @@ def at_batch(monkeypatch, number, act):
 
 def script(monkeypatch, scores):
   """Evaluations find these scores, one after the other."""
-  build = jobs.build
+  build = train.build_job
 
   def next_score(params):
     score = scores.pop(0)
@@ -80,7 +81,7 @@ def script(monkeypatch, scores):
   def patched(*args):
     return dataclasses.replace(build(*args), evaluators=[next_score])
 
-  monkeypatch.setattr(jobs, 'build', patched)
+  monkeypatch.setattr(train, 'build_job', patched)
 
 
 # ── Stopped and gone on = uninterrupted ───────────────────────────────────
@@ -315,7 +316,7 @@ def test_accumulation_layer_decay_and_freezing(given, tmp_path, capsys):
   train.train(config, tmp_path)
   assert 'fresh parameters' in capsys.readouterr().out
   mesh = sharding.make_mesh()
-  job = jobs.build(config, tmp_path, mesh)
+  job = train.build_job(config, tmp_path, mesh)
   assert job.loader.rows % 2 == 0 and job.loader.total_steps == 5
   start = flat(jax.jit(job.fresh)(jax.random.key(config.seed)))
   after = steps(tmp_path)[5]['params']
@@ -333,7 +334,7 @@ def test_start_from_a_workdir(given, finished, tmp_path, capsys):
   workdir, _ = finished(pretrain)
   config = recipe(given, finetune, init=str(workdir), tokenizer='')
   mesh = sharding.make_mesh()
-  job = jobs.build(config, tmp_path, mesh)
+  job = train.build_job(config, tmp_path, mesh)
   shapes = jax.eval_shape(job.fresh, jax.random.key(0))
   layout = sharding.shardings(shapes, heads.plan(job.model, job.head), mesh)
   start = flat(job.start(jax.random.key(0), layout))
@@ -344,6 +345,41 @@ def test_start_from_a_workdir(given, finished, tmp_path, capsys):
       np.testing.assert_array_equal(start[name][: len(value)], value)
   assert start['encoder/embed/tokens'].shape[0] == 1024
   assert 'head/out/kernel' in start and 'head/out/kernel' not in source
+
+
+# ── Habits ────────────────────────────────────────────────────────────────
+
+
+def test_an_implicit_transfer_in_the_loop_raises(given, tmp_path, monkeypatch):
+  """Such as rows that nobody placed: the host would wait in every step."""
+  monkeypatch.setattr(sharding, 'place_batch', lambda batch, mesh, rows: batch)
+  with pytest.raises(jax.errors.JaxRuntimeError, match='Disallowed host-to-d'):
+    train.train(recipe(given, finetune, steps=2), tmp_path)
+
+
+@pytest.mark.parametrize('module', [finetune, pretrain])
+def test_the_step_closes_over_no_array_of_a_device(given, tmp_path, module):
+  """Compiling would fetch it, which accelerators count as a transfer."""
+  config = recipe(given, module, optim__layer_decay=0.9)
+  mesh = sharding.make_mesh()
+  job = train.build_job(config, tmp_path, mesh)
+  made = training_step.build(
+    job.model, job.objective, config, 9, mesh, fresh=job.fresh
+  )
+  batch = {k: v for k, v in job.loader.batch(0).items() if k != 'example'}
+  with jax.set_mesh(mesh):
+    constants = made.update.trace(*made.abstract(), batch).jaxpr.consts
+  assert not [x for x in constants if isinstance(x, jax.Array)]
+
+
+def test_a_run_begins_with_a_table_of_its_parameters(given, tmp_path, capsys):
+  config = recipe(given, finetune, steps=2)
+  train.train(config, tmp_path)
+  lines = capsys.readouterr().out.splitlines()
+  (row,) = (x for x in lines if x.startswith('encoder/layers/ff/up/kernel '))
+  assert row.split()[1:7] == ['2', 'x', '16', 'x', '32', '1,024']
+  train.train(config, tmp_path)  # only when it begins
+  assert 'encoder/layers' not in capsys.readouterr().out
 
 
 # ── Refusing ──────────────────────────────────────────────────────────────
@@ -370,7 +406,7 @@ def test_a_loss_that_is_not_finite_names_step_and_row(
     save_every=2,
   )
   workdir = tmp_path / 'run'
-  loader = jobs.build(config, workdir, sharding.make_mesh()).loader
+  loader = train.build_job(config, workdir, sharding.make_mesh()).loader
   hits = [
     (step, row)
     for step in range(10)

@@ -20,7 +20,7 @@ from xlmr_jax.eval.benchmarks import table
 from xlmr_jax.eval.benchmarks.benchmark import Benchmark
 from xlmr_jax.runtime import sharding
 from xlmr_jax.tasks import choose
-from xlmr_jax.training import jobs, objectives
+from xlmr_jax.training import objectives
 
 WORDS = 'man house red sees the no dog sleeps'.split()
 ASKED = 'What was the cause?', 'What was the effect?'
@@ -107,7 +107,9 @@ def recipe(folder, vocabulary, argument='task=xcopa,model=tiny', **changes):
 
 
 def build(*given, **changes):
-  return jobs.build(recipe(*given, **changes), 'unused', sharding.make_mesh())
+  return train.build_job(
+    recipe(*given, **changes), 'unused', sharding.make_mesh()
+  )
 
 
 def test_a_chooser_learns_and_is_scored(folder, vocabulary, tmp_path):
@@ -202,10 +204,9 @@ def mixed():
 
 
 def apart(features, number):
-  """A batch of one question, an answer a row; the last rows may be empty."""
-  rows = [[i] for i, f in enumerate(features) if f['example'] == number]
-  rows += [[]] * (4 - len(rows))
-  batch = pack.fill(features, rows, row_length=64, max_examples=1, label='int')
+  """A batch of one question in one row; the last slots may be empty."""
+  rows = [[i for i, f in enumerate(features) if f['example'] == number]]
+  batch = pack.fill(features, rows, row_length=256, max_examples=4, label='int')
   return {**batch, 'group': np.where(batch['example'] < 0, -1, number)}
 
 

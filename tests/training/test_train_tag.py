@@ -16,7 +16,7 @@ from xlmr_jax.eval import __main__ as command
 from xlmr_jax.eval.benchmarks import table
 from xlmr_jax.eval.metrics import scores as metrics
 from xlmr_jax.runtime import sharding
-from xlmr_jax.training import finetuning, jobs
+from xlmr_jax.training import finetuning
 
 TAGS = {
   'man': 'NOUN',
@@ -134,7 +134,7 @@ def test_a_tagger_learns_and_is_scored(
 def test_batches_hold_every_tag_once(folder, words_tokenizer, tmp_path):
   """What the loss sees, against the file read line by line."""
   config = recipe(folder, words_tokenizer, max_length=8)
-  job = jobs.build(config, tmp_path, sharding.make_mesh())
+  job = train.build_job(config, tmp_path, sharding.make_mesh())
   counts = np.zeros(len(job.labels), int)
   windows = 0
   for step in range(job.loader.steps_per_epoch):
@@ -168,7 +168,7 @@ def test_own_files_of_tagged_sentences(folder, words_tokenizer, tmp_path):
     dev='dev-{language}.tsv',
   )
   config = recipe(folder, words_tokenizer, objective='tag', **own)
-  job = jobs.build(config, tmp_path, sharding.make_mesh())
+  job = train.build_job(config, tmp_path, sharding.make_mesh())
   assert job.labels == ('ADJ', 'DET', 'NOUN', 'PUNCT', 'VERB')
   assert job.score == 'dev_span_f1' and job.higher_is_better
   assert job.head == 'tag' and job.classes == 5
@@ -196,7 +196,7 @@ def test_own_files_of_tagged_sentences(folder, words_tokenizer, tmp_path):
 def test_what_does_not_fit(folder, words_tokenizer, tmp_path, changes, message):
   with pytest.raises(ValueError) as error:
     config = recipe(folder, words_tokenizer, **changes)
-    jobs.build(config, tmp_path, sharding.make_mesh())
+    train.build_job(config, tmp_path, sharding.make_mesh())
   assert message in str(error.value) and '\n' not in str(error.value)
 
 
@@ -208,12 +208,12 @@ def test_files_without_tags_are_not_learned_from(
       write(tmp_path / f'{name}-en.tsv', sentences(120, 5), tags=name != split)
     with pytest.raises(ValueError, match=f'{split}-en.tsv:1: no label; train'):
       config = recipe(tmp_path, words_tokenizer)
-      jobs.build(config, tmp_path, sharding.make_mesh())
+      train.build_job(config, tmp_path, sharding.make_mesh())
     # XTREME's scripts write X where there is no tag.
     made = [(w, ['X'] * len(w)) for w, _ in sentences(120, 5)]
     write(tmp_path / f'{split}-en.tsv', made)
     with pytest.raises(ValueError, match="-en.tsv: every label is 'X', which"):
-      jobs.build(config, tmp_path, sharding.make_mesh())
+      train.build_job(config, tmp_path, sharding.make_mesh())
 
 
 def test_the_digest_sees_every_label():

@@ -4,9 +4,12 @@ A model larger than the memory is converted, or placed on devices, through
 these: who writes or places it asks for the part that is next.
 """
 
-from collections.abc import Sequence
+import abc
+from collections.abc import Iterator, Mapping, Sequence
+import contextlib
 import dataclasses
 import math
+import time
 
 import numpy as np
 
@@ -32,17 +35,20 @@ class Part:
   flip: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
-class Lazy:
-  """An array made of parts of files; what no part covers is 0.
+class DiskArray(abc.ABC):
+  """An array that still lies in files; numpy reads the part that it asks for.
 
-  >>> kernel = Lazy((12, 768, 3072), np.dtype('float32'), parts)
-  >>> kernel[3, :, :100]  # reads a hundred rows of one file
+  Attributes:
+    shape: of the array.
+    dtype: of its numbers.
   """
 
   shape: tuple[int, ...]
   dtype: np.dtype
-  parts: Sequence[Part]
+
+  @abc.abstractmethod
+  def __getitem__(self, index) -> np.ndarray:
+    """Reads a part: integers, slices in steps of 1, and one `...`."""
 
   @property
   def ndim(self) -> int:
@@ -56,11 +62,6 @@ class Lazy:
   def nbytes(self) -> int:
     return self.size * self.dtype.itemsize
 
-  def __deepcopy__(self, memo) -> 'Lazy':
-    """Orbax copies what it saves later; this cannot change under it."""
-    del memo
-    return self
-
   def __len__(self) -> int:
     return self.shape[0]
 
@@ -68,20 +69,65 @@ class Lazy:
     del copy
     return np.asarray(self[...], dtype)
 
+  def resized(self, axis: int, size: int) -> 'Resized':
+    """Cut, or grown by zeros, along one dimension."""
+    shape = (*self.shape[:axis], size, *self.shape[axis + 1 :])
+    return Resized(self, shape)
+
   def astype(self, dtype, copy=True) -> np.ndarray:
     del copy
     return np.asarray(self, dtype)
 
-  def resized(self, axis: int, size: int) -> 'Lazy':
-    """Cut, or grown by zeros, along one dimension."""
-    shape = (*self.shape[:axis], size, *self.shape[axis + 1 :])
-    return dataclasses.replace(self, shape=shape)
+  def __deepcopy__(self, memo) -> 'DiskArray':
+    """Orbax copies what it saves later; this cannot change under it."""
+    del memo
+    return self
+
+
+@dataclasses.dataclass(frozen=True)
+class Lazy(DiskArray):
+  """An array made of parts of files; what no part covers is 0.
+
+  >>> kernel = Lazy((12, 768, 3072), np.dtype('float32'), parts)
+  >>> kernel[3, :, :100]  # reads a hundred rows of one file
+  """
+
+  shape: tuple[int, ...]
+  dtype: np.dtype
+  parts: Sequence[Part]
 
   def __getitem__(self, index) -> np.ndarray:
     wanted, squeezed = region(index, self.shape)
     out = np.zeros([w.stop - w.start for w in wanted], self.dtype)
     for part in self.parts:
       _copy(part, wanted, out)
+    return out.squeeze(squeezed)
+
+
+@dataclasses.dataclass(frozen=True)
+class Resized(DiskArray):
+  """An array in files, cut or grown by zeros at the end of its dimensions."""
+
+  array: DiskArray
+  shape: tuple[int, ...]
+
+  @property
+  def dtype(self) -> np.dtype:
+    return self.array.dtype
+
+  def __getitem__(self, index) -> np.ndarray:
+    wanted, squeezed = region(index, self.shape)
+    held = tuple(
+      slice(min(w.start, size), min(w.stop, size))
+      for w, size in zip(wanted, self.array.shape, strict=True)
+    )
+    out = self.array[held]
+    more = [
+      (0, w.stop - w.start - size)
+      for w, size in zip(wanted, out.shape, strict=True)
+    ]
+    if any(count for _, count in more):
+      out = np.pad(out, more)
     return out.squeeze(squeezed)
 
 
@@ -113,12 +159,12 @@ def _copy(part: Part, wanted: Region, out: np.ndarray) -> None:
   """Copies the piece of a part that lies in a wanted region."""
   theirs, ours = [], []
   for at, want in zip(part.at, wanted, strict=True):
-    one = at if isinstance(at, slice) else slice(at, at + 1)
-    start, stop = max(one.start, want.start), min(one.stop, want.stop)
+    held = at if isinstance(at, slice) else slice(at, at + 1)
+    start, stop = max(held.start, want.start), min(held.stop, want.stop)
     if start >= stop:
       return
     if isinstance(at, slice):
-      theirs.append(slice(start - one.start, stop - one.start))
+      theirs.append(slice(start - held.start, stop - held.start))
       ours.append(slice(start - want.start, stop - want.start))
     else:
       ours.append(start - want.start)
@@ -144,3 +190,35 @@ def read(lazy: Lazy, reader: safetensors_file.Reader) -> np.ndarray:
   for part in lazy.parts:
     reader.add(part.tensor, out[part.at], transpose=part.flip)
   return out
+
+
+def load(
+  leaves: Mapping[str, Lazy], start: float, timer: dict[str, float] | None
+) -> dict[str, np.ndarray]:
+  """Reads lazy arrays with a few threads.
+
+  Args:
+    leaves: the arrays by path.
+    start: when the whole reading began (time.perf_counter).
+    timer: gets the seconds since then of 'read' (bytes from the files) and
+      'transform' (transposing, stacking). Threads do both at once: the wall
+      time is shared out by the time that they spent on each.
+  """
+  reader = safetensors_file.Reader()
+  out = {path: read(leaf, reader) for path, leaf in leaves.items()}
+  reader.run()
+  if timer is not None:
+    wall = time.perf_counter() - start
+    share = reader.transform / ((reader.read + reader.transform) or 1.0)
+    timer['read'] = wall * (1 - share)
+    timer['transform'] = wall * share
+  return out
+
+
+@contextlib.contextmanager
+def timed(timer: dict[str, float] | None, name: str) -> Iterator[None]:
+  """Adds the seconds inside to timer[name], where there is a timer."""
+  start = time.perf_counter()
+  yield
+  if timer is not None:
+    timer[name] = timer.get(name, 0.0) + time.perf_counter() - start

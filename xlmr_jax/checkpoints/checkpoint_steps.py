@@ -17,9 +17,23 @@ import jax
 import orbax.checkpoint as ocp
 
 from xlmr_jax.checkpoints import orbax_arrays as stored
+from xlmr_jax.runtime import storage
 
 # Where a step lies while it is deleted, below the steps.
 _GONE = '.deleted'
+
+
+class _Manager(ocp.CheckpointManager):
+  """orbax's, but it does not ask JAX's preemption service.
+
+  The service wants numbers that only grow. The train loop asks it before every
+  step (runtime/hosts.py); a save would ask with the step's own number, which
+  goes back after a roll-back.
+  """
+
+  def reached_preemption(self, step: int) -> bool:
+    del step
+    return False
 
 
 class Manager:
@@ -44,7 +58,7 @@ class Manager:
     self._empty = read_only and not folder.exists()
     if self._empty:
       return
-    self._manager = ocp.CheckpointManager(
+    self._manager = _Manager(
       folder,
       options=options,
       # Named here, or the metadata of a step another process wrote is None.
@@ -122,9 +136,7 @@ class Manager:
     if step in self._manager.all_steps():
       if jax.process_index() == 0:
         path = self._folder / str(step) / 'meta' / 'metadata'
-        new = path.with_suffix('.new')
-        new.write_text(json.dumps(meta))
-        new.replace(path)
+        storage.write_text(path, json.dumps(meta))
       return
     with stored.plain_errors(str(self._folder)):
       self._manager.save(

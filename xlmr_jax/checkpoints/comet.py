@@ -25,12 +25,13 @@ import re
 import time
 from typing import Any
 
-from xlmr_jax.checkpoints import fairseq
+from xlmr_jax.checkpoints import arrays, fairseq
 from xlmr_jax.checkpoints.formats import torch_file
 from xlmr_jax.checkpoints.formats.safetensors_file import Tensor
 from xlmr_jax.checkpoints.formats.torch_pickle import Settings
-from xlmr_jax.checkpoints.hf import names as hf_words
-from xlmr_jax.checkpoints.hf import reader
+from xlmr_jax.checkpoints.hf import config_json, reader
+from xlmr_jax.checkpoints.hf import names as hf_names
+from xlmr_jax.checkpoints.weights import STORED, Weights, nest, with_head
 from xlmr_jax.model import Config
 
 SETTINGS, CHECKPOINT = 'hparams.yaml', 'checkpoints/model.ckpt'
@@ -81,28 +82,42 @@ def find(path) -> pathlib.Path | None:
   path = pathlib.Path(path)
   if path.is_file() and path.match(CHECKPOINT):
     path = path.parent.parent
-  there = (path / SETTINGS).is_file()
-  return path if there and not (path / 'config.json').exists() else None
+  known = (path / SETTINGS).is_file() and not (path / 'config.json').exists()
+  return path if known else None
 
 
-def read(folder: pathlib.Path, *, lazily: bool = False) -> reader.Weights:
+def recognise(path: pathlib.Path) -> bool:
+  """Whether a path is a directory of COMET's, or its checkpoint."""
+  return find(path) is not None
+
+
+def read(
+  path: pathlib.Path,
+  *,
+  head: str | None = STORED,
+  lazily: bool = False,
+  timer: dict[str, float] | None = None,
+) -> Weights:
   """Reads a directory of COMET's; none of the checkpoint's code runs.
 
   Sizes are those of the tensors, and dropout is what it is by default.
 
   Args:
-    folder: what `find` found.
+    path: what `recognise` knows.
+    head: the head that is wanted, as directory.read says.
     lazily: leave the arrays in the file.
+    timer: gets the seconds of 'read' and 'transform'.
 
   Raises:
     ValueError: another network, or a file that is missing, corrupt, would run
       code, or has other keys or shapes.
   """
   start = time.perf_counter()
+  folder = find(path) or path
   settings, file = _settings(folder / SETTINGS), folder / CHECKPOINT
   why = CLASSES.get(str(settings.get('class_identifier')), 'it is not known')
   _only(folder, settings, 'class_identifier', ('unified_metric',), why)
-  hf_words.check_mix(str(folder / SETTINGS), settings.get(hf_words.MIX))
+  config_json.check_mix(str(folder / SETTINGS), settings.get(config_json.MIX))
   if not file.is_file():
     raise ValueError(f'{folder} has {SETTINGS}, but no {CHECKPOINT}')
   held = torch_file.read(file)
@@ -110,14 +125,15 @@ def read(folder: pathlib.Path, *, lazily: bool = False) -> reader.Weights:
   if not isinstance(state, dict):
     raise ValueError(f'{file} is no checkpoint of Lightning: no state_dict')
   known = _agreed(folder, settings, held.get('hyper_parameters'))
-  found, names = _named(file, state)
-  config = _config(file, found, known['layer_norm'])
-  pooler = 'pooler.dense.weight' in found
-  rows = reader.table(config, 'estimate', pooler=pooler)
-  reader.check(file, rows, found, names)
-  leaves, _ = reader.gather(rows, found, lambda tensor: [(tensor, None)])
-  params = reader.nest(leaves if lazily else reader.load(leaves, start, None))
-  return reader.Weights(config, params, 'estimate')
+  tensors, names = _named(file, state)
+  config = _config(file, tensors, known['layer_norm'])
+  pooler = 'pooler.dense.weight' in tensors
+  rows = hf_names.table(config, 'estimate', pooler=pooler)
+  reader.check(file, rows, tensors, names)
+  leaves, _ = reader.gather(rows, tensors, lambda tensor: [(tensor, None)])
+  params = nest(leaves if lazily else arrays.load(leaves, start, timer))
+  weights = Weights(config, params, 'estimate', tokenizer_dir=folder)
+  return with_head(weights, head)
 
 
 def _settings(file: pathlib.Path) -> dict[str, Any]:
@@ -165,38 +181,38 @@ def _named(
   file: pathlib.Path, state: Mapping[Any, Any]
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
   """Tensors by today's names of Hugging Face, and these names → their own."""
-  found, names = {}, {}
+  tensors, names = {}, {}
   for key, tensor in state.items():
     if not isinstance(key, str) or not isinstance(tensor, Tensor):
       raise ValueError(f'{file}: {key!r} is no tensor')
     name = key.removeprefix(BODY)
-    if name in hf_words.BUFFERS:
+    if name in hf_names.BUFFERS:
       continue
     if name in names:
       raise ValueError(
         f'{file}: key {name!r} is set twice, by {names[name]!r} and {key!r}'
       )
-    found[name], names[name] = tensor, key
-  if any(name.startswith(f'{TAGGER}.') for name in found):
+    tensors[name], names[name] = tensor, key
+  if any(name.startswith(f'{TAGGER}.') for name in tensors):
     raise ValueError(
       f'{file} holds {TAGGER}, which tags words, beside the estimator, and a '
       'model here has one head'
     )
-  return found, names
+  return tensors, names
 
 
 def _config(
-  file: pathlib.Path, found: Mapping[str, Tensor], norm: bool
+  file: pathlib.Path, tensors: Mapping[str, Tensor], norm: bool
 ) -> Config:
   """Sizes by the tensors; heads by the width, as their shapes do not tell."""
 
   def shape(name: str, rank: int) -> tuple[int, ...]:
-    if name not in found:
-      known = f'{BODY}{name}' if name.startswith(hf_words.BODY) else name
+    if name not in tensors:
+      known = f'{BODY}{name}' if name.startswith(hf_names.BODY) else name
       raise ValueError(f'{file}: missing key {known!r}')
-    if len(found[name].shape) != rank:
-      raise ValueError(f'{file}: {name!r} has the shape {found[name].shape}')
-    return found[name].shape
+    if len(tensors[name].shape) != rank:
+      raise ValueError(f'{file}: {name!r} has the shape {tensors[name].shape}')
+    return tensors[name].shape
 
   vocab, width = shape('embeddings.word_embeddings.weight', 2)
   positions, _ = shape('embeddings.position_embeddings.weight', 2)
@@ -206,7 +222,7 @@ def _config(
   second, _ = shape('estimator.ff.3.weight', 2)
   layers = {
     int(match[1])
-    for name in found
+    for name in tensors
     if (match := re.match(r'encoder\.layer\.(\d+)\.', name))
   }
   if width not in fairseq.HEADS:
@@ -222,7 +238,7 @@ def _config(
     ff_dim=ff,
     max_positions=positions,
     type_vocab_size=types,
-    pre_norm='encoder.LayerNorm.weight' in found,
+    pre_norm='encoder.LayerNorm.weight' in tensors,
     estimator=(first, second),
     estimator_norm=norm,
   )

@@ -1,17 +1,16 @@
-"""Converts a checkpoint: Hugging Face's format to ours, and ours to theirs.
+"""Converts a checkpoint from any format to one that can be written.
 
   python -m xlmr_jax convert FacebookAI/xlm-roberta-base xlmr-base
   python -m xlmr_jax convert runs/xnli xnli-hf
 
-SRC is a Hugging Face directory or hub name, a directory of ours, or a
-training run's workdir (its best step; workdir/checkpoints/500 is another).
+SRC is a Hugging Face directory or hub name, an original directory of fairseq
+or COMET, a directory of ours, or a training run's workdir (its best step;
+workdir/checkpoints/500 is another).
 DST must be new or empty, and appears whole or not at all. Theirs → ours →
 theirs gives the same tensors under the same names, bit for bit; with --fresh
 the files are those that today's transformers writes.
 """
 
-import dataclasses
-import pathlib
 import time
 
 from absl import flags
@@ -19,7 +18,7 @@ import jax
 import numpy as np
 
 from xlmr_jax.checkpoints import directory
-from xlmr_jax.checkpoints.hf import reader
+from xlmr_jax.checkpoints.weights import Weights, load_tokenizer
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -27,7 +26,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
   flags.DEFINE_enum(
     'format',
     'auto',
-    ['auto', 'hf', 'orbax'],
+    ['auto', *directory.written()],
     'What DST becomes; auto: ours from theirs, theirs from ours.',
     flag_values=values,
   )
@@ -49,35 +48,23 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
   source, target = argv[1:]
   target_format = options.format
   if target_format == 'auto':
-    target_format = 'hf' if ours(source) else 'orbax'
-  if options.fresh and target_format != 'hf':
+    row = directory.recognise(source)
+    target_format = 'hf' if row and row.name == 'orbax' else 'orbax'
+  if options.fresh and not directory.FORMATS[target_format].fresh:
     raise ValueError("--fresh is about files in Hugging Face's format (hf)")
   timer: dict[str, float] = {}
   # Part by part: a model may be larger than the memory.
-  weights, tokenizer_dir = directory.read(source, lazily=True, timer=timer)
+  weights = directory.read(source, lazily=True, timer=timer)
   print(f'{source}: {describe(weights)}', flush=True)
-  directory.load_tokenizer(tokenizer_dir, weights.config.vocab_size)
+  load_tokenizer(weights)  # for its checks
   start = time.perf_counter()
-  # On no device: the arrays go from file to file.
-  config = dataclasses.replace(weights.config, vocab_multiple=1)
-  weights = dataclasses.replace(weights, config=config)
-  directory.write(
-    target, weights, target_format, tokenizer_dir, fresh=options.fresh
-  )
+  directory.write(target, weights, target_format, fresh=options.fresh)
   timer['write'] = time.perf_counter() - start
   phases = ', '.join(f'{name} {t:.2f} s' for name, t in timer.items())
   print(f'{target}: {target_format}; {phases}')
 
 
-def ours(path: str) -> bool:
-  """Whether a path is a directory, a workdir or a step of ours."""
-  folder = pathlib.Path(path)
-  if folder.parent.name == 'checkpoints':
-    folder = folder.parent.parent
-  return directory.is_ours(folder)
-
-
-def describe(weights: reader.Weights) -> str:
+def describe(weights: Weights) -> str:
   """Sizes, head, labels and what is left out, in a few lines."""
   config, source = weights.config, weights.source or {}
   arrays = jax.tree.leaves(weights.params)

@@ -18,11 +18,14 @@ import warnings
 
 import numpy as np
 
+from xlmr_jax.checkpoints import arrays
 from xlmr_jax.checkpoints.arrays import Lazy
 from xlmr_jax.checkpoints.formats import safetensors_file, torch_file
 from xlmr_jax.checkpoints.formats.safetensors_file import Tensor
+from xlmr_jax.checkpoints.hf import names as hf_names
 from xlmr_jax.checkpoints.hf import reader
 from xlmr_jax.checkpoints.hf.files import some
+from xlmr_jax.checkpoints.weights import STORED, Weights, nest, with_head
 from xlmr_jax.model import Config
 
 MODEL, PART = 'model.pt', re.compile(r'(.*)-model_part-(\d+)\.pt')
@@ -110,54 +113,68 @@ def parts(path) -> list[pathlib.Path]:
   return [ranks[rank] for rank in sorted(ranks)]
 
 
+def recognise(path: pathlib.Path) -> bool:
+  """Whether a path is an original checkpoint or its folder."""
+  return bool(parts(path))
+
+
 def read(
-  files: Sequence[pathlib.Path], *, lazily: bool = False
-) -> reader.Weights:
+  path: pathlib.Path,
+  *,
+  head: str | None = STORED,
+  lazily: bool = False,
+  timer: dict[str, float] | None = None,
+) -> Weights:
   """Reads an original checkpoint.
 
   Args:
-    files: what `parts` found.
+    path: a checkpoint (of several parts, any) or its folder.
+    head: the head that is wanted, as directory.read says.
     lazily: leave the arrays in the files.
+    timer: gets the seconds of 'read' and 'transform'.
 
   Raises:
     ValueError: no such checkpoint, a key that is unknown or missing, or parts
       that do not belong together.
   """
   start = time.perf_counter()
+  files = parts(path)
   states, held = [torch_file.read(file) for file in files], []
   for file, state in zip(files, states, strict=True):
     if not isinstance(state, dict) or not isinstance(state.get('model'), dict):
       raise ValueError(f'{file} is no checkpoint of fairseq: it has no model')
     held.append(_split(file, state['model']))
   _check_count(files, states[0])
-  found = _glue(files, held)
-  pre_norm = 'sentence_encoder.layer_norm.weight' in found
-  if not pre_norm and not any('layernorm_embedding.' in k for k in found):
+  glued = _glue(files, held)
+  pre_norm = 'sentence_encoder.layer_norm.weight' in glued
+  if not pre_norm and not any('layernorm_embedding.' in k for k in glued):
     raise ValueError(
       f'{files[0]} has neither a LayerNorm behind the embeddings nor one '
       'behind the last layer: this body is not supported'
     )
-  head, found = _one_head(files[0], found)
-  config = _config(files[0], states[0], found, pre_norm)
-  names = {key: _rename(key, pre_norm) for key in found}
+  stored, glued = _choose_head(files[0], glued)
+  config = _config(files[0], states[0], glued, pre_norm)
+  names = {key: _rename(key, pre_norm) for key in glued}
   if unknown := [key for key, name in names.items() if name is None]:
     raise ValueError(f'{files[0]}: unknown key {some(unknown)}')
-  tensors_ = {names[key]: glued for key, glued in found.items()}
+  tensors = {names[key]: tensor for key, tensor in glued.items()}
   labels = None
-  if head == 'classify':
-    bias = tensors_.get('classifier.out_proj.bias')
+  if stored == 'classify':
+    bias = tensors.get('classifier.out_proj.bias')
     count = bias.shape[0] if bias else 0  # check says that it is missing
     labels = tuple(f'LABEL_{i}' for i in range(count))
-  tied = head != 'mlm' or _tied(tensors_)
-  rows = reader.table(config, head, len(labels or ()), tied=tied)
+  tied = stored != 'mlm' or _tied(tensors)
+  rows = hf_names.table(config, stored, len(labels or ()), tied=tied)
   types = rows.pop(TYPES)
-  reader.check(files[0], rows, tensors_, {v: k for k, v in names.items()})
-  leaves, _ = reader.gather(rows, tensors_, lambda glued: glued.pieces)
+  reader.check(files[0], rows, tensors, {v: k for k, v in names.items()})
+  leaves, _ = reader.gather(rows, tensors, lambda tensor: tensor.pieces)
   zeros: Any = Lazy(types.leaf, leaves['encoder/embed/tokens'].dtype, ())
   if not lazily:
-    leaves, zeros = reader.load(leaves, start, None), np.asarray(zeros)
-  params = reader.nest({**leaves, types.path: zeros})
-  return reader.Weights(config, params, head, labels, tied)
+    leaves, zeros = arrays.load(leaves, start, timer), np.asarray(zeros)
+  params = nest({**leaves, types.path: zeros})
+  folder = files[0].parent
+  weights = Weights(config, params, stored, labels, tied, tokenizer_dir=folder)
+  return with_head(weights, head)
 
 
 def _check_count(files: Sequence[pathlib.Path], state: Mapping) -> None:
@@ -253,8 +270,8 @@ def _cross(tensor: Tensor, axis: int):
   return tensor.dtype, len(shape) > axis, shape[:axis], shape[axis + 1 :]
 
 
-def _one_head(
-  file: pathlib.Path, found: Mapping[str, Glued]
+def _choose_head(
+  file: pathlib.Path, tensors: Mapping[str, Glued]
 ) -> tuple[str, dict[str, Glued]]:
   """The head, and the tensors without those of the other one.
 
@@ -263,24 +280,24 @@ def _one_head(
   """
   names = {
     key.split('.')[1]
-    for key in found
+    for key in tensors
     if key.startswith('classification_heads.')
   }
   if not names:
-    return 'mlm', dict(found)
+    return 'mlm', dict(tensors)
   if len(names) > 1:
     raise ValueError(
       f'{file} has {len(names)} classification heads ({", ".join(names)}), '
       'and a model here has one'
     )
-  left = [key for key in found if key.startswith('lm_head.')]
+  left = [key for key in tensors if key.startswith('lm_head.')]
   if left:
     warnings.warn(
       f'{file}: read with its classification head {names.pop()!r}; left out: '
       f'{", ".join(left)}',
       stacklevel=4,
     )
-  return 'classify', {k: v for k, v in found.items() if k not in left}
+  return 'classify', {k: v for k, v in tensors.items() if k not in left}
 
 
 def _rename(key: str, pre_norm: bool) -> str | None:
@@ -288,7 +305,7 @@ def _rename(key: str, pre_norm: bool) -> str | None:
   names = PRE_NORM if pre_norm else NAMES
   stem, _, leaf = key.rpartition('.')
   if key == 'lm_head.weight':
-    return reader.DECODER
+    return hf_names.DECODER
   if key == 'lm_head.bias' or stem in ('lm_head.dense', 'lm_head.layer_norm'):
     return key
   if match := re.fullmatch(r'classification_heads\.[^.]+\.(\w+)', stem):
@@ -301,9 +318,9 @@ def _rename(key: str, pre_norm: bool) -> str | None:
   return name and f'{name}.{leaf}'
 
 
-def _tied(found: Mapping[str, Glued]) -> bool:
-  decoder = found.get(reader.DECODER)
-  words = found['embeddings.word_embeddings.weight']
+def _tied(tensors: Mapping[str, Glued]) -> bool:
+  decoder = tensors.get(hf_names.DECODER)
+  words = tensors['embeddings.word_embeddings.weight']
   return decoder is None or all(
     safetensors_file.same(a, b)
     for (a, _), (b, _) in zip(decoder.pieces, words.pieces, strict=True)
@@ -311,7 +328,10 @@ def _tied(found: Mapping[str, Glued]) -> bool:
 
 
 def _config(
-  file: pathlib.Path, state: Mapping, found: Mapping[str, Glued], pre_norm: bool
+  file: pathlib.Path,
+  state: Mapping,
+  tensors: Mapping[str, Glued],
+  pre_norm: bool,
 ) -> Config:
   """Sizes from the tensors; the rest from the settings beside them."""
   settings = state.get('args')
@@ -319,16 +339,16 @@ def _config(
     settings = _get(state.get('cfg') or {}, 'model') or {}
 
   def shape(name, axes):
-    if name not in found:
+    if name not in tensors:
       raise ValueError(f'{file}: missing key {name!r}')
-    return found[name].shape[:axes]
+    return tensors[name].shape[:axes]
 
   vocab, width = shape('sentence_encoder.embed_tokens.weight', 2)
   (positions,) = shape('sentence_encoder.embed_positions.weight', 1)
   (ff,) = shape('sentence_encoder.layers.0.fc1.weight', 1)
   layers = {
     int(match[1])
-    for key in found
+    for key in tensors
     if (match := re.match(r'sentence_encoder\.layers\.(\d+)\.', key))
   }
   count = _get(settings, 'encoder_attention_heads') or HEADS.get(width)

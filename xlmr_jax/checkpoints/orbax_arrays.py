@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import itertools
 import json
-import math
 import os
 import pathlib
 import re
@@ -19,7 +18,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import tensorstore
 
-from xlmr_jax.checkpoints.arrays import Lazy, region
+from xlmr_jax.checkpoints.arrays import DiskArray, region
 
 CHUNK = 64 << 20  # bytes of one piece of an array on the disk
 
@@ -60,7 +59,7 @@ def save(folder: pathlib.Path, params: dict) -> None:
   registry = ocp.type_handlers.create_type_handler_registry(
     (jax.Array, ocp.type_handlers.ArrayHandler())
   )
-  known = (np.ndarray, Lazy, Stored)
+  known = (np.ndarray, DiskArray)
   registry.add(object, _ChunkHandler(), lambda kind: issubclass(kind, known))
   handler = ocp.PyTreeCheckpointHandler(type_handler_registry=registry)
   args = ocp.args.PyTreeSave(params, save_args=jax.tree.map(_chunks, params))
@@ -97,66 +96,23 @@ def read(folder: pathlib.Path) -> dict:
 
 
 @dataclasses.dataclass(frozen=True)
-class Stored:
-  """An array of a checkpoint that still lies on the disk.
-
-  Attributes:
-    store: what lies there.
-    shape: of the array; what the store does not cover is 0.
-  """
+class Stored(DiskArray):
+  """An array of an orbax checkpoint that still lies on the disk."""
 
   store: tensorstore.TensorStore
-  shape: tuple[int, ...]
+
+  @property
+  def shape(self) -> tuple[int, ...]:
+    return self.store.shape
 
   @property
   def dtype(self) -> np.dtype:
     return self.store.dtype.numpy_dtype
 
-  @property
-  def ndim(self) -> int:
-    return self.store.ndim
-
-  @property
-  def size(self) -> int:
-    return math.prod(self.shape)
-
-  @property
-  def nbytes(self) -> int:
-    return self.size * self.dtype.itemsize
-
-  def __deepcopy__(self, memo) -> 'Stored':
-    """Orbax copies what it saves later; this cannot change under it."""
-    del memo
-    return self
-
-  def __len__(self) -> int:
-    return self.shape[0]
-
   def __getitem__(self, index) -> np.ndarray:
     # tensorstore's own indices do not count from the end, nor are they cut.
     wanted, squeezed = region(index, self.shape)
-    there = tuple(
-      slice(min(w.start, size), min(w.stop, size))
-      for w, size in zip(wanted, self.store.shape, strict=True)
-    )
-    out = self.store[there].read().result()
-    more = [
-      (0, w.stop - w.start - size)
-      for w, size in zip(wanted, out.shape, strict=True)
-    ]
-    if any(count for _, count in more):
-      out = np.pad(out, more)
-    return out.squeeze(squeezed)
-
-  def __array__(self, dtype=None, copy=None) -> np.ndarray:
-    del copy
-    return np.asarray(self[...], dtype)
-
-  def resized(self, axis: int, size: int) -> 'Stored':
-    """Cut, or grown by zeros, along one dimension."""
-    shape = (*self.shape[:axis], size, *self.shape[axis + 1 :])
-    cut = (slice(None),) * axis + (slice(min(size, self.store.shape[axis])),)
-    return Stored(self.store[cut], shape)
+    return self.store[wanted].read().result().squeeze(squeezed)
 
 
 def find(folder: pathlib.Path) -> dict:
@@ -176,5 +132,5 @@ def find(folder: pathlib.Path) -> dict:
     node = tree
     for key in keys[:-1]:
       node = node.setdefault(key, {})
-    node[keys[-1]] = Stored(store, store.shape)
+    node[keys[-1]] = Stored(store)
   return tree

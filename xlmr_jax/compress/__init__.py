@@ -1,0 +1,1 @@
+"""Smaller or other models from a checkpoint: its vocabulary, so far."""

@@ -31,13 +31,13 @@ import numpy as np
 
 from xlmr_jax import heads
 from xlmr_jax.checkpoints import directory
-from xlmr_jax.checkpoints.hf import reader
+from xlmr_jax.checkpoints.hf.files import load_json
+from xlmr_jax.checkpoints.weights import SPM, Weights, load_tokenizer
 from xlmr_jax.data import files
 from xlmr_jax.data.tokenizers import surgery
 from xlmr_jax.data.tokenizers import xlmr as tokenizer_lib
 from xlmr_jax.data.tokenizers.surgery import Change
 from xlmr_jax.data.tokenizers.xlmr import Tokenizer
-from xlmr_jax.inference import loaded
 
 INITS = ('mean', 'random')
 
@@ -50,22 +50,20 @@ _CARRIED = (_FAST, _SETTINGS, _ADDED, 'special_tokens_map.json')
 _ENOUGH = 16_384  # old rows for the mean and the deviations of all
 
 
-def read(path) -> tuple[reader.Weights, pathlib.Path, Tokenizer]:
+def read(path) -> tuple[Weights, Tokenizer]:
   """A checkpoint whose vocabulary can be changed.
 
   Returns:
-    The weights, still in their files; the tokenizer's folder; the tokenizer.
+    The weights, whose arrays still lie in their files, and the tokenizer.
 
   Raises:
     ValueError: it has no tokenizer, or one of another kind, or tokens were
       added to it.
   """
-  weights, folder = directory.read(path, lazily=True)
-  tokenizer = directory.load_tokenizer(folder, weights.config.vocab_size)
+  weights = directory.read(path, lazily=True)
+  folder, tokenizer = weights.tokenizer_dir, load_tokenizer(weights)
   if tokenizer is None:
-    raise ValueError(
-      f'{path} has no tokenizer: put its {directory.SPM} into {folder}'
-    )
+    raise ValueError(f'{path} has no tokenizer: put its {SPM} into {folder}')
   try:
     surgery.check(tokenizer)
   except ValueError as error:
@@ -82,13 +80,13 @@ def read(path) -> tuple[reader.Weights, pathlib.Path, Tokenizer]:
           )
         return number
 
-      _renumber(name, reader.load_json(folder / name), stay)
-  return weights, folder, tokenizer
+      _renumber(name, load_json(folder / name), stay)
+  return weights, tokenizer
 
 
 def with_vocabulary(
-  weights: reader.Weights, change: Change, init: str = 'mean', seed: int = 0
-) -> reader.Weights:
+  weights: Weights, change: Change, init: str = 'mean', seed: int = 0
+) -> Weights:
   """The same model over another vocabulary.
 
   Token tables and the language head's bias get one row for each id; rows that
@@ -114,7 +112,7 @@ def with_vocabulary(
   ordinary = ordinary[:: len(ordinary) // _ENOUGH + 1]
   draw = np.random.default_rng(seed)
 
-  def one(path, leaf):
+  def renew(path, leaf):
     if dims['/'.join(key.key for key in path)][0] != 'vocab':
       return leaf
     leaf = np.asarray(leaf)
@@ -132,7 +130,7 @@ def with_vocabulary(
           out[place] = middle + spread * draw.standard_normal(out.shape[1:])
     return out
 
-  params = jax.tree_util.tree_map_with_path(one, weights.params)
+  params = jax.tree_util.tree_map_with_path(renew, weights.params)
   config = dataclasses.replace(
     weights.config, vocab_size=change.tokenizer.vocab_size
   )
@@ -150,7 +148,7 @@ def write_tokenizer(folder, change: Change, old_folder, old: Tokenizer) -> None:
   for name in _CARRIED:
     if not (old_folder / name).is_file():
       continue
-    settings = reader.load_json(old_folder / name)
+    settings = load_json(old_folder / name)
     if name == _FAST:
       if not _same_pieces(settings, old):
         continue
@@ -200,9 +198,8 @@ def _renumber(name: str, settings: dict, move) -> dict:
 
 def save(
   output,
-  weights: reader.Weights,
+  weights: Weights,
   change: Change,
-  old_folder,
   old: Tokenizer,
   format: str = 'orbax',
 ) -> None:
@@ -210,25 +207,15 @@ def save(
 
   Args:
     output: a new or empty directory.
-    weights: from `with_vocabulary`.
+    weights: from `with_vocabulary`, with the old tokenizer's folder.
     change: of the vocabulary.
-    old_folder: that of the old tokenizer's files.
     old: the old tokenizer.
     format: 'orbax' (ours) or 'hf'.
   """
   with tempfile.TemporaryDirectory() as folder:
-    write_tokenizer(folder, change, old_folder, old)
-    loaded.Loaded(
-      config=weights.config,
-      params=weights.params,
-      tokenizer=change.tokenizer,
-      head=weights.head,
-      labels=weights.labels,
-      tied=weights.tied,
-      source=weights.source,
-      pooling=weights.pooling,
-      tokenizer_dir=pathlib.Path(folder),
-    ).save(output, format=format)
+    write_tokenizer(folder, change, weights.tokenizer_dir, old)
+    weights = dataclasses.replace(weights, tokenizer_dir=pathlib.Path(folder))
+    directory.write(output, weights, format)
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -279,7 +266,11 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     flag_values=values,
   )
   flags.DEFINE_enum(
-    'format', 'orbax', ['orbax', 'hf'], 'What OUTPUT is.', flag_values=values
+    'format',
+    'orbax',
+    directory.written(),
+    'What OUTPUT is.',
+    flag_values=values,
   )
 
 
@@ -290,7 +281,7 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
       'give extend or trim, CHECKPOINT and OUTPUT, not '
       f'{" ".join(argv[1:]) or "nothing"}; --help tells more'
     )
-  what, source, output = argv[1:]
+  action, source, output = argv[1:]
   if not options.corpus:
     raise ValueError("--corpus is missing: text files, e.g. 'DIR/*.txt.xz'")
   place = pathlib.Path(output)
@@ -299,9 +290,9 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
   if place.exists() and any(place.iterdir()):
     raise ValueError(f'{output} is not empty: choose another OUTPUT')
   paths = files.find(options.corpus)
-  weights, folder, old = read(source)
+  weights, old = read(source)
   try:
-    if what == 'extend':
+    if action == 'extend':
       change = _extend(old, paths, options)
     else:
       lines = (line for path in paths for line in files.lines(path))
@@ -317,7 +308,7 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
     f'{output}: {old.vocab_size:,} → {new.vocab_size:,} ids; <mask> is '
     f'{new.mask_id}'
   )
-  save(output, weights, change, folder, old, options.format)
+  save(output, weights, change, old, options.format)
 
 
 def _extend(old: Tokenizer, paths: list[str], options) -> Change:

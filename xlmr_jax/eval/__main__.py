@@ -60,7 +60,6 @@ import pathlib
 import sys
 
 from absl import flags
-from ml_collections import config_flags
 
 from xlmr_jax.data.readers import tfds
 from xlmr_jax.eval import evaluate, report
@@ -76,7 +75,7 @@ from xlmr_jax.eval.task import (
   user_task,
 )
 from xlmr_jax.inference import loaded
-from xlmr_jax.runtime import commands, hosts
+from xlmr_jax.runtime import commands, hosts, recipes
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -96,8 +95,8 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     **to,
   )
   flags.DEFINE_string('output_dir', None, 'Folder for results.', **to)
-  config_flags.DEFINE_config_file(
-    'config', None, 'A recipe of a whole benchmark, with --workdir.', **to
+  recipes.define_flag(
+    values, 'A recipe of a whole benchmark, with --workdir: xtreme:model=base'
   )
   flags.DEFINE_string('workdir', None, 'With --config: of the runs.', **to)
   flags.DEFINE_string(

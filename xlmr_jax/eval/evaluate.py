@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import tqdm
 
+from xlmr_jax import heads
 from xlmr_jax.eval.metrics import pairs as mining
 from xlmr_jax.eval.metrics import scores as metrics
 from xlmr_jax.eval.metrics import spans
@@ -181,13 +182,13 @@ def _run(model: Loaded, task: Task, names, features, meter):
     found = model.vectors(distinct, progress=meter, **task.vectors)
     vectors = [found[i] for i in at]  # views: a pool is held once
     return vectors, vectors
-  if model.head != 'crf':
+  if not heads.HEADS[model.head].chain:
     logits = model.logits(tokens, meter)
     return logits, logits
   active = [np.zeros(len(t), bool) for t in tokens]
   for inside, feature in zip(active, features, strict=True):
     inside[feature['words']] = True
-  chain = dataclasses.replace(model, labels=names)  # the names as the task has
+  chain = model.replace(labels=names)  # the names as the task has
   return zip(*chain.paths(tokens, active, meter), strict=True)
 
 

@@ -8,7 +8,7 @@ import re
 import types
 from typing import Any
 
-from xlmr_jax.checkpoints.hf import reader
+from xlmr_jax.checkpoints.hf import config_json
 from xlmr_jax.data import files
 from xlmr_jax.data.readers import squad, tables, tagged
 from xlmr_jax.eval.metrics import scores
@@ -278,7 +278,7 @@ def match_labels(
       f'--labels names {len(given)} classes, the checkpoint has {len(model)}: '
       f'{", ".join(given)} for {", ".join(model)}'
     )
-  if not names or reader.placeholder(names):
+  if not names or config_json.placeholder(names):
     raise ValueError(
       f'the checkpoint has {", ".join(names) or "no names"} for its classes: '
       'say what they are with --labels=name0,name1,... in the order of its '

@@ -1,0 +1,1 @@
+"""A loaded model: what `xlmr_jax.load` returns, and its packed programs."""

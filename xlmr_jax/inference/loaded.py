@@ -8,7 +8,6 @@ xlmr_jax.load('intfloat/multilingual-e5-base').embed(['query: ...'])
 
 from collections.abc import Sequence
 import dataclasses
-import pathlib
 import time
 import warnings
 
@@ -17,46 +16,68 @@ import jax.numpy as jnp
 import numpy as np
 
 from xlmr_jax import heads
-from xlmr_jax.checkpoints import directory
-from xlmr_jax.checkpoints.hf import reader
-from xlmr_jax.checkpoints.hf.sentence_transformers import Pooling
+from xlmr_jax.checkpoints import directory, native
+from xlmr_jax.checkpoints.weights import (
+  SPM,
+  STORED,
+  Pooling,
+  Weights,
+  load_tokenizer,
+  with_fresh,
+  with_rows,
+)
 from xlmr_jax.data.tokenizers.hf_tokenizers import BpeTokenizer
 from xlmr_jax.data.tokenizers.xlmr import Tokenizer
-from xlmr_jax.inference import packed
+from xlmr_jax.inference import embeddings, packed
+from xlmr_jax.inference.fill_mask import fill_mask
+from xlmr_jax.inference.packed import Example
 from xlmr_jax.layers import crf
 from xlmr_jax.model import Config, Encoder
 from xlmr_jax.runtime import sharding
 
-Example = str | tuple[str, str] | Sequence[int]
 
-
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
 class Loaded:
-  """A model, its parameters and its tokenizer.
+  """A model on devices, with its tokenizer.
 
   Attributes:
-    config: the model's Config.
-    params: {'encoder': ..., 'head': ..., 'pooler': ...}, plain dict of arrays.
+    weights: the model; its arrays lie on devices.
     tokenizer: or None, where the checkpoint brought none that we read.
-    head: a name of heads.NAMES, or None.
-    labels: names of the classes by id, or None.
-    tied: whether an mlm head scores with the encoder's table.
-    source: what a Hugging Face source looked like (see hf.Weights).
-    pooling: how texts become vectors, where the checkpoint says so.
-    tokenizer_dir: where the tokenizer's files lie.
     mesh: rows are cut over its devices; None for the default device.
   """
 
-  config: Config
-  params: dict
-  tokenizer: Tokenizer | BpeTokenizer | None
-  head: str | None = None
-  labels: tuple[str, ...] | None = None
-  tied: bool = True
-  source: dict | None = None
-  pooling: Pooling | None = None
-  tokenizer_dir: pathlib.Path | None = None
+  weights: Weights
+  tokenizer: Tokenizer | BpeTokenizer | None = None
   mesh: jax.sharding.Mesh | None = None
+
+  @property
+  def config(self) -> Config:
+    return self.weights.config
+
+  @property
+  def params(self) -> dict:
+    """{'encoder': ..., 'head': ..., 'pooler': ...}, a plain dict of arrays."""
+    return self.weights.params
+
+  @property
+  def head(self) -> str | None:
+    """A name of heads.HEADS, or None."""
+    return self.weights.head
+
+  @property
+  def labels(self) -> tuple[str, ...] | None:
+    """Names of the classes by id, or None."""
+    return self.weights.labels
+
+  @property
+  def pooling(self) -> Pooling | None:
+    """How texts become vectors, where the checkpoint says so."""
+    return self.weights.pooling
+
+  def replace(self, **changes) -> 'Loaded':
+    """The same model with other fields of its weights: replace(params=...)."""
+    weights = dataclasses.replace(self.weights, **changes)
+    return dataclasses.replace(self, weights=weights)
 
   @property
   def module(self) -> Encoder:
@@ -87,7 +108,7 @@ class Loaded:
         if self.tokenizer is None:
           raise ValueError(
             f'example {index} is text, but this checkpoint has no tokenizer '
-            f'that can be read ({directory.SPM}, tokenizer.json, or '
+            f'that can be read ({SPM}, tokenizer.json, or '
             'vocab.json with merges.txt): add the file, or pass ids'
           )
         pair = (example,) if isinstance(example, str) else example
@@ -117,7 +138,7 @@ class Loaded:
     """Hidden states of the last layer, float32 [length, D] per example."""
     features = self.tokens(examples)
     out = [None] * len(features)
-    for feature, hidden, span, _ in self._run(None, features):
+    for feature, hidden, span, _ in self.run(None, features):
       out[feature] = hidden[span]
     return out
 
@@ -139,16 +160,16 @@ class Loaded:
     """
     if self.head is None:
       raise ValueError('this checkpoint has no head: use encode or embed')
-    if self.head == 'm3':
+    row = heads.HEADS[self.head]
+    if row.views:
       raise ValueError('this head gives three kinds of output: use m3')
     features = self.tokens(examples)
     out = [None] * len(features)
-    whole = self.head in heads.PER_TOKEN
     real = slice(None)
-    if self.head in heads.LANGUAGE:  # without the rows that pad the table
+    if row.language:  # without the rows that pad the table
       real = slice(self.config.vocab_size)
-    for feature, row, span, slot in self._run(self.head, features, progress):
-      out[feature] = row[span, real] if whole else row[slot]
+    for feature, scores, span, slot in self.run(self.head, features, progress):
+      out[feature] = scores[span, real] if row.per_token else scores[slot]
     return out
 
   def paths(
@@ -159,247 +180,53 @@ class Loaded:
     The ids are int32 [length], -1 but at the `active` tokens, bool [length] per
     example, which the chain links (crf.py), e.g. the first piece of each word.
     """
-    if self.head != 'crf' or not self.labels:
+    if not heads.HEADS[self.head].chain or not self.labels:
       raise ValueError('paths need a crf head whose labels have names')
     head = self.params['head']
     head = {**head, **crf.constrain(head, crf.bio(self.labels))}
     features = self.tokens(examples)
     out = [None] * len(features)
     given = {**self.params, 'head': head}, features, progress, active
-    for feature, row, span, _ in self.program('crf')(*given):
+    for feature, row, span, _ in self.program(self.head)(*given):
       out[feature] = tuple(part[span] for part in row)
     return out
 
-  def embed(
-    self,
-    texts: Sequence[Example],
-    *,
-    prompt_name: str | None = None,
-    prompt: str | None = None,
-    pooling: str | None = None,
-    normalize: bool | None = None,
-    dim: int | None = None,
-    progress=None,
-  ) -> np.ndarray:
-    """One vector per text, as sentence-transformers makes it.
+  # How each is called stands there.
+  embed = embeddings.embed
+  vectors = embeddings.vectors
+  m3 = embeddings.m3
+  fill_mask = fill_mask
 
-    Args:
-      texts: texts longer than the checkpoint's limit are cut.
-      prompt_name: which of the checkpoint's prompts goes in front of each
-        text; its default one, if any, where neither this nor `prompt` is
-        given.
-      prompt: or: what goes in front.
-      pooling: 'cls' or 'mean', where the checkpoint does not say.
-      normalize: whether vectors are scaled to length 1.
-      dim: keep the first so many numbers (Matryoshka), before scaling.
-      progress: as for `logits`.
-
-    Returns:
-      float32 [texts, D].
-
-    Raises:
-      ValueError: no pooling is known, or no prompt of that name.
-    """
-    facts = self.pooling
-    how = pooling or (facts and facts.how)
-    if how is None:
-      raise ValueError(
-        'this checkpoint does not say how a text becomes a vector: give '
-        f'pooling, one of {", ".join(heads.POOLINGS)}'
-      )
-    if how not in heads.POOLINGS:
-      raise ValueError(
-        f'pooling {how!r} is not one of {", ".join(heads.POOLINGS)}'
-      )
-    if normalize is None:
-      normalize = bool(facts and facts.normalize)
-    features = self._short(texts, self._prompt(prompt_name, prompt))
-    out = np.zeros((len(features), self.config.model_dim), np.float32)
-    for feature, row, _, slot in self._run(how, features, progress):
-      out[feature] = row[slot]
-    out = out[:, :dim]
-    if normalize:
-      out /= np.maximum(np.linalg.norm(out, axis=-1, keepdims=True), 1e-12)
-    return out
-
-  def vectors(
-    self,
-    examples: Sequence[Example],
-    *,
-    layer: int | float | None = None,
-    pooling: str = 'mean',
-    skip_specials: bool = False,
-    progress=None,
-  ) -> np.ndarray:
-    """One vector per example, pooled from the states of any layer.
-
-    Args:
-      examples: texts, pairs, or lists of ids.
-      layer: after which layer, from 1; 0 is what the first one reads. A float
-        is a share of the depth, 0.5 the middle. None: the last.
-      pooling: 'mean' over the example's tokens, or 'cls', the state of <s>.
-      skip_specials: whether the mean leaves <s> and </s> out.
-      progress: as for `logits`.
-
-    Returns:
-      float32 [examples, D].
-
-    Raises:
-      ValueError: no such layer or pooling.
-    """
-    count = self.config.num_layers
-    if isinstance(layer, float):
-      layer = round(layer * count)
-    if layer is not None and not 0 <= layer <= count:
-      raise ValueError(f'layer={layer}; this model has layers 1 to {count}')
-    if pooling not in heads.POOLINGS:
-      raise ValueError(
-        f'pooling {pooling!r} is not one of {", ".join(heads.POOLINGS)}'
-      )
-    skip = ()
-    if skip_specials:
-      if pooling == 'cls':
-        raise ValueError("skip_specials leaves nothing of pooling='cls'")
-      if self.tokenizer is None:
-        raise ValueError('skip_specials needs a tokenizer: it names them')
-      skip = (self.tokenizer.bos_id, self.tokenizer.eos_id)
-    features = self.tokens(examples)
-    program = dataclasses.replace(self.program(pooling), depth=layer, skip=skip)
-    out = np.zeros((len(features), self.config.model_dim), np.float32)
-    for feature, row, _, slot in program(self.params, features, progress):
-      out[feature] = row[slot]
-    return out
-
-  def m3(self, texts: Sequence[Example], progress=None) -> list[dict]:
-    """bge-m3's three views of each text.
-
-    Returns:
-      {'dense': [D], 'sparse': {token id: weight}, 'colbert': [length - 1, D]}
-      per text: the vector of <s>; each token's greatest weight, specials left
-      out; the vectors of all tokens but <s>.
-    """
-    if self.head != 'm3':
-      raise ValueError('this checkpoint has no sparse and ColBERT heads')
-    features = self._short(texts, '')
-    skip = set() if self.tokenizer is None else set(self.tokenizer.special_ids)
-    out = [None] * len(features)
-    for feature, row, span, slot in self._run('m3', features, progress):
-      dense, weights, vectors = row
-      sparse: dict[int, float] = {}
-      for token, weight in zip(
-        features[feature].tolist(), weights[span].tolist(), strict=True
-      ):
-        if token not in skip and weight > sparse.get(token, 0.0):
-          sparse[token] = weight
-      out[feature] = {
-        'dense': dense[slot],
-        'sparse': sparse,
-        'colbert': vectors[span][1:],
-      }
-    return out
-
-  def _prompt(self, name: str | None, text: str | None) -> str:
-    """What goes in front of a text."""
-    if text is not None:
-      return text
-    known = self.pooling.prompts if self.pooling else {}
-    if name is None:
-      name = self.pooling and self.pooling.default_prompt
-    if name is None:
-      return ''
-    if name not in known:
-      raise ValueError(
-        f'this checkpoint has no prompt {name!r}; it has '
-        f'{", ".join(known) or "none"}'
-      )
-    return known[name]
-
-  def _short(self, texts: Sequence[Example], prompt: str) -> list[np.ndarray]:
-    """Ids of texts, cut at the checkpoint's own limit."""
-    if isinstance(texts, str):
-      raise ValueError('texts must be a list: write [text], not text')
-    facts = self.pooling
-    limit = min(facts and facts.max_length or self.max_length, self.max_length)
-
-    def plain(text):  # as sentence-transformers does it
-      text = text.strip()
-      return text.lower() if facts and facts.lowercase else text
-
-    def cut(text):
-      texts = (text,) if isinstance(text, str) else text
-      if self.tokenizer is None or not (
-        isinstance(texts, tuple)
-        and len(texts) <= 2
-        and all(isinstance(t, str) for t in texts)
-      ):
-        return text
-      first, *second = texts
-      return self.tokenizer.encode(
-        plain(prompt + first),
-        *map(plain, second),
-        max_length=limit,
-        truncate='longest_first',
-      )
-
-    return self.tokens([cut(text) for text in texts])
-
-  def fill_mask(self, text: str, top: int = 5) -> list[tuple[str, float]]:
-    """Best pieces for the first <mask> of a text, with probabilities."""
-    if self.head != 'mlm':
-      raise ValueError('filling masks needs a checkpoint with an mlm head')
-    ids = self.tokens([text])[0]
-    if self.tokenizer.mask_id is None:
-      raise ValueError("this checkpoint's tokenizer has no <mask>")
-    places = np.flatnonzero(ids == self.tokenizer.mask_id)
-    if not places.size:
-      raise ValueError(f'no <mask> in {text!r}')
-    scores = self.logits([ids])[0][places[0]].astype(np.float64)
-    scores = scores[: self.tokenizer.vocab_size]  # XL's table has spare rows
-    probs = np.exp(scores - scores.max())
-    probs /= probs.sum()
-    best = np.argsort(-probs, kind='stable')[:top]
-    return [(self.tokenizer.id_to_piece(int(i)), float(probs[i])) for i in best]
-
-  def program(self, what: str | None) -> packed.Program:
+  def program(self, output: str | None) -> packed.Program:
     """The forward pass to a head, a pooling or (None) the hidden states."""
     classes = len(self.labels or ()) or 1
-    return packed.Program(self.config, what, classes, self.tied, self.mesh)
+    tied = self.weights.tied
+    return packed.Program(self.config, output, classes, tied, self.mesh)
 
-  def _run(self, what, features, progress=None):
-    return self.program(what)(self.params, features, progress)
+  def run(self, output: str | None, features, progress=None):
+    """Runs `program(output)` over the ids of examples."""
+    return self.program(output)(self.params, features, progress)
 
   def save(self, folder, format: str = 'orbax', fresh: bool = False) -> None:
     """Writes the model with its tokenizer, whole or not at all.
 
     Args:
       folder: a new or empty directory.
-      format: 'orbax' (ours) or 'hf' (Hugging Face's files).
+      format: 'orbax' (ours), 'hf' (Hugging Face's files), or another name of
+        checkpoints.directory.FORMATS.
       fresh: hf only: today's key names instead of the source's own.
 
     Raises:
-      ValueError: the folder is not empty.
+      ValueError: the folder is not empty, or there is no such format.
       OSError: the disk is full, or the like; the folder is as it was.
     """
-    config = self.config
-    weights = reader.Weights(
-      config=dataclasses.replace(config, vocab_multiple=1),
-      params=jax.tree.map(
-        lambda x: x if hasattr(x, 'resized') else np.asarray(x),
-        heads.with_rows(self.params, self.head, config.vocab_size),
-      ),
-      head=self.head,
-      labels=self.labels,
-      tied=self.tied,
-      source=self.source,
-      pooling=self.pooling,
-    )
-    directory.write(folder, weights, format, self.tokenizer_dir, fresh=fresh)
+    directory.write(folder, self.weights, format, fresh=fresh)
 
 
 def load(
   path,
   *,
-  head: str | None = reader.STORED,
+  head: str | None = STORED,
   labels: Sequence[str] | None = None,
   fresh: bool = False,
   seed: int = 0,
@@ -428,12 +255,8 @@ def load(
     ValueError: nothing there, not of this family, not whole, or without the
       head that is wanted.
   """
-  if not isinstance(head, str | None) or head not in (
-    None,
-    reader.STORED,
-    *heads.NAMES,
-  ):
-    raise ValueError(f'head {head!r} is not one of {", ".join(heads.NAMES)}')
+  if head != STORED:
+    heads.find(head)
   if mesh is None and jax.device_count() > 1:
     mesh = (-1, 1, 1)
   if isinstance(mesh, tuple):
@@ -443,23 +266,23 @@ def load(
       f'mesh={mesh!r} should be three sizes, (data, fsdp, tensor), or a mesh '
       'from xlmr_jax.runtime.sharding.make_mesh'
     )
-  weights, folder = directory.read(
+  weights = directory.read(
     path, head=head, revision=revision, lazily=mesh is not None, timer=timer
   )
-  unknown = [name for name in run if name not in directory.RUN_FIELDS]
+  unknown = [name for name in run if name not in native.RUN_FIELDS]
   if unknown:
     raise ValueError(
       f'load has no option {unknown[0]!r}: options are '
-      f'{", ".join(directory.RUN_FIELDS)}'
+      f'{", ".join(native.RUN_FIELDS)}'
     )
-  tokenizer = directory.load_tokenizer(folder, weights.config.vocab_size)
-  if head not in (reader.STORED, weights.head):
+  tokenizer = load_tokenizer(weights)
+  if head not in (STORED, weights.head):
     if not fresh:
       raise ValueError(
         f'{path} has no {head} head: give fresh=True for a new one, with '
         'random weights'
       )
-    weights = directory.with_fresh(weights, head, labels, seed, str(path))
+    weights = with_fresh(weights, head, labels, seed, str(path))
   elif labels is not None:
     raise ValueError('labels are for a new head: give head and fresh=True')
   if mesh is not None and sharding.parts('vocab', mesh) > 1:
@@ -473,7 +296,7 @@ def load(
       stacklevel=2,
     )
   dtype = run.get('param_dtype')  # None: that of the files
-  params = heads.with_rows(weights.params, weights.head, config.rows)
+  params = with_rows(weights.params, weights.head, config.rows)
   if mesh is not None:
     dims = heads.plan(config, weights.head)
     layout = sharding.shardings(params, dims, mesh)
@@ -484,15 +307,5 @@ def load(
     params = jax.device_put(params)  # on a CPU without a copy
   if timer is not None:
     timer['place'] = time.perf_counter() - start
-  return Loaded(
-    config=config,
-    params=params,
-    tokenizer=tokenizer,
-    head=weights.head,
-    labels=weights.labels,
-    tied=weights.tied,
-    source=weights.source,
-    pooling=weights.pooling,
-    tokenizer_dir=folder,
-    mesh=mesh,
-  )
+  weights = dataclasses.replace(weights, config=config, params=params)
+  return Loaded(weights, tokenizer, mesh)

@@ -15,8 +15,12 @@ import numpy as np
 from xlmr_jax import heads
 from xlmr_jax.data.batches import pack
 from xlmr_jax.layers import crf
+from xlmr_jax.layers.pooling import POOLINGS, pool
 from xlmr_jax.model import Config, Encoder
 from xlmr_jax.runtime import sharding
+
+# A text, a pair of texts, or ids.
+Example = str | tuple[str, str] | Sequence[int]
 
 # Positions of a step. A CPU is fastest while a layer's activations fit its
 # caches; an accelerator wants more work at once.
@@ -34,7 +38,7 @@ class Program:
 
   Attributes:
     config: of the model.
-    what: a head, a pooling, or None for the hidden states.
+    output: a head, a pooling, or None for the hidden states.
     classes: of a labelled head.
     tied: whether the encoder's table scores the vocabulary.
     mesh: rows are cut over its devices; None for the default device.
@@ -44,7 +48,7 @@ class Program:
   """
 
   config: Config
-  what: str | None
+  output: str | None
   classes: int = 0
   tied: bool = True
   mesh: jax.sharding.Mesh | None = None
@@ -107,9 +111,10 @@ class Program:
     positions = POSITIONS.get(jax.default_backend(), MOST_POSITIONS)
     # A step's logits stay under half a GB, and the states of all depths under
     # one, or two while they are stacked.
-    if self.what in heads.LANGUAGE:
+    row = heads.HEADS.get(self.output, heads.HEADS[None])  # or a pooling
+    if row.language:
       positions = min(positions, 2**27 // self.config.rows)
-    elif self.what == 'estimate':
+    elif row.all_depths:
       depths = self.config.num_layers + 1
       positions = min(positions, 2**28 // (depths * self.config.model_dim))
     rows = rows_of_a_step(len(plan), max(1, positions // length))
@@ -139,36 +144,37 @@ class Program:
 @functools.lru_cache(maxsize=16)
 def _jitted(program: Program):
   """The jitted forward pass, shared by all who load the same model."""
-  what = program.what
-  pooling = what in heads.POOLINGS
-  module = None
-  if what is not None and not pooling:
-    module = heads.make(program.config, what, program.classes, program.tied)
+  kind = program.output
+  pooling = kind in POOLINGS
+  head = None if pooling else kind
+  module = heads.make(program.config, head, program.classes, program.tied)
+  depths = heads.HEADS[head].all_depths
 
   def run(params, batch):
-    hidden = _states(program, params['encoder'], batch, what == 'estimate')
-    if what is None:
+    hidden = _states(program, params['encoder'], batch, depths)
+    if kind is None:
       return hidden.astype(jnp.float32)
     segments = batch['segments']
     if program.skip:
       left_out = jnp.isin(batch['tokens'], jnp.array(program.skip))
       segments = jnp.where(left_out, 0, segments)
-    pool = functools.partial(heads.pool, hidden, batch['starts'], segments)
     if pooling:
-      return pool(what)
+      return pool(hidden, batch['starts'], segments, kind)
     out = heads.apply(module, params, hidden, batch)
     if 'labels' in batch:
       inside = batch['labels'] >= 0
       path = crf.viterbi(out, batch['segments'], inside, params['head'])
       return out, path
-    return (heads.unit(pool('cls')), *out) if what == 'm3' else out
+    return out
 
   # Every host reads all of the output.
   out = None if program.mesh is None else sharding.whole(program.mesh)
   return jax.jit(run, out_shardings=out)
 
 
-def _states(program: Program, params: dict, batch: dict, every: bool):
+def _states(
+  program: Program, params: dict, batch: dict, output_hidden_states: bool
+):
   """Hidden states of a depth; the layers above it are not computed."""
   config, depth = program.config, program.depth
   if depth == config.num_layers:
@@ -176,8 +182,8 @@ def _states(program: Program, params: dict, batch: dict, every: bool):
   if depth is not None:
     # Pre-norm states pass the last LayerNorm only at the top: what the next
     # layer reads is asked for, and one more layer runs. So for no layer.
-    every = config.pre_norm or not depth
-    count = depth + every
+    output_hidden_states = config.pre_norm or not depth
+    count = depth + output_hidden_states
     cut = jax.tree.map(lambda x: x[:count], params['layers'])
     params = {**params, 'layers': cut}
     config = dataclasses.replace(config, num_layers=count)
@@ -186,9 +192,11 @@ def _states(program: Program, params: dict, batch: dict, every: bool):
     batch['tokens'],
     batch['segments'],
     batch['positions'],
-    every=every,
+    output_hidden_states=output_hidden_states,
   )
-  return hidden[depth] if every and depth is not None else hidden
+  if output_hidden_states and depth is not None:
+    return hidden[depth]
+  return hidden
 
 
 def row_length(config: Config, lengths: np.ndarray) -> int:

@@ -1,0 +1,1 @@
+"""Pure functions under the model: attention, dropout, CRF, masking."""

@@ -22,12 +22,11 @@ import json
 import sys
 
 from absl import flags
-from ml_collections import config_flags
 import tqdm
 
 from xlmr_jax.plan import aot
 from xlmr_jax.plan import sweep as sweeps
-from xlmr_jax.runtime import chips, commands
+from xlmr_jax.runtime import chips, commands, recipes
 from xlmr_jax.runtime.sharding import MESH
 
 GIB = chips.GIB
@@ -35,13 +34,7 @@ GIB = chips.GIB
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
   """The command's flags."""
-  config_flags.DEFINE_config_file(
-    'config',
-    None,
-    'Recipe, e.g. configs/pretrain.py:model=xl',
-    flag_values=values,
-    lock_config=True,
-  )
+  recipes.define_flag(values, 'Recipe, e.g. pretrain:model=xl')
   flags.DEFINE_string(
     'topology',
     '',

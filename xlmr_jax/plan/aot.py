@@ -7,6 +7,7 @@ of the CPU, whose compiler knows their number and nothing else of them.
 
 import contextlib
 import dataclasses
+import importlib.metadata
 import os
 import pathlib
 import re
@@ -16,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from xlmr_jax import heads
 from xlmr_jax.layers import masking
 from xlmr_jax.model import VARIANTS, Config
 from xlmr_jax.plan import hlo, roofline
@@ -105,7 +107,8 @@ def target(config, name: str, vocab_size: int = 0) -> Target:
 
 def encoder(config, vocab_size: int, topology: chips.Topology) -> Config:
   """The model's Config, as job.py makes it."""
-  if config.objective not in ('mlm', 'causal'):
+  head = heads.HEADS.get(config.objective)
+  if head is None or not head.language:
     raise ValueError(
       f'config.objective={config.objective!r}: only pretraining is planned'
     )
@@ -123,7 +126,7 @@ def encoder(config, vocab_size: int, topology: chips.Topology) -> Config:
     own,
     vocab_size=vocab_size or own.vocab_size,
     **{k: v for k, v in config.sizes.items() if v is not None},
-    causal=config.objective == 'causal',
+    causal=head.causal,
     dropout=config.dropout,
     attention_dropout=config.attention_dropout,
     vocab_multiple=1024,
@@ -137,7 +140,7 @@ def encoder(config, vocab_size: int, topology: chips.Topology) -> Config:
 
 def loss(config, model: Config) -> objectives.Objective:
   """The objective, with ids as XLM-R's tokenizer has them."""
-  if config.objective == 'causal':
+  if model.causal:
     return objectives.causal(model, chunk=config.loss_chunk)
   last = model.vocab_size - 1
   words = None
@@ -157,7 +160,7 @@ def loss(config, model: Config) -> objectives.Objective:
 
 def slots(config, length: int) -> float:
   """Share of a row's positions that get scores over the vocabulary."""
-  if config.objective == 'causal':
+  if heads.HEADS[config.objective].causal:
     return (length - 1) / length
   slack = masking.SLACK[config.mask_units]
   return masking.capacity(length, config.mask_rate, slack) / length
@@ -235,6 +238,7 @@ def compile_step(one: Target):
 
   Raises:
     DoesNotFit: the compiler says that memory is too small.
+    ValueError: the compiler fails otherwise.
   """
   start = time.perf_counter()
   try:
@@ -245,7 +249,9 @@ def compile_step(one: Target):
   except jax.errors.JaxRuntimeError as error:
     text = commands.line(error)
     if 'RESOURCE_EXHAUSTED' not in text:
-      raise
+      raise ValueError(
+        f'{compiler(one.topology)} failed: {text[:500]}'
+      ) from error
     needed = needed_bytes(text)
     raise DoesNotFit(
       f'the step does not fit: {needed / GIB:.2f} GiB' * bool(needed)
@@ -256,6 +262,28 @@ def compile_step(one: Target):
       needed,
     ) from None
   return compiled, time.perf_counter() - start
+
+
+def compiler(topology: chips.Topology) -> str:
+  """Names the compiler, with the versions that decide whether it works."""
+  if not topology.chip.is_tpu:
+    return "the CPU's compiler"
+  try:
+    installed = importlib.metadata.version('libtpu')
+  except importlib.metadata.PackageNotFoundError:
+    installed = 'of unknown version'
+  return (
+    f"the TPU's compiler, libtpu {installed} (jax {jax.__version__} pins "
+    f"libtpu{libtpu_pin()}: pip install 'xlmr_jax[plan]'),"
+  )
+
+
+def libtpu_pin() -> str:
+  """The libtpu that the installed jax asks for, as pip writes it."""
+  for requirement in importlib.metadata.requires('jax') or ():
+    if requirement.startswith('libtpu'):
+      return requirement.partition(';')[0].removeprefix('libtpu').strip()
+  return ' of no version'
 
 
 def needed_bytes(text: str) -> float | None:

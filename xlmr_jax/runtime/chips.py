@@ -9,10 +9,47 @@ peaks that a roofline is made of.
 from collections.abc import Sequence
 import dataclasses
 import math
-
-from xlmr_jax.runtime import logs
+import re
 
 GIB = 2**30
+
+# Dense bf16 FLOP/s of one chip by the name that JAX gives it, from the makers'
+# data sheets: MFU is printed where the chip is known or --config.peak_tflops
+# says. NVIDIA's sheets give H100 PCIe and NVL with sparsity (1,513 and 1,671
+# TFLOP/s), which is twice the dense figure.
+PEAK = {
+  'TPU v4': 275e12,
+  'TPU v5 lite': 197e12,
+  'TPU v5e': 197e12,
+  'TPU v5': 459e12,
+  'TPU v5p': 459e12,
+  'TPU v6 lite': 918e12,
+  'TPU v6e': 918e12,
+  'NVIDIA A100': 312e12,
+  'NVIDIA H100': 989e12,  # SXM
+  'NVIDIA H100 PCIe': 756e12,
+  'NVIDIA H100 NVL': 835e12,
+  'NVIDIA H200': 989e12,  # SXM
+  'NVIDIA H200 NVL': 835e12,
+  'NVIDIA L4': 121e12,
+  'NVIDIA L40': 181e12,
+  'NVIDIA L40S': 362e12,
+}
+
+
+def peak_flops(kind: str) -> float | None:
+  """Peak FLOP/s by device kind ('NVIDIA H200', 'TPU v5 lite').
+
+  A name in the table stands for all kinds that go on with another word
+  ('NVIDIA H100 80GB HBM3'); the longest one counts.
+
+  Returns:
+    None where the chip is unknown, or is a part of one (MIG).
+  """
+  if re.search(r'\bMIG\b', kind):
+    return None
+  names = [n for n in PEAK if re.match(rf'{re.escape(n)}(?!\w)', kind)]
+  return PEAK[max(names, key=len)] if names else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +57,7 @@ class Chip:
   """One kind of chip.
 
   Attributes:
-    kind: what JAX calls it, as logs.PEAK does.
+    kind: what JAX calls it, as PEAK does.
     memory: bytes that a program may use.
     bandwidth: of that memory, bytes/s.
     link: of one link to a neighbour, bytes/s one way; for a GPU all its
@@ -41,7 +78,7 @@ class Chip:
   @property
   def peak(self) -> float:
     """Dense bf16 FLOP/s."""
-    return logs.peak_flops(self.kind)
+    return peak_flops(self.kind)
 
   @property
   def is_tpu(self) -> bool:

@@ -10,7 +10,6 @@ stderr and exit code 1; ctrl-C is 130; `--traceback` shows the stack.
 """
 
 from collections.abc import Sequence
-import pathlib
 import re
 import sys
 import types
@@ -106,10 +105,6 @@ def parse(argv: list[str], values: flags.FlagValues = flags.FLAGS) -> list[str]:
   Returns:
     The arguments that are not flags, the program's name first.
   """
-  # Recipes import each other as `configs`, from wherever one is.
-  root = str(pathlib.Path(__file__).resolve().parents[2])
-  if root not in sys.path:
-    sys.path.append(root)
   try:
     return values(argv)
   except (

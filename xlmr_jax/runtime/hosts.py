@@ -177,14 +177,21 @@ class Stop:
 
   def __init__(self):
     self._asked = False
+    self._turns = 0
     self._droppable = False
     self._before = {}
     self._several = jax.process_count() > 1
 
-  def asked(self, step: int) -> bool:
-    """Whether to stop before this step: on all hosts or on none."""
+  def asked(self) -> bool:
+    """Whether to stop before the next step: on all hosts or on none.
+
+    All hosts must ask equally often. JAX's preemption service is told how
+    often, not which step it is: its numbers may not go back, and a step's do
+    after a roll-back.
+    """
     if self._several and not self._asked:
-      self._asked = multihost_utils.reached_preemption_sync_point(step)
+      self._turns += 1
+      self._asked = multihost_utils.reached_preemption_sync_point(self._turns)
     return self._asked
 
   @contextlib.contextmanager

@@ -6,29 +6,9 @@ import time
 
 import tqdm
 
-# Dense bf16 FLOP/s of one chip, from the vendors' data sheets. MFU is printed
-# where the chip is known or --config.peak_tflops says.
-PEAK = {
-  'TPU v4': 275e12,
-  'TPU v5 lite': 197e12,
-  'TPU v5e': 197e12,
-  'TPU v5': 459e12,
-  'TPU v5p': 459e12,
-  'TPU v6 lite': 918e12,
-  'TPU v6e': 918e12,
-  'NVIDIA A100': 312e12,
-  'NVIDIA H100': 989e12,
-  'NVIDIA H200': 989e12,
-  'NVIDIA L4': 121e12,
-}
+from xlmr_jax.runtime import storage
 
 RATE = 'learning_rate'  # records of steps have it, those of evaluations not
-
-
-def peak_flops(kind: str) -> float | None:
-  """Peak FLOP/s by device kind ('NVIDIA H200', 'TPU v5 lite'), or None."""
-  names = sorted(PEAK, key=len, reverse=True)
-  return next((PEAK[name] for name in names if kind.startswith(name)), None)
 
 
 class Writer:
@@ -88,9 +68,7 @@ class Writer:
           kept.append(line)
     elif name != 'metrics.jsonl':
       return path
-    new = path.with_suffix('.new')
-    new.write_text(''.join(line + '\n' for line in kept))
-    new.replace(path)
+    storage.write_text(path, ''.join(line + '\n' for line in kept))
     return path
 
   def rewind(self, step: int) -> None:

@@ -164,13 +164,13 @@ def place(tree, layout, dtype=None):
   """Host arrays → device arrays in their shardings, shard by shard.
 
   Args:
-    tree: arrays, or lazy ones: of those only this host's shards are read.
+    tree: arrays; of those that lie in files only this host's shards are read.
     layout: the same tree of shardings.
     dtype: what to cast them to.
   """
 
   def one(array, sharding):
-    if not hasattr(array, 'resized'):
+    if isinstance(array, jax.Array):
       array = np.asarray(array)
     return jax.make_array_from_callback(
       array.shape,
@@ -260,7 +260,9 @@ def place_batch(
     shape = (rows, *array.shape[1:])
     return jax.make_array_from_callback(shape, layout, part)
 
-  return {name: one(array) for name, array in batch.items()}
+  # To JAX this is no explicit transfer, as jax.device_put would be.
+  with jax.transfer_guard_host_to_device('allow'):
+    return {name: one(array) for name, array in batch.items()}
 
 
 def place_all(batch: Mapping[str, np.ndarray], mesh: Mesh):
@@ -303,6 +305,16 @@ def row_part() -> jax.Array:
 def whole(mesh: Mesh) -> NamedSharding:
   """Every device holds all of it."""
   return NamedSharding(mesh, PartitionSpec())
+
+
+def describe(layout: NamedSharding) -> str:
+  """The mesh axes that cut each dimension: 'tensor, fsdp'; '-': uncut."""
+  dims = [
+    (axes,) if isinstance(axes, str) else (axes or ()) for axes in layout.spec
+  ]
+  cut = [[a for a in axes if layout.mesh.shape[a] > 1] for axes in dims]
+  names = ['+'.join(axes) or '-' for axes in cut]
+  return ', '.join(names) if set(names) - {'-'} else '-'
 
 
 def abstract(shapes, layout):

@@ -1,0 +1,1 @@
+"""What a run minimises, how it steps, and what a recipe asks of the loop."""

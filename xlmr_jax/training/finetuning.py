@@ -8,6 +8,7 @@ import pathlib
 import jax
 import numpy as np
 
+from xlmr_jax.checkpoints.weights import Weights
 from xlmr_jax.data import permutation
 from xlmr_jax.data.batches import loader as loaders
 from xlmr_jax.eval import evaluate
@@ -205,7 +206,7 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
         f'{where.rpartition(":")[0] or where}: {why}; training and choosing a '
         'checkpoint need labels'
       )
-  judged = Loaded(model, {}, tokenizer, head, labels, mesh=mesh)
+  judged = Loaded(Weights(model, {}, head, labels), tokenizer, mesh)
   return Job(
     model=model,
     head=head,
@@ -282,7 +283,7 @@ class Development:
   def __call__(self, params) -> dict[str, float]:
     name = f'dev_{self._task.metric}'
     result = evaluate.evaluate(
-      dataclasses.replace(self._model, params=params),
+      self._model.replace(params=params),
       self._task,
       self._examples,
       show=False,

@@ -1,6 +1,6 @@
 """What the train loop is given: rows, objective, start, evaluators.
 
-train.py runs any Job and knows none; jobs.py says who makes which.
+pretraining.py and finetuning.py make Jobs; train.py runs any of them.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,9 +12,10 @@ import jax.numpy as jnp
 
 from xlmr_jax import heads
 from xlmr_jax.checkpoints import directory
-from xlmr_jax.checkpoints.hf import reader
+from xlmr_jax.checkpoints.weights import Weights, load_tokenizer, with_rows
 from xlmr_jax.data.batches import loader as loaders
 from xlmr_jax.data.batches import schedule
+from xlmr_jax.data.tokenizers import folder as tokenizers
 from xlmr_jax.model import VARIANTS, Config
 from xlmr_jax.runtime import sharding
 from xlmr_jax.training import objectives
@@ -53,7 +54,7 @@ class Job:
   higher_is_better: bool
   tokenizer_dir: pathlib.Path
   fingerprint: str
-  origin: reader.Weights | None = None
+  origin: Weights | None = None
 
   def say(self, text: str) -> None:
     if jax.process_index() == 0:
@@ -67,7 +68,7 @@ class Job:
   def flops_per_token(self, length: int) -> float:
     """Forward FLOPs of one real token in rows of a length, head included."""
     body = self.model.flops(length)
-    if self.head not in heads.LANGUAGE:
+    if not heads.HEADS[self.head].language:
       return body
     d = self.model.model_dim
     rate = self.objective.rate
@@ -82,9 +83,7 @@ class Job:
     if self.origin is None:
       self.say('fresh parameters')
       return jax.jit(self.fresh, out_shardings=layout)(key)
-    given = heads.with_rows(
-      self.origin.params, self.origin.head, self.model.rows
-    )
+    given = with_rows(self.origin.params, self.origin.head, self.model.rows)
     dtype = jnp.dtype(self.model.param_dtype)
     params, new = {}, []
     for part, where in layout.items():
@@ -105,25 +104,26 @@ class Job:
 
   def _same_head(self) -> bool:
     origin = self.origin
-    if self.head in heads.LANGUAGE:  # they share their parameters
-      return origin.head in heads.LANGUAGE
-    return origin.head == self.head and origin.labels == self.labels
+    alike = heads.same_parameters(self.head, origin.head)
+    return alike and origin.labels == self.labels
 
   @property
   def _tied(self) -> bool:
     origin = self.origin
     return origin is None or not self._same_head() or origin.tied
 
-  def weights(self) -> reader.Weights:
+  def weights(self) -> Weights:
     """What model.json says of this run; no arrays."""
-    origin = self.origin
-    return reader.Weights(
+    origin = self.origin or Weights(self.model, {})
+    return dataclasses.replace(
+      origin,
       config=self.model,
       params={},
       head=self.head,
       labels=self.labels,
       tied=self._tied,
-      source=None if origin is None else origin.source,
+      pooling=None,
+      tokenizer_dir=self.tokenizer_dir,
     )
 
 
@@ -140,8 +140,8 @@ def begin(config):
     scan=config.scan,
   )
   if config.init:
-    origin, folder = directory.read(config.init)
-    tokenizer = directory.load_tokenizer(folder, origin.config.vocab_size)
+    origin = directory.read(config.init)
+    tokenizer = load_tokenizer(origin)
     if tokenizer is None:
       raise ValueError(f'{config.init} has no tokenizer that can be read')
     if config.tokenizer:
@@ -158,7 +158,8 @@ def begin(config):
           f'config.sizes.{name}={value}, but config.init has '
           f'{getattr(origin.config, name)}: sizes are for fresh parameters'
         )
-    return origin, dataclasses.replace(origin.config, **run), tokenizer, folder
+    model = dataclasses.replace(origin.config, **run)
+    return origin, model, tokenizer, origin.tokenizer_dir
   if not config.tokenizer:
     raise ValueError(
       'nothing to start from: set config.init to a checkpoint, or '
@@ -178,13 +179,13 @@ def begin(config):
 
 
 def _tokenizer(folder):
-  found = directory.load_tokenizer(folder)
-  if found is None:
+  tokenizer = tokenizers.load(folder)
+  if tokenizer is None:
     raise ValueError(
       f'config.tokenizer={folder} holds no tokenizer: make one with python -m '
       'xlmr_jax.data.tokenizers.xlmr'
     )
-  return found
+  return tokenizer
 
 
 def check_length(name: str, length: int, model: Config) -> None:

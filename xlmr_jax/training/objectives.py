@@ -52,7 +52,13 @@ class Objective:
   rate: float = 0.0
 
 
-def encode(config: Config, params: dict, batch: Batch, key, every=False):
+def encode(
+  config: Config,
+  params: dict,
+  batch: Batch,
+  key,
+  output_hidden_states=False,
+):
   """The encoder on a batch; dropout where a key is given."""
   return Encoder(config).apply(
     {'params': params['encoder']},
@@ -60,7 +66,7 @@ def encode(config: Config, params: dict, batch: Batch, key, every=False):
     batch['segments'],
     batch['positions'],
     train=key is not None,
-    every=every,
+    output_hidden_states=output_hidden_states,
     rngs=None if key is None else {'dropout': key},
   )
 
@@ -170,8 +176,7 @@ def _language(config, name, prepare, rate, chunk, tied) -> Objective:
   head = heads.make(config, name, tied=tied)
 
   def score(params, hidden, targets, weights):
-    table = params['encoder']['embed']['tokens'] if tied else None
-    logits = head.apply({'params': params['head']}, hidden, table)
+    logits = heads.apply(head, params, hidden, {})
     losses = cross_entropy(logits, targets)
     # argmax would read all logits again; the maximum is in the loss already.
     right = gold_score(logits, targets) >= logits.max(-1)
@@ -210,12 +215,21 @@ def _language(config, name, prepare, rate, chunk, tied) -> Objective:
   return Objective(name, loss, prepare, rate)
 
 
-def _outputs(config: Config, head, params: dict, batch: Batch, key):
-  """What a head says of a batch."""
-  encoder_key, head_key = (None, None) if key is None else jax.random.split(key)
-  every = isinstance(head, heads.EstimateHead)
-  hidden = encode(config, params, batch, encoder_key, every)
-  return heads.apply(head, params, hidden, batch, head_key)
+def forward(config: Config, head: str, classes: int = 0) -> Callable:
+  """(params, batch, key) → what a head gives; dropout where a key is given.
+
+  Raises:
+    ValueError: there is no such head, or the config lacks a size of it.
+  """
+  module = heads.make(config, head, classes)
+  depths = heads.HEADS[head].all_depths
+
+  def run(params: dict, batch: Batch, key):
+    body_key, head_key = (None, None) if key is None else jax.random.split(key)
+    hidden = encode(config, params, batch, body_key, depths)
+    return heads.apply(module, params, hidden, batch, head_key)
+
+  return run
 
 
 def _mean(losses, right, weights) -> Sums:
@@ -230,10 +244,10 @@ def _mean(losses, right, weights) -> Sums:
 
 def _labelled(config: Config, name: str, classes: int) -> Objective:
   """Cross-entropy where there is a label: per example or per position."""
-  head = heads.make(config, name, classes)
+  run = forward(config, name, classes)
 
   def loss(params: dict, batch: Batch, key) -> Sums:
-    logits = _outputs(config, head, params, batch, key)
+    logits = run(params, batch, key)
     labels = batch['labels']
     losses = cross_entropy(logits, jnp.maximum(labels, 0))
     right = jnp.argmax(logits, axis=-1) == labels
@@ -264,11 +278,11 @@ def crf(config: Config, *, labels: tuple[str, ...]) -> Objective:
     config: of the model.
     labels: names by id; BIO names forbid what the scheme does.
   """
-  head = heads.make(config, 'crf', len(labels))
+  run = forward(config, 'crf', len(labels))
   scheme = chain.bio(labels)
 
   def loss(params: dict, batch: Batch, key) -> Sums:
-    emissions = _outputs(config, head, params, batch, key)
+    emissions = run(params, batch, key)
     tags, segments = batch['labels'], batch['segments']
     active = tags >= 0
     table = chain.constrain(params['head'], scheme)
@@ -288,23 +302,21 @@ def choose(config: Config) -> Objective:
   """Cross-entropy over the choices of a question.
 
   labels [B, E] is 1 for the gold choice, and group [B, E] numbers the
-  questions (empty slot: -1). A question may span rows: its loss belongs to
-  the row of its gold choice, and one without a gold choice is ignored.
+  questions (empty slot: -1). A row holds all choices of its questions, so
+  slots are compared inside a row only; a question without a gold choice is
+  ignored.
   """
-  head = heads.make(config, 'choose')
+  run = forward(config, 'choose')
 
   def loss(params: dict, batch: Batch, key) -> Sums:
-    scores = _outputs(config, head, params, batch, key)[..., 0]
+    scores = run(params, batch, key)[..., 0]
     group = batch['group']
-    flat, numbers = scores.reshape(-1), group.reshape(-1)
-    # One comparison of all slots: numbers count the questions of the global
-    # batch, and a micro-batch holds any of them.
-    same = (numbers[:, None] == numbers[None, :]) & (numbers >= 0)[:, None]
-    others = jnp.where(same, flat[None, :], -jnp.inf)
+    same = (group[:, :, None] == group[:, None]) & (group >= 0)[:, :, None]
     # An empty slot competes with itself alone.
-    others = jnp.where(jnp.eye(len(flat), dtype=bool), flat, others)
-    losses = (jax.nn.logsumexp(others, axis=-1) - flat).reshape(group.shape)
-    best = (flat >= others.max(-1)).reshape(group.shape)
+    same |= jnp.eye(group.shape[1], dtype=bool)
+    others = jnp.where(same, scores[:, None], -jnp.inf)  # [B, E, E]
+    losses = jax.nn.logsumexp(others, axis=-1) - scores
+    best = scores >= others.max(-1)
     gold = (batch['labels'] == 1) & (group >= 0)
     return _mean(losses, best, gold.astype(jnp.float32))
 
@@ -319,10 +331,10 @@ def answer(config: Config) -> Objective:
   inside the example. The two losses are averaged, as Hugging Face does; an
   answer is right where both ends are.
   """
-  head = heads.make(config, 'answer')
+  run = forward(config, 'answer')
 
   def loss(params: dict, batch: Batch, key) -> Sums:
-    logits = _outputs(config, head, params, batch, key)
+    logits = run(params, batch, key)
     starts, labels = batch['starts'], batch['labels']
     slots = jnp.arange(1, starts.shape[1] + 1)
     member = batch['segments'][:, None, :] == slots[:, None]  # [B, E, L]
@@ -343,10 +355,10 @@ def regression(config: Config, head: str = 'classify') -> Objective:
     config: of the model.
     head: 'classify' or 'estimate'.
   """
-  module = heads.make(config, head, 1)
+  run = forward(config, head, 1)
 
   def loss(params: dict, batch: Batch, key) -> Sums:
-    scores = _outputs(config, module, params, batch, key)[..., 0]
+    scores = run(params, batch, key)[..., 0]
     labels = batch['labels']
     real = ~jnp.isnan(labels)
     error = jnp.where(real, scores - jnp.where(real, labels, 0.0), 0.0)

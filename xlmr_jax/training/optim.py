@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 DECAY = ('matrices', 'all')
@@ -111,8 +112,10 @@ def scales(params, num_layers: int, layer_decay: float, freeze=()):
         return 0.0
     top = num_layers + 1
     if path.startswith('encoder/layers/'):
-      depth = jnp.arange(1, num_layers + 1)
-      factor = layer_decay ** (top - depth).astype(jnp.float32)
+      # numpy: an array of JAX's, which the step closes over, would be fetched
+      # from the device when the step is compiled.
+      distance = np.arange(num_layers, 0, -1, dtype=np.float32)
+      factor = np.float32(layer_decay) ** distance
       return factor.reshape(-1, *[1] * (leaf.ndim - 1))
     return layer_decay ** (top if path.startswith('encoder/embed') else 0)
 

@@ -22,15 +22,16 @@ from xlmr_jax.training.job import Job, begin, check_length
 def pretraining(config, workdir: pathlib.Path, mesh) -> Job:
   origin, model, tokenizer, folder = begin(config)
   head = config.objective
-  model = dataclasses.replace(model, causal=head == 'causal')
-  if head == 'mlm' and tokenizer.mask_id is None:
+  causal = heads.HEADS[head].causal
+  model = dataclasses.replace(model, causal=causal)
+  if not causal and tokenizer.mask_id is None:
     raise ValueError(f'the tokenizer in {folder} has no <mask>')
   loader, texts = _streams(config, workdir, tokenizer, model, mesh)
   longest = max(texts, key=lambda text: text.max_length)
-  if origin is not None and origin.head not in heads.LANGUAGE:
+  if origin is not None and not heads.HEADS[origin.head].language:
     origin = dataclasses.replace(origin, tied=True)
   shared = dict(chunk=config.loss_chunk, tied=origin is None or origin.tied)
-  if head == 'causal':
+  if causal:
     objective = objectives.causal(model, **shared)
   else:
     objective = objectives.mlm(

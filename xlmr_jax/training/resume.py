@@ -9,6 +9,8 @@ refused with its name, or accepted where the user says so.
 import json
 import pathlib
 
+from xlmr_jax.runtime import storage
+
 # What is shown, not what is computed.
 SHOWN = ('log_every', 'progress', 'peak_tflops')
 # How it is computed, or where, and what is done when it goes wrong.
@@ -35,9 +37,7 @@ def plain(config) -> dict:
 
 def remember(workdir: pathlib.Path, config) -> None:
   """From now on the workdir is this config's."""
-  new = workdir / 'config.new'
-  new.write_text(json.dumps(plain(config), indent=2) + '\n')
-  new.replace(workdir / 'config.json')
+  storage.write_json(workdir / 'config.json', plain(config))
 
 
 def differences(workdir: pathlib.Path, config) -> list[str]:

@@ -23,8 +23,13 @@ FINE, LOSS, GRADIENT, SPIKE = range(4)
 ON_BAD = ('stop', 'skip', 'roll_back')
 
 # A loss is judged against the mean and the spread of the last good steps:
-# averages over about this many, and no judgement before so many.
+# averages over about this many, and no judgement before so many. Chosen, not
+# measured: more than a log's 20 steps, fewer than a warm-up's thousands.
 _MEMORY = 100
+# The spread counts as at least this share of the mean, so that a flat stretch
+# does not make every step a spike. Chosen, not measured either; what it does
+# is fixed by test_a_flat_loss_is_not_all_spikes.
+_LEAST_SPREAD = 0.02
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Step:
     mesh: where it runs.
     shapes: of the parameters; layout: their shardings.
     state_shapes: of everything else that is kept; state_layout: the same.
-    rate: learning rate by step.
+    rate: learning rate by step, jitted.
     fresh_state: parameters → state of step 0, in its layout.
     update: (params, state, batch) → (params, state, metrics), jitted; params
       and state are donated. Metrics are (sum, count) by name, grad_norm, bad
@@ -134,7 +139,7 @@ def build(
     layout=layout,
     state_shapes=state_shapes,
     state_layout=state_layout,
-    rate=rate,
+    rate=jax.jit(rate),
     fresh_state=jax.jit(fresh_state, out_shardings=state_layout),
     update=jax.jit(
       _update(held, optimizer, config, layout),
@@ -187,7 +192,9 @@ def _update(objective, optimizer, config, layout):
         more, sums = grad(params, batch, jax.random.fold_in(noise, index))
         return jax.tree.map(jnp.add, grads, more), sums
 
-      zeros = jax.tree.map(jnp.zeros_like, params)
+      # In float32, whatever the parameters are: bfloat16 has 8 bits, and what
+      # is added to a sum 256 times as large is lost.
+      zeros = jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.float32), params)
       grads, sums = jax.lax.scan(add, zeros, (jnp.arange(micro), parts))
       sums = jax.tree.map(lambda x: x.swapaxes(0, 1).reshape(-1), sums)
 
@@ -228,13 +235,12 @@ def _watch(seen, loss, spike):
   """(what a loss may be, the averages with this one added).
 
   A spike is a loss `spike` standard deviations above the mean of the last
-  good steps; the deviation counts as at least 2 % of the mean, so that a flat
-  stretch does not make every step one.
+  good steps.
   """
   n = seen['n']
   weight = 1 / jnp.minimum(n + 1, _MEMORY)
   mean, square = seen['mean'], seen['square']
-  spread = jnp.sqrt(jnp.maximum(square - mean**2, (0.02 * mean) ** 2))
+  spread = jnp.sqrt(jnp.maximum(square - mean**2, (_LEAST_SPREAD * mean) ** 2))
   limit = jnp.where(n < _MEMORY, jnp.inf, mean + spike * spread)
   return limit, {
     'n': n + 1,

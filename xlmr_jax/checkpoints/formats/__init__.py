@@ -1,0 +1,1 @@
+"""Bytes of files to arrays: safetensors and PyTorch's, without PyTorch."""

@@ -7,16 +7,14 @@ destination is transposed, by a few threads. Writing holds one tensor at a
 time.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent import futures
-import contextlib
 import dataclasses
 import json
 import math
 import mmap
 import os
 import pathlib
-import shutil
 import threading
 import time
 
@@ -291,52 +289,3 @@ def write(
     for array, dtype in arrays.values():
       array = np.ascontiguousarray(array, DTYPES[dtype])
       f.write(array.reshape(-1).view(np.uint8))
-
-
-@contextlib.contextmanager
-def whole(folder, *, overwrite: bool = False) -> Iterator[pathlib.Path]:
-  """Yields a temporary sibling of `folder`; on success it takes that name.
-
-  Whatever goes wrong inside, a full disk or a kill, leaves `folder` as it
-  was. After a kill the sibling stays behind; its name starts with a dot.
-
-  Raises:
-    ValueError: the folder holds something and `overwrite` is not set.
-    OSError: of the writing, and what it means for the folder.
-  """
-  folder = pathlib.Path(folder).resolve()
-  there = folder.exists()
-  if there and not folder.is_dir():
-    raise ValueError(f'{folder} is a file: choose another destination')
-  if there and not overwrite and any(folder.iterdir()):
-    raise ValueError(f'{folder} is not empty: choose another destination')
-  made = folder.parent / f'.{folder.name}.{os.getpid()}.tmp'
-  old = folder.parent / f'.{folder.name}.{os.getpid()}.old'
-  try:
-    made.mkdir(parents=True)
-    yield made
-    for file in made.rglob('*'):
-      if file.is_file():
-        with open(file, 'r+b') as f:
-          os.fsync(f.fileno())
-    if there:
-      folder.rename(old)
-    try:
-      made.rename(folder)
-    except OSError:
-      if there:
-        old.rename(folder)
-      raise
-    shutil.rmtree(old, ignore_errors=True)
-  except OSError as e:
-    left = 'is as it was' if there else 'was not made'
-    raise OSError(
-      e.errno, f'could not write {folder}: {e.strerror or e}; it {left}'
-    ) from e
-  finally:
-    # After a failure orbax's threads may still be making files in it.
-    for _ in range(100):
-      shutil.rmtree(made, ignore_errors=True)
-      if not made.exists():
-        break
-      time.sleep(0.05)

@@ -1,0 +1,1 @@
+"""Hugging Face's directories, read and written; their words stay here."""

@@ -1,14 +1,16 @@
 """The files of a model in Hugging Face's format, whatever they hold.
 
-`find` says which tensors lie in a folder and where: safetensors or PyTorch's
-pickles, one file or shards with an index, and bge-m3's two extra files.
-Nothing is read yet but headers. `save` writes files back.
+A Folder reads each JSON file once. `find` says which tensors lie in it and
+where: safetensors or PyTorch's pickles, one file or shards with an index, and
+bge-m3's two extra files. Nothing of them is read yet but headers. `save`
+writes files back.
 """
 
 from collections.abc import Mapping
 import dataclasses
 import json
 import pathlib
+from typing import Any
 
 import numpy as np
 
@@ -27,8 +29,8 @@ Files = dict[str, tuple[dict | None, Arrays]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
-  """What lies in a folder.
+class Layout:
+  """Which tensors lie in a folder, and in which files.
 
   Attributes:
     tensors: by key.
@@ -42,24 +44,62 @@ class Found:
   index: dict | None
 
 
-def load_json(file: pathlib.Path, kind: type = dict):
-  """A JSON file's object (or list).
+class Folder:
+  """A model's folder, each of whose JSON files is read once.
 
-  Raises:
-    ValueError: it is missing, or no such JSON.
+  Attributes:
+    path: of the folder.
   """
-  try:
-    value = json.loads(file.read_text(encoding='utf-8'))
-  except FileNotFoundError as e:
-    raise ValueError(
-      f'{file.parent} has no {file.name}: it is not a Hugging Face model'
-    ) from e
-  except ValueError as e:
-    raise ValueError(f'{file} is not JSON: {e}') from e
-  if not isinstance(value, kind):
-    what = 'object' if kind is dict else 'list'
-    raise ValueError(f'{file} does not hold a JSON {what}')
-  return value
+
+  def __init__(self, path):
+    self.path = pathlib.Path(path)
+    self._texts: dict[str, str] = {}
+    self._values: dict[str, Any] = {}
+
+  def has(self, name) -> bool:
+    """Whether there is a file of that name."""
+    return (self.path / name).is_file()
+
+  def text(self, name) -> str:
+    """A file's text, byte by byte as it is.
+
+    Raises:
+      ValueError: it is missing, or no UTF-8.
+    """
+    key = str(name)
+    if key not in self._texts:
+      file = self.path / name
+      try:
+        self._texts[key] = file.read_bytes().decode()
+      except FileNotFoundError as e:
+        raise ValueError(
+          f'{file.parent} has no {file.name}: it is not a Hugging Face model'
+        ) from e
+      except UnicodeDecodeError as e:
+        raise ValueError(f'{file} is not JSON: {e}') from e
+    return self._texts[key]
+
+  def json(self, name, kind: type = dict):
+    """A JSON file's object (or list), which the caller leaves as it is.
+
+    Raises:
+      ValueError: it is missing, or no such JSON.
+    """
+    key = str(name)
+    if key not in self._values:
+      try:
+        self._values[key] = json.loads(self.text(name))
+      except json.JSONDecodeError as e:
+        raise ValueError(f'{self.path / name} is not JSON: {e}') from e
+    if not isinstance(self._values[key], kind):
+      noun = 'object' if kind is dict else 'list'
+      raise ValueError(f'{self.path / name} does not hold a JSON {noun}')
+    return self._values[key]
+
+
+def load_json(file: pathlib.Path, kind: type = dict):
+  """A single JSON file's object (or list); errors as Folder.json's."""
+  return Folder(file.parent).json(file.name, kind)
 
 
 def some(keys) -> str:
@@ -69,36 +109,41 @@ def some(keys) -> str:
   return f'{keys[0]!r}{more}'
 
 
-def find(folder: pathlib.Path) -> Found:
-  """The tensors of a folder.
+def find(folder: Folder, body: str | pathlib.PurePath = '') -> Layout:
+  """The tensors of a model.
+
+  Args:
+    folder: of the model.
+    body: the folder below it in which the weights lie.
 
   Raises:
     ValueError: a file is missing, truncated or corrupt, would run code, or
       disagrees with the index.
   """
+  path = folder.path / body
   index, where = None, None
   for single, many in ((WEIGHTS, INDEX), (BIN, BIN_INDEX)):
-    if (folder / single).exists():
+    if (path / single).exists():
       names = [single]
       break
-    if (folder / many).exists():
-      index = load_json(folder / many)
+    if (path / many).exists():
+      index = dict(folder.json(pathlib.PurePath(body) / many))
       where = index.pop('weight_map', None)
       if not isinstance(where, dict) or not all(
         isinstance(name, str) for name in where.values()
       ):
-        raise ValueError(f'{folder / many} has no weight_map')
+        raise ValueError(f'{path / many} has no weight_map')
       if not isinstance(index.get('metadata', {}), dict):
-        raise ValueError(f'{folder / many}: metadata is no JSON object')
+        raise ValueError(f'{path / many}: metadata is no JSON object')
       names = sorted(set(where.values()))
       break
   else:
-    raise ValueError(f'{folder} has no {WEIGHTS} and no {BIN}')
-  found, files = {}, {}
+    raise ValueError(f'{path} has no {WEIGHTS} and no {BIN}')
+  out, files = {}, {}
   for name in names:
-    file = folder / name
-    if file.parent != folder or not file.is_file():
-      raise ValueError(f'{folder / many} names {name}, which is not there')
+    file = path / name
+    if file.parent != path or not file.is_file():
+      raise ValueError(f'{path / many} names {name}, which is not there')
     if single == WEIGHTS:
       held, metadata = tensors.header(file)
     else:
@@ -106,29 +151,29 @@ def find(folder: pathlib.Path) -> Found:
       name = name.replace('pytorch_model', 'model').replace(
         '.bin', '.safetensors'
       )
-    if twice := found.keys() & held.keys():
+    if twice := out.keys() & held.keys():
       raise ValueError(f'{file}: key {some(twice)} is set twice')
-    found |= held
+    out |= held
     files[name] = {
       'metadata': metadata,
       'tensors': {key: tensor.dtype for key, tensor in held.items()},
     }
   if where is not None:
-    here = {key: tensor.file.name for key, tensor in found.items()}
-    if wrong := {key for key, _ in where.items() ^ here.items()}:
+    held_by = {key: tensor.file.name for key, tensor in out.items()}
+    if wrong := {key for key, _ in where.items() ^ held_by.items()}:
       raise ValueError(
-        f'{folder / many} and its files disagree about key {some(wrong)}'
+        f'{path / many} and its files disagree about key {some(wrong)}'
       )
   for name in EXTRA:
-    if (folder / name).is_file():
+    if (path / name).is_file():
       stem = name.removesuffix('.pt')
-      held = {f'{stem}.{k}': t for k, t in _state(folder / name).items()}
-      found |= held
+      held = {f'{stem}.{k}': t for k, t in _state(path / name).items()}
+      out |= held
       files[name] = {
         'metadata': None,
         'tensors': {key: tensor.dtype for key, tensor in held.items()},
       }
-  return Found(found, files, index)
+  return Layout(out, files, index)
 
 
 def _state(file: pathlib.Path) -> dict[str, Tensor]:

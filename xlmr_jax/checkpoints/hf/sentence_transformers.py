@@ -8,11 +8,11 @@
 `read` understands them, and keeps their text for the way back.
 """
 
-import dataclasses
 import json
 import pathlib
 
-from xlmr_jax.checkpoints.hf.files import load_json
+from xlmr_jax.checkpoints.hf.files import Folder
+from xlmr_jax.checkpoints.weights import Pooling
 
 MODULES = 'modules.json'
 LENGTH = 'sentence_bert_config.json'
@@ -29,97 +29,77 @@ SWITCHES = {
 _TYPES = 'sentence_transformers.models.'
 
 
-@dataclasses.dataclass(frozen=True)
-class Pooling:
-  """How texts become vectors.
-
-  Attributes:
-    how: 'cls' or 'mean'.
-    normalize: whether vectors are scaled to length 1.
-    max_length: the most tokens of a text; longer texts are cut. None: as many
-      as the model holds.
-    lowercase: whether texts are lower-cased first.
-    prompts: what goes in front of a text, by name.
-    default_prompt: the name of the prompt that is used unasked, or None.
-  """
-
-  how: str
-  normalize: bool = False
-  max_length: int | None = None
-  lowercase: bool = False
-  prompts: dict[str, str] = dataclasses.field(default_factory=dict)
-  default_prompt: str | None = None
-
-
-def body(folder: pathlib.Path) -> pathlib.Path:
-  """The folder of the body itself; older models have it in a folder below."""
-  if not (folder / MODULES).is_file():
-    return folder
+def body(folder: Folder) -> pathlib.PurePath:
+  """Where the body lies below a folder; older models have it in a folder."""
+  if not folder.has(MODULES):
+    return pathlib.PurePath()
   for kind, path in _modules(folder):
     if kind == 'Transformer':
-      return folder / path
-  raise ValueError(f'{folder / MODULES} names no Transformer')
+      return path
+  raise ValueError(f'{folder.path / MODULES} names no Transformer')
 
 
-def read(folder: pathlib.Path) -> tuple[Pooling | None, dict[str, str]]:
+def read(folder: Folder) -> tuple[Pooling | None, dict[str, str]]:
   """(what a folder says about pooling, text of its files by path).
 
   Raises:
     ValueError: a module or a pooling that is not supported.
   """
-  if not (folder / MODULES).is_file():
+  if not folder.has(MODULES):
     return None, {}
-  texts = {}
-
-  def take(name, kind: type = dict):
-    value = load_json(folder / name, kind)
-    texts[str(name)] = (folder / name).read_bytes().decode()
-    return value
-
+  where = folder.path / MODULES
+  names: list[pathlib.PurePath | str] = [MODULES]
   how, normalize = None, False
-  inner = body(folder).relative_to(folder)
-  take(MODULES, list)
+  inner = body(folder)
   for kind, path in _modules(folder):
     if kind == 'Pooling':
       if how is not None:
-        raise ValueError(f'{folder / MODULES} names more than one Pooling')
+        raise ValueError(f'{where} names more than one Pooling')
       if normalize:
-        raise ValueError(f'{folder / MODULES}: Normalize stands before Pooling')
-      how = _how(folder / path, take(path / 'config.json'))
+        raise ValueError(f'{where}: Normalize stands before Pooling')
+      names.append(path / 'config.json')
+      how = _how(folder.path / names[-1], folder.json(names[-1]))
     elif kind == 'Normalize':
       normalize = True
     elif kind != 'Transformer':
       raise ValueError(
-        f'{folder / MODULES}: module {kind} is not supported; known are '
-        'Transformer, Pooling and Normalize'
+        f'{where}: module {kind} is not supported; known are Transformer, '
+        'Pooling and Normalize'
       )
   if how is None:
-    raise ValueError(f'{folder / MODULES} names no Pooling')
-  names = (inner / name for name in LENGTHS)
-  name = next((name for name in names if (folder / name).is_file()), None)
-  length = take(name) if name else {}
-  settings = take(SETTINGS) if (folder / SETTINGS).is_file() else {}
+    raise ValueError(f'{where} names no Pooling')
+  length, settings = {}, {}
+  for name in (inner / name for name in LENGTHS):
+    if folder.has(name):
+      names.append(name)
+      length = folder.json(name)
+      break
+  if folder.has(SETTINGS):
+    names.append(SETTINGS)
+    settings = folder.json(SETTINGS)
   longest = length.get('max_seq_length')
   if longest is not None and (type(longest) is not int or longest < 3):
     raise ValueError(
-      f'{folder / name}: max_seq_length = {longest!r} should be a number of '
-      'tokens, <s> and </s> included, or null'
+      f'{folder.path / name}: max_seq_length = {longest!r} should be a number '
+      'of tokens, <s> and </s> included, or null'
     )
   prompts = settings.get('prompts') or {}
   if not isinstance(prompts, dict) or not all(
     isinstance(text, str) for text in prompts.values()
   ):
     raise ValueError(
-      f'{folder / SETTINGS}: prompts should be texts by name, not {prompts!r}'
+      f'{folder.path / SETTINGS}: prompts should be texts by name, not '
+      f'{prompts!r}'
     )
-  return Pooling(
+  pooling = Pooling(
     how=how,
     normalize=normalize,
     max_length=longest,
     lowercase=bool(length.get('do_lower_case')),
     prompts=prompts,
     default_prompt=settings.get('default_prompt_name'),
-  ), texts
+  )
+  return pooling, {str(name): folder.text(name) for name in names}
 
 
 def texts(pooling: Pooling, width: int) -> dict[str, str]:
@@ -153,40 +133,40 @@ def texts(pooling: Pooling, width: int) -> dict[str, str]:
   return {k: json.dumps(v, indent=2) + '\n' for k, v in values.items()}
 
 
-def _modules(folder: pathlib.Path) -> list[tuple[str, pathlib.PurePath]]:
+def _modules(folder: Folder) -> list[tuple[str, pathlib.PurePath]]:
   """The kind of each module, and its path below the folder.
 
   Raises:
     ValueError: an entry is no module, or its path leads out of the folder,
       where the way back would write.
   """
-  out = []
-  for module in load_json(folder / MODULES, list):
+  out, where = [], folder.path / MODULES
+  for module in folder.json(MODULES, list):
     try:
       # The last word of its class: the path of the package has changed.
       kind = module['type'].rpartition('.')[2]
       path = pathlib.PurePath(module.get('path', ''))
     except (AttributeError, KeyError, TypeError) as e:
-      raise ValueError(f'{folder / MODULES}: {module!r} is no module') from e
+      raise ValueError(f'{where}: {module!r} is no module') from e
     if path.is_absolute() or '..' in path.parts:
-      raise ValueError(f'{folder / MODULES}: {str(path)!r} is no path below it')
+      raise ValueError(f'{where}: {str(path)!r} is no path below it')
     out.append((kind, path))
   return out
 
 
-def _how(folder: pathlib.Path, config: dict) -> str:
-  """Which pooling a folder's settings mean."""
+def _how(file: pathlib.Path, config: dict) -> str:
+  """Which pooling a file's settings mean."""
   on = [k for k, v in config.items() if k.startswith('pooling_mode_') and v]
   if mode := config.get('pooling_mode'):  # newer files: a name
     on = [f'pooling_mode_{mode}_token' + 's' * (mode != 'cls')]
   if len(on) != 1 or on[0] not in SWITCHES:
     raise ValueError(
-      f'{folder / "config.json"}: pooling {", ".join(on) or "none"} is not '
-      f'supported; it is one of {", ".join(SWITCHES)}'
+      f'{file}: pooling {", ".join(on) or "none"} is not supported; it is one '
+      f'of {", ".join(SWITCHES)}'
     )
   if not config.get('include_prompt', True):
     raise ValueError(
-      f'{folder / "config.json"}: include_prompt = False, pooling without the '
-      "prompt's tokens, is not supported"
+      f"{file}: include_prompt = False, pooling without the prompt's tokens, "
+      'is not supported'
     )
   return SWITCHES[on[0]]

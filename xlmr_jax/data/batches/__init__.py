@@ -1,0 +1,1 @@
+"""Which examples share a row, in which order, and what a step gets."""

@@ -37,6 +37,7 @@ from jaxtyping import Int
 import numpy as np
 
 from xlmr_jax.data.batches import pack
+from xlmr_jax.runtime import storage
 
 Local = Callable[[int], Int[np.ndarray, 'local']]
 
@@ -419,15 +420,11 @@ def _read_starts(path: str) -> list[int]:
 
 def _write_starts(path: str, starts: list[int]) -> None:
   """Writes a file whole or not at all."""
-  temporary = f'{path}.{os.getpid()}.tmp'
-  try:
+  # It saves time, and no run should end for want of it.
+  with contextlib.suppress(OSError):
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(temporary, 'wb') as file:
+    with storage.whole_file(path) as temporary, open(temporary, 'wb') as file:
       np.save(file, np.array(starts, np.int64))
-    os.replace(temporary, path)
-  except OSError:  # it saves time, and no run should end for want of it
-    with contextlib.suppress(OSError):
-      os.remove(temporary)
 
 
 class _View:

@@ -1,0 +1,1 @@
+"""Text becomes a corpus for pretraining: tokenised, shuffled, in shards."""

@@ -29,6 +29,7 @@ import numpy as np
 
 from xlmr_jax.data.batches import pack
 from xlmr_jax.data.corpus import duplicates, shards
+from xlmr_jax.runtime import storage
 
 _BUFFER = 1 << 24  # bytes kept in memory until they are appended
 
@@ -170,9 +171,8 @@ def _to_shard(
       entry = shards.write_shard(f'{stem}.array_record', records())
   finally:
     os.close(file)
-  temporary = f'{stem}.order.{os.getpid()}.tmp'
-  lengths[order].tofile(temporary)
-  os.replace(temporary, f'{stem}.order')
+  with storage.whole_file(f'{stem}.order') as temporary:
+    lengths[order].tofile(temporary)
   return {
     **entry,
     'tokens': int(lengths[order].sum(dtype=np.int64)),

@@ -37,6 +37,8 @@ from array_record.python import array_record_module
 from jaxtyping import Int
 import numpy as np
 
+from xlmr_jax.runtime import storage
+
 FORMAT = 1
 MANIFEST = 'manifest.json'
 UNFINISHED = '.unfinished'  # what data/corpus.py leaves where it is stopped
@@ -321,33 +323,27 @@ def write_shard(path: str, records: Iterable[bytes]) -> dict[str, Any]:
   Raises:
     OSError: the disk is full, or another fault of it.
   """
-  temporary = f'{path}.{os.getpid()}.tmp'
   count = 0
   try:
-    writer = array_record_module.ArrayRecordWriter(temporary, _WRITE)
-    try:
-      for record in records:
-        writer.write(record)
-        count += 1
-    finally:
-      writer.close()
-    _sync(temporary)
-    entry = {
-      'file': os.path.basename(path),
-      'records': count,
-      'bytes': os.path.getsize(temporary),
-      'sha256': digest(temporary),
-    }
-    os.replace(temporary, path)
+    with storage.whole_file(path) as temporary:
+      writer = array_record_module.ArrayRecordWriter(str(temporary), _WRITE)
+      try:
+        for record in records:
+          writer.write(record)
+          count += 1
+      finally:
+        writer.close()
+      return {
+        'file': os.path.basename(path),
+        'records': count,
+        'bytes': os.path.getsize(temporary),
+        'sha256': digest(temporary),
+      }
   except RuntimeError as error:  # the library's only kind
     code = next(
       (c for c in errno.errorcode if os.strerror(c) in str(error)), errno.EIO
     )
     raise OSError(code, os.strerror(code), path) from error
-  finally:
-    if os.path.exists(temporary):
-      os.remove(temporary)
-  return entry
 
 
 def write_ends(
@@ -363,8 +359,7 @@ def write_ends(
   Returns:
     Its entry of the manifest.
   """
-  temporary = f'{path}.{os.getpid()}.tmp'
-  with open(temporary, 'wb') as file:
+  with storage.whole_file(path) as temporary, open(temporary, 'wb') as file:
     np.lib.format.write_array_header_1_0(
       file, {'descr': '<i8', 'fortran_order': False, 'shape': (count + 1,)}
     )
@@ -376,10 +371,8 @@ def write_ends(
       file.write(ends.tobytes())
       count -= len(ends)
     assert not count, 'another number of units than was said'
-  _sync(temporary)
-  entry = {'bytes': os.path.getsize(temporary), 'sha256': digest(temporary)}
-  os.replace(temporary, path)
-  return entry
+    file.flush()
+    return {'bytes': file.tell(), 'sha256': digest(temporary)}
 
 
 def read_json(path: str | os.PathLike) -> Any:
@@ -390,18 +383,7 @@ def read_json(path: str | os.PathLike) -> Any:
 
 def write_json(path: str | os.PathLike, content: Any) -> None:
   """Writes a JSON file whole or not at all."""
-  temporary = f'{os.fspath(path)}.{os.getpid()}.tmp'
-  with open(temporary, 'w', encoding='utf-8') as file:
-    json.dump(content, file, indent=1, sort_keys=True, ensure_ascii=False)
-    file.write('\n')
-  _sync(temporary)
-  os.replace(temporary, path)
-
-
-def _sync(path: str) -> None:
-  """What is renamed next must be on the disk before its name is."""
-  with open(path, 'rb') as file:
-    os.fsync(file.fileno())
+  storage.write_json(path, content, indent=1, sort_keys=True)
 
 
 def write(

@@ -1,0 +1,1 @@
+"""Readers of labelled files: a format each, and no model."""

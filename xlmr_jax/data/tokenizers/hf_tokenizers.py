@@ -30,6 +30,7 @@ import numpy as np
 import tokenizers
 
 from xlmr_jax.data.tokenizers import xlmr as tokenizer_lib
+from xlmr_jax.runtime import storage
 
 FILE_NAME = 'tokenizer.json'
 VOCAB, MERGES, ADDED = 'vocab.json', 'merges.txt', 'added_tokens.json'
@@ -171,7 +172,7 @@ class BpeTokenizer(tokenizer_lib.Base):
     """
     os.makedirs(directory, exist_ok=True)
     path = os.path.join(directory, FILE_NAME)
-    tokenizer_lib.write(path, self._bytes)
+    storage.write_bytes(path, self._bytes)
     named = {
       key: self._specials[role]
       for role, (default, keys) in _ROLES.items()
@@ -180,7 +181,7 @@ class BpeTokenizer(tokenizer_lib.Base):
     }
     if named:
       text = json.dumps(named, indent=2, ensure_ascii=False) + '\n'
-      tokenizer_lib.write(os.path.join(directory, _SETTINGS[1]), text.encode())
+      storage.write_bytes(os.path.join(directory, _SETTINGS[1]), text.encode())
     return path
 
   def _ids_of(self, texts: list[str], num_threads: int) -> list[list[int]]:

@@ -40,7 +40,7 @@ import sentencepiece
 import tqdm
 
 from xlmr_jax.data import files
-from xlmr_jax.runtime import commands
+from xlmr_jax.runtime import commands, storage
 
 FILE_NAME = 'sentencepiece.bpe.model'  # the name Hugging Face looks for
 MASK = '<mask>'
@@ -374,11 +374,13 @@ class Tokenizer(Base):
     """
     os.makedirs(directory, exist_ok=True)
     path = os.path.join(directory, FILE_NAME)
-    write(path, self._bytes)
+    storage.write_bytes(path, self._bytes)
     config = os.path.join(directory, 'tokenizer_config.json')
     if self.layout != XLMR and not os.path.exists(config):
       settings = {'tokenizer_class': self.layout.hf_class}
-      write(config, (json.dumps(settings, indent=2) + '\n').encode())
+      storage.write_bytes(
+        config, (json.dumps(settings, indent=2) + '\n').encode()
+      )
     return path
 
   def _from_spm(self, ids: list[int]) -> list[int]:
@@ -456,14 +458,6 @@ class Tokenizer(Base):
 
   def _text_of(self, ids: list[int]) -> str:
     return self._spm.decode([self._to_spm(i) for i in ids])
-
-
-def write(path: str, content: bytes) -> None:
-  """Writes a file whole or not at all."""
-  temporary = f'{path}.{os.getpid()}.tmp'
-  with open(temporary, 'wb') as file:
-    file.write(content)
-  os.replace(temporary, path)
 
 
 def _frame(sides: Sequence[list], bos, eos) -> list:

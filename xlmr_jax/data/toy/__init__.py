@@ -1,0 +1,1 @@
+"""A small synthetic world in ten languages, for the quickstart and tests."""

@@ -3,7 +3,7 @@
 It stands in for the corpora and benchmarks that a fresh machine does not
 have, so that the whole way from text to a zero-shot table can be run in
 minutes. Sentences are correct, but they are made from templates
-(`toy_lexicon.py`): a score on them says that the machinery works and nothing
+(`lexicon.json`): a score on them says that the machinery works and nothing
 about real language, and is to be called synthetic wherever it is shown.
 
 The world has up to 8 dimensions (mood, hunger, money, ...) of two opposite

@@ -1,0 +1,1 @@
+"""XTREME, XTREME-R, CLUE and FewCLUE as tables, with published scores."""

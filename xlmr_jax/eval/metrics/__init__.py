@@ -1,0 +1,1 @@
+"""Official scores, equal to the scripts that define them."""

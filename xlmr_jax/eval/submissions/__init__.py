@@ -1,0 +1,1 @@
+"""Predictions as the leaderboards take them: written, checked, scored."""

@@ -5,14 +5,12 @@ sets as a rule, in the folders or zips that they come in: afqmc_public/dev.json,
 afqmc/dev.json or afqmc_public.zip. No model is needed.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 import contextlib
 import dataclasses
 import json
 import os
 import pathlib
-import shutil
-import tempfile
 from typing import Any
 import zipfile
 
@@ -20,6 +18,7 @@ from xlmr_jax.data import files
 from xlmr_jax.eval.metrics import scores
 from xlmr_jax.eval.submissions import clue_forms
 from xlmr_jax.eval.submissions.clue_forms import TaskFile
+from xlmr_jax.runtime import storage
 
 Path = str | os.PathLike
 
@@ -193,13 +192,9 @@ class Submission:
         raise ValueError(
           f'{path} has something else in it, {other[0]}; give a new folder'
         )
-    with _beside(path) as temporary:
-      temporary.mkdir()
+    with storage.whole(path, overwrite=True) as temporary:
       for name, text in texts.items():
         (temporary / name).write_text(text, encoding='utf-8')
-      if path.is_dir():
-        shutil.rmtree(path)
-      temporary.rename(path)
     return path
 
   def write(
@@ -235,9 +230,7 @@ class Submission:
     path = pathlib.Path(folder) / file.name
     text = _text(task, file, answers)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _beside(path) as temporary:
-      temporary.write_text(text, encoding='utf-8')
-      temporary.replace(path)
+    storage.write_text(path, text)
     return path
 
   def finish(
@@ -344,14 +337,15 @@ def _asked(predictions: Sequence, rows: Sequence) -> Sequence:
 
 def _pack(path: pathlib.Path, texts: Mapping[str, str]) -> pathlib.Path:
   path.parent.mkdir(parents=True, exist_ok=True)
-  with _beside(path) as temporary:
-    with zipfile.ZipFile(temporary, 'w', zipfile.ZIP_DEFLATED) as packed:
-      for name, text in texts.items():
-        # No time of writing: equal predictions make equal zips.
-        info = zipfile.ZipInfo(name)
-        info.compress_type = zipfile.ZIP_DEFLATED
-        packed.writestr(info, text)
-    temporary.replace(path)
+  with (
+    storage.whole_file(path) as temporary,
+    zipfile.ZipFile(temporary, 'w', zipfile.ZIP_DEFLATED) as packed,
+  ):
+    for name, text in texts.items():
+      # No time of writing: equal predictions make equal zips.
+      info = zipfile.ZipInfo(name)
+      info.compress_type = zipfile.ZIP_DEFLATED
+      packed.writestr(info, text)
   return path
 
 
@@ -385,16 +379,6 @@ def _label(name: str, task: TaskFile, key, value) -> Any:
     raise ValueError(f'{name}, id {key}: {value!r} is not of {listed}')
   number = task.form in ('blanks', 'choices') or task.key == 'answer'
   return int(value) if number else value
-
-
-@contextlib.contextmanager
-def _beside(path: pathlib.Path) -> Iterator[pathlib.Path]:
-  """A temporary name beside a path; nothing is left of it."""
-  folder = pathlib.Path(tempfile.mkdtemp(prefix='.', dir=path.parent))
-  try:
-    yield folder / path.name
-  finally:
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _paths(path: Path) -> dict[str, str]:

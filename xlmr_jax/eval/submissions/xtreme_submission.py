@@ -30,12 +30,11 @@ import dataclasses
 import os
 import pathlib
 import re
-import shutil
-import tempfile
 from typing import Any
 
 from xlmr_jax.eval.metrics import scores as metrics
 from xlmr_jax.eval.submissions import xtreme_forms
+from xlmr_jax.runtime import storage
 
 Path = str | os.PathLike
 
@@ -204,22 +203,20 @@ class Submission:
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / task
-    new = pathlib.Path(tempfile.mkdtemp(prefix='.', dir=folder))
     part = self.tasks[task]
-    try:
-      for language, answers in predictions.items():
-        name = part.path(folder, task, language, split).name
-        text = xtreme_forms.FORMS[part.form].text(answers, ids.get(language))
+    texts = {
+      part.path(folder, task, language, split).name: xtreme_forms.FORMS[
+        part.form
+      ].text(answers, ids.get(language))
+      for language, answers in predictions.items()
+    }
+    if keep and target.exists():
+      for name, text in texts.items():
+        storage.write_text(target / name, text)
+      return target
+    with storage.whole(target, overwrite=True) as new:
+      for name, text in texts.items():
         (new / name).write_text(text, encoding='utf-8')
-      new.chmod(0o755)
-      if keep and target.exists():
-        for path in new.iterdir():
-          path.replace(target / path.name)
-      else:
-        shutil.rmtree(target, ignore_errors=True)
-        new.rename(target)
-    finally:
-      shutil.rmtree(new, ignore_errors=True)
     return target
 
   def finish(

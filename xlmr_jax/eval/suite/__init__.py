@@ -1,0 +1,1 @@
+"""A whole benchmark in one command: trained, evaluated, in tables."""

@@ -30,7 +30,7 @@ from xlmr_jax.eval.suite import pictures, protocols, summary, trainings
 from xlmr_jax.eval.task import Available, Task, read_available
 from xlmr_jax.inference import loaded
 from xlmr_jax.model import VARIANTS
-from xlmr_jax.runtime import hosts
+from xlmr_jax.runtime import hosts, recipes
 
 Say = trainings.Say
 ALONE = hosts.Group()
@@ -105,7 +105,7 @@ def run(config, workdir, say: Say = print, group: hosts.Group = ALONE) -> dict:
   wanted = needs(config)
   _check_settings(config)
   if any(need.tuned for need in wanted):
-    trainings.recipe(config)
+    recipes.find(config.recipe)
   for path in (workdir, *workdir.parents):
     if path.is_file():
       raise ValueError(f'--workdir={workdir}: {path} is a file, not a folder')

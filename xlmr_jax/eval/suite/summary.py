@@ -1,14 +1,13 @@
 """What a benchmark's evaluations come to: results.json, and tables of it."""
 
 from collections.abc import Mapping, Sequence
-import json
-import os
 import pathlib
 import statistics
 
 from xlmr_jax.eval.benchmarks import published, table
 from xlmr_jax.eval.evaluate import Result
 from xlmr_jax.eval.metrics import scores as metrics
+from xlmr_jax.runtime import storage
 
 
 def facts_of(result: Result) -> dict:
@@ -186,10 +185,4 @@ def _less(ours: float | None, theirs: float | None) -> str:
 
 def write_json(path: pathlib.Path, value: Mapping) -> None:
   """Whole or not at all."""
-  temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-  try:
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    temporary.write_text(text + '\n', encoding='utf-8')
-    temporary.replace(path)
-  finally:
-    temporary.unlink(missing_ok=True)
+  storage.write_json(path, value, allow_nan=False)

@@ -18,9 +18,9 @@ import threading
 from xlmr_jax.checkpoints import checkpoint_steps
 from xlmr_jax.eval.suite import protocols
 from xlmr_jax.eval.suite.protocols import Need
-from xlmr_jax.runtime import hosts
+from xlmr_jax.runtime import hosts, recipes
 
-# Where the package lies, and the recipes beside it.
+# Where the package lies: a training imports it as we do.
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 
 Say = Callable[[str], None]
@@ -173,9 +173,10 @@ def train_command(
   config, need: Need, settings: Mapping[str, object], folder, factor: float
 ) -> list[str]:
   """The command line of a fine-tuning; its rate times a factor."""
+  recipe = recipes.find(config.recipe)
   words = [
     *(sys.executable, '-m', 'xlmr_jax.train'),
-    f'--config={recipe(config)}:task={need.known},model={config.model}',
+    f'--config={recipe}:task={need.known},model={config.model}',
     f'--config.data_dir={protocols.folder(config, need)}',
     f'--config.init={config.init}',
     f'--config.seed={need.seed}',
@@ -190,21 +191,6 @@ def train_command(
   if factor != 1:
     words.append(f'--config.optim.learning_rate={_rate(folder) * factor}')
   return words
-
-
-def recipe(config) -> str:
-  """The file of the recipe of a fine-tuning: here, or beside the package.
-
-  Raises:
-    ValueError: it is in neither place.
-  """
-  for path in (pathlib.Path(config.recipe), ROOT / config.recipe):
-    if path.is_file():
-      return str(path)
-  raise ValueError(
-    f'config.recipe={config.recipe} is neither here nor in {ROOT}: name the '
-    'file that has the settings of a fine-tuning'
-  )
 
 
 def _rate(folder: pathlib.Path) -> float:
