@@ -11,7 +11,6 @@ from torch_models import tiny
 import transformers
 
 import xlmr_jax
-from xlmr_jax.checkpoints import directory as checkpoint
 from xlmr_jax.checkpoints.hf import sentence_transformers
 from xlmr_jax.checkpoints.hf.files import Folder
 from xlmr_jax.checkpoints.hf.sentence_transformers import Pooling
@@ -170,7 +169,7 @@ def directory(theirs, tiny_tokenizer, tmp_path):
     folder = tmp_path / 'source'
     below = '0_Transformer' if name == 'older' else ''
     theirs.save_pretrained(folder / below)
-    for file in (checkpoint.SPM,):
+    for file in (SPM,):
       shutil.copyfile(tiny_tokenizer / file, folder / below / file)
     files = {**files, **changes}
     save_files(folder, {k: v for k, v in files.items() if v is not None})
