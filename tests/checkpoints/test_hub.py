@@ -1,5 +1,6 @@
 """Models by their hub name, from a hub that this file serves."""
 
+import errno
 import hashlib
 from http import server
 import json
@@ -371,7 +372,6 @@ def test_a_revision_is_the_one_that_was_asked_for(theirs, published):
     ('someone/private', None, ['Repository Not Found']),
     ('someone/tiny', 'v7', ['at revision v7', 'Revision Not Found']),
     ('someone/tiny@v7', None, ['at revision v7', 'Invalid rev id: v7']),
-    ('someone/gated', None, ['gated', 'someone/gated is restricted']),
     ('some one/tiny', None, ['Repo id must use alphanumeric']),
     ('someone/tiny@', 'v1', ['Repo id must use alphanumeric']),
   ],
@@ -379,10 +379,9 @@ def test_a_revision_is_the_one_that_was_asked_for(theirs, published):
 def test_what_the_hub_does_not_give_is_one_clear_error(
   theirs, published, name, revision, words
 ):
-  for repo in ('someone/tiny', 'someone/private', 'someone/gated'):
+  for repo in ('someone/tiny', 'someone/private'):
     theirs.publish(repo, published('plain'))
   theirs.private.add('someone/private')
-  theirs.gated.add('someone/gated')
   with pytest.raises(ValueError, match='hub gave no model of that') as error:
     xlmr_jax.load(name, revision=revision)
   text = str(error.value)
@@ -394,13 +393,60 @@ def test_what_the_hub_does_not_give_is_one_clear_error(
   assert theirs.sent() == set()
 
 
+def test_a_gated_model_is_no_wrong_name(theirs, published):
+  theirs.publish('someone/gated', published('plain'))
+  theirs.gated.add('someone/gated')
+  with pytest.raises(ValueError, match='it is gated: ask for acc') as error:
+    xlmr_jax.load('someone/gated')
+  text = str(error.value)
+  assert text.startswith("'someone/gated' is not a directory, and on the ")
+  assert f'{theirs.url}/someone/gated and log in' in text
+  assert 'someone/gated is restricted' in text
+  assert '\n' not in text and 'no model of that name' not in text
+
+
+def test_a_hub_that_is_out_of_order_is_no_wrong_name(theirs, monkeypatch):
+  def break_down(self):
+    self.refuse(500, '', 'database on fire')
+
+  monkeypatch.setattr(Handler, 'do_GET', break_down)
+  with pytest.raises(ValueError, match='hub gave an error: .*500') as error:
+    xlmr_jax.load('someone/tiny')
+  assert '\n' not in str(error.value)
+
+
 def test_without_a_way_to_the_hub_a_new_name_is_an_error(theirs, monkeypatch):
   theirs.close()
-  for offline in (False, True):
+  for offline, message in (
+    (False, f'the Hugging Face hub .{theirs.url}. cannot be reached'),
+    (True, 'the cache .* does not hold it: unset HF_HUB_OFFLINE'),
+  ):
     monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', offline)
     huggingface_hub.close_session()
-    with pytest.raises(ValueError, match="'someone/tiny' is not a directory"):
+    with pytest.raises(ValueError, match=message) as error:
       xlmr_jax.load('someone/tiny')
+    text = str(error.value)
+    assert text.startswith("'someone/tiny' is not a directory, and the ")
+    assert '\n' not in text and 'no model of that name' not in text
+
+
+@pytest.mark.parametrize('number', [errno.ENOSPC, errno.EACCES, errno.EROFS])
+def test_what_cannot_be_stored_is_no_wrong_name(
+  theirs, published, monkeypatch, number
+):
+  """A full disk, or a cache of somebody else's."""
+  theirs.publish('someone/tiny', published('plain'))
+
+  def refuse(*_, **__):
+    raise OSError(number, os.strerror(number), str(constants.HF_HUB_CACHE))
+
+  monkeypatch.setattr(pathlib.Path, 'mkdir', refuse)
+  monkeypatch.setattr(os, 'makedirs', refuse)
+  with pytest.raises(OSError, match="could not store 'someone/tiny'") as error:
+    xlmr_jax.load('someone/tiny')
+  assert error.value.errno == number
+  assert os.strerror(number) in str(error.value)
+  assert 'no model of that name' not in str(error.value)
 
 
 @pytest.mark.parametrize('name', ['./tiny', '/no/tiny', 'a/b/c', '../tiny'])

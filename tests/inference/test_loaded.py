@@ -1,7 +1,10 @@
 """What `load` returns: encode, logits, save; and what they refuse."""
 
+import builtins
+import collections
 import contextlib
 import dataclasses
+import io
 import json
 import pathlib
 import resource
@@ -11,9 +14,12 @@ import numpy as np
 import pytest
 
 import xlmr_jax
-from xlmr_jax import heads
-from xlmr_jax.checkpoints import native
-from xlmr_jax.checkpoints.weights import SPM, Weights, with_rows
+from xlmr_jax import checkpoints, heads
+from xlmr_jax.checkpoints import directory, native
+from xlmr_jax.checkpoints import weights as weights_lib
+from xlmr_jax.checkpoints.hf import sentence_transformers, writer
+from xlmr_jax.checkpoints.hf.sentence_transformers import LENGTH, MODULES
+from xlmr_jax.checkpoints.weights import SPM, Pooling, Weights, with_rows
 from xlmr_jax.data.tokenizers import xlmr as tokenizers
 from xlmr_jax.inference import loaded, packed
 from xlmr_jax.model import Config
@@ -551,3 +557,63 @@ def test_a_chain_on_a_tagger_is_no_surprise(
   model.save(tmp_path / 'a', format='hf')
   assert xlmr_jax.load(tmp_path / 'a').head == 'crf'
   assert not [w for w in recwarn if 'promises' in str(w.message)]
+
+
+@pytest.mark.parametrize('below', ['', '0_Transformer'])
+def test_a_load_reads_each_json_once(
+  make_model, tiny_tokenizer, tmp_path, below, monkeypatch
+):
+  """config.json, an index, a tokenizer's settings, files about pooling."""
+  model = make_model(tiny_tokenizer, head='mlm')
+  body = tmp_path / 'theirs' / below
+  weights = dataclasses.replace(model.weights, source=None)
+  writer.write(body, weights_lib.on_host(weights), shard_bytes=20_000)
+  texts = sentence_transformers.texts(Pooling('mean', True, 20), 32)
+  texts[MODULES] = texts[MODULES].replace('"path": ""', f'"path": "{below}"')
+  for name, text in texts.items():
+    parent = body if name == LENGTH else tmp_path / 'theirs'
+    (parent / name).parent.mkdir(exist_ok=True)
+    (parent / name).write_text(text)
+  seen = collections.Counter()
+  opening = io.open
+
+  def count(file, *args, **kwargs):
+    if str(file).endswith('.json'):
+      path = pathlib.Path(file).relative_to(tmp_path / 'theirs')
+      seen[str(path)] += 1
+    return opening(file, *args, **kwargs)
+
+  monkeypatch.setattr(io, 'open', count)
+  monkeypatch.setattr(builtins, 'open', count)
+  again = xlmr_jax.load(tmp_path / 'theirs')
+  monkeypatch.undo()
+  assert again.pooling.max_length == 20
+  assert again.tokenizer.fingerprint == model.tokenizer.fingerprint
+  assert f'{below}/config.json'.lstrip('/') in seen and len(seen) >= 6
+  assert set(seen.values()) == {1}, seen
+
+
+def test_a_new_head_of_an_untied_body_is_tied(
+  make_model, tiny_tokenizer, tmp_path
+):
+  make_model(tiny_tokenizer, head=None).save(tmp_path / 'a', format='hf')
+  path = tmp_path / 'a' / 'config.json'
+  facts = json.loads(path.read_text())
+  path.write_text(json.dumps({**facts, 'tie_word_embeddings': False}))
+  with pytest.warns(UserWarning, match='new, with random weights'):
+    model = xlmr_jax.load(tmp_path / 'a', head='mlm', fresh=True)
+  assert np.isfinite(model.logits(['a cat'])[0]).all()
+  model.save(tmp_path / 'b')
+  assert xlmr_jax.load(tmp_path / 'b').head == 'mlm'
+
+
+def test_formats_come_from_one_table(make_model, tiny_tokenizer, tmp_path):
+  model = make_model(tiny_tokenizer)
+  with pytest.raises(ValueError, match='not one of orbax, hf$'):
+    checkpoints.write(tmp_path / 'a', model.weights, 'fairseq')
+  with pytest.raises(ValueError, match='fresh is for the format hf, not for'):
+    checkpoints.write(tmp_path / 'a', model.weights, 'orbax', fresh=True)
+  checkpoints.write(tmp_path / 'a', model.weights, 'hf')
+  again = checkpoints.read(tmp_path / 'a')
+  assert_bit_equal(again.params, model.params)
+  assert directory.recognise(tmp_path / 'a').name == 'hf'

@@ -86,8 +86,8 @@ def read(
     timer: filled with seconds by phase, where given.
 
   Raises:
-    ValueError: no model of this family is there, or the hub has none.
-    OSError: the hub cannot be reached, or its files cannot be stored.
+    ValueError: no model of this family is there, or the hub gives none.
+    OSError: the hub's files cannot be stored.
   """
   folder = pathlib.Path(path)
   if revision is not None and folder.exists():

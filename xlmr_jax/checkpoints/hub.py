@@ -41,7 +41,9 @@ def download(
     files: names of further files to bring, a tokenizer's.
 
   Raises:
-    ValueError: there is no such model, or no way to the hub.
+    ValueError: there is no such model or revision, it is gated, the hub cannot
+      be reached or gave an error, or it is offline and not in the cache.
+    OSError: the files cannot be stored: no space, no permission.
   """
   import huggingface_hub
   from huggingface_hub import errors
@@ -66,10 +68,55 @@ def download(
     if any(any(folder.glob(b + f)) for b in BELOW for f in SAFE):
       return folder
     return bring(PICKLED)
-  # The first of them is the base of whatever goes wrong on the way.
+  # errors.HfHubHTTPError's first base is that of all errors of the network.
   except (*errors.HfHubHTTPError.__bases__, errors.HFValidationError) as e:
-    reason = ' '.join(str(e).split())
-    raise ValueError(
-      f'{name!r} is not a directory, and the Hugging Face hub gave no model of '
-      f'that name{f" at revision {revision}" if revision else ""}: {reason}'
-    ) from e
+    raise _explain(e, name, revision) from e
+
+
+def _explain(error: Exception, name: str, revision: str | None) -> Exception:
+  """What an error of huggingface_hub means, in one line."""
+  from huggingface_hub import constants, errors
+
+  reason = ' '.join(str(error).split())
+  start = f'{name!r} is not a directory, and '
+  at = f' at revision {revision}' if revision else ''
+  unknown = (
+    errors.HFValidationError,
+    errors.RepositoryNotFoundError,
+    errors.RevisionNotFoundError,
+  )
+  if isinstance(error, errors.GatedRepoError):  # one of `unknown`, too
+    return ValueError(
+      f'{start}on the Hugging Face hub it is gated: ask for access on '
+      f'{constants.ENDPOINT}/{name} and log in (hf auth login): {reason}'
+    )
+  if isinstance(error, unknown):
+    return ValueError(
+      f'{start}the Hugging Face hub gave no model of that name{at}: {reason}'
+    )
+  if isinstance(error, errors.HfHubHTTPError):
+    return ValueError(f'{start}the Hugging Face hub gave an error: {reason}')
+  if constants.HF_HUB_OFFLINE:
+    return ValueError(
+      f'{start}the cache {constants.HF_HUB_CACHE} does not hold it{at}: unset '
+      'HF_HUB_OFFLINE to ask the Hugging Face hub'
+    )
+  network = (errors.LocalEntryNotFoundError, ConnectionError, TimeoutError)
+  if (
+    not isinstance(error, OSError)
+    or isinstance(error, network)
+    or error.errno is None
+  ):
+    cause = error.__cause__ or error
+    if isinstance(cause, errors.HfHubHTTPError):
+      return _explain(cause, name, revision)
+    reason = ' '.join(str(cause).split()) or type(cause).__name__
+    return ValueError(
+      f'{start}the Hugging Face hub ({constants.ENDPOINT}) cannot be reached, '
+      f'nor does the cache hold it{at}: {reason}'
+    )
+  return OSError(
+    error.errno,
+    f'could not store {name!r} of the Hugging Face hub: {error.strerror}',
+    str(error.filename or constants.HF_HUB_CACHE),
+  )

@@ -117,7 +117,7 @@ def read(
   """
   with arrays.timed(timer, 'read'):
     folder, step = _split(path)
-    weights = _read_description(folder)
+    weights = read_description(folder)
     saved = folder / 'params'
     if step is not None or not saved.exists():
       step = _best(folder) if step is None else step
@@ -136,10 +136,10 @@ def read(
   return weights_lib.with_head(weights, head)
 
 
-def _read_description(folder: pathlib.Path) -> Weights:
-  """What model.json says; no arrays."""
+def read_description(folder: pathlib.Path, name: str = MODEL) -> Weights:
+  """What model.json, or a file like it, says of a model; no arrays."""
   try:
-    facts = load_json(folder / MODEL)
+    facts = load_json(folder / name)
     labels = tuple(facts['labels']) if facts['labels'] else None
     config, pooling = Config(**facts['config']), facts.get('pooling')
     heads.make(config, facts['head'], len(labels or ()) or 1)
@@ -155,7 +155,7 @@ def _read_description(folder: pathlib.Path) -> Weights:
     )
   except (KeyError, TypeError, AttributeError, ValueError) as e:
     raise ValueError(
-      f'{folder / MODEL} does not describe a model of ours: {e!r}'
+      f'{folder / name} does not describe a model of ours: {e!r}'
     ) from e
 
 

@@ -116,7 +116,10 @@ def load_tokenizer(weights: Weights) -> Tokenizer | BpeTokenizer | None:
   """
   if weights.tokenizer_dir is None:
     return None
-  return tokenizers.load(weights.tokenizer_dir, weights.config.vocab_size)
+  model_type = ((weights.source or {}).get('config') or {}).get('model_type')
+  return tokenizers.load(
+    weights.tokenizer_dir, weights.config.vocab_size, model_type
+  )
 
 
 def with_rows(params: dict, head: str | None, rows: int) -> dict:

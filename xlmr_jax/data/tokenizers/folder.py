@@ -24,7 +24,9 @@ _SPARE = 1024
 
 
 def load(
-  folder: str | os.PathLike, rows: int | None = None
+  folder: str | os.PathLike,
+  rows: int | None = None,
+  model_type: str | None = None,
 ) -> Tokenizer | BpeTokenizer | None:
   """The tokenizer in a folder; None where it has none that is read here.
 
@@ -35,12 +37,13 @@ def load(
       in the order of the table above that has exactly so many ids, else the
       largest with up to 1,023 fewer. A vocabulary that was extended by added
       tokens has them in its tokenizer.json alone.
+    model_type: of the model's config.json, for who has read that file.
 
   Raises:
     ValueError: a file is not what its name says, or no tokenizer fits `rows`.
   """
   first = best = None
-  for found in _tokenizers(os.fspath(folder), rows):
+  for found in _tokenizers(os.fspath(folder), rows, model_type):
     if rows is None or found.vocab_size == rows:
       return found
     if first is None:
@@ -58,7 +61,7 @@ def load(
 
 
 def _tokenizers(
-  folder: str, rows: int | None
+  folder: str, rows: int | None, model_type: str | None
 ) -> Iterator[Tokenizer | BpeTokenizer]:
   """Every tokenizer in a folder, the preferred first, each when asked for."""
 
@@ -68,7 +71,7 @@ def _tokenizers(
   if has(tokenizer_lib.FILE_NAME):
     found = Tokenizer(folder)
     pieces = found.vocab_size - XLMR.rows(0)
-    layout = _layout(folder)
+    layout = _layout(folder, model_type)
     if rows == XLMR.rows(pieces):
       layout = XLMR
     elif rows == CAMEMBERT.rows(pieces) and layout is None:
@@ -82,7 +85,7 @@ def _tokenizers(
     yield BpeTokenizer(os.path.join(folder, hf_tokenizers.VOCAB))
 
 
-def _layout(folder: str) -> Layout | None:
+def _layout(folder: str, model_type: str | None) -> Layout | None:
   """The family that the folder's settings name, if they do.
 
   XLM-R with three added tokens has as many rows as CamemBERT would have over
@@ -93,14 +96,17 @@ def _layout(folder: str) -> Layout | None:
     ('config.json', 'model_type'),
   ):
     path = os.path.join(folder, name)
-    if not os.path.isfile(path):
+    if key == 'model_type' and model_type is not None:
+      value = model_type
+    elif os.path.isfile(path):
+      with open(path, encoding='utf-8') as file:
+        try:
+          settings = json.load(file)
+        except ValueError as error:
+          raise ValueError(f'{path} is not JSON: {error}') from error
+      value = settings.get(key) if isinstance(settings, dict) else None
+    else:
       continue
-    with open(path, encoding='utf-8') as file:
-      try:
-        settings = json.load(file)
-      except ValueError as error:
-        raise ValueError(f'{path} is not JSON: {error}') from error
-    value = settings.get(key) if isinstance(settings, dict) else None
     for layout in (XLMR, CAMEMBERT):
       if value in (layout.hf_class, layout.hf_class + 'Fast'):
         return layout
