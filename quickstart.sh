@@ -18,11 +18,11 @@ fi
 # Eight real languages, made-up sentences: text to pretrain on, translation
 # pairs, and two tasks in the files their benchmarks use (XNLI's, and intents
 # as TSV). English has training examples; nobody else has.
-python -m xlmr_jax toy "$OUT/world" --size="${SIZE:-quick}" --seed="${SEED:-0}"
+xlmr toy "$OUT/world" --size="${SIZE:-quick}" --seed="${SEED:-0}"
 
 ## 2. A vocabulary
 # SentencePiece, unigram, under XLM-R's ids.
-python -m xlmr_jax tokenizer --input="$OUT/world/corpus/*.txt" \
+xlmr tokenizer --input="$OUT/world/corpus/*.txt" \
   --vocab_size=3072 --seed_from_frequency --nohard_vocab_limit \
   --character_coverage=1.0   --output="$OUT/tokenizer"
 
@@ -82,7 +82,7 @@ python -m xlmr_jax.eval --benchmark=intents \
 
 ## 7. To Hugging Face
 # transformers loads the folder as it is.
-python -m xlmr_jax convert "$OUT/pretrained" "$OUT/hf"
+xlmr convert "$OUT/pretrained" "$OUT/hf"
 
 ## 8. Filling masks
 # The pretrained model, from the folder just written.

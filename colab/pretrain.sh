@@ -11,11 +11,11 @@ export OUT=${OUT:-runs/pretrain}
 # Eight languages of made-up sentences, and translation pairs. Your own text
 # comes as <language>.txt or .jsonl (plain, .gz, .xz or .zst), a paragraph a line,
 # blank lines between documents; from here on nothing changes.
-python -m xlmr_jax toy "$OUT/world" --size="${SIZE:-quick}"
+xlmr toy "$OUT/world" --size="${SIZE:-quick}"
 
 ## 2. A vocabulary
 # For the real one take that of FacebookAI/xlm-roberta-base. This one is small.
-python -m xlmr_jax tokenizer --input="$OUT/world/corpus/*.txt" \
+xlmr tokenizer --input="$OUT/world/corpus/*.txt" \
   --vocab_size=3072 --seed_from_frequency --nohard_vocab_limit \
   --character_coverage=1.0 --output="$OUT/tokenizer"
 
@@ -23,7 +23,7 @@ python -m xlmr_jax tokenizer --input="$OUT/world/corpus/*.txt" \
 # Tokenised once, by all cores; shuffled; memory-mapped. The table tells what
 # each language costs: many tokens per character mean that the vocabulary
 # shreds it.
-python -m xlmr_jax corpus --corpus="$OUT/world/corpus" \
+xlmr corpus --corpus="$OUT/world/corpus" \
   --parallel="$OUT/world/parallel" --tokenizer="$OUT/tokenizer" \
   --output="$OUT/shards"
 

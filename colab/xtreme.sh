@@ -11,8 +11,8 @@ export OUT=${OUT:-runs/xtreme}
 # Made-up sentences in eight languages, in the form of XNLI's files, and a tiny
 # model with fresh parameters. For the real thing leave this out and take
 # XTREME's own folder of data and FacebookAI/xlm-roberta-base.
-python -m xlmr_jax toy "$OUT/world" --size="${SIZE:-quick}"
-python -m xlmr_jax tokenizer --input="$OUT/world/corpus/*.txt" \
+xlmr toy "$OUT/world" --size="${SIZE:-quick}"
+xlmr tokenizer --input="$OUT/world/corpus/*.txt" \
   --vocab_size=3072 --seed_from_frequency --nohard_vocab_limit \
   --character_coverage=1.0 --output="$OUT/tokenizer"
 

@@ -1,12 +1,12 @@
 """Going on with pretraining, on a new language or a new domain.
 
-  python -m xlmr_jax vocabulary extend FacebookAI/xlm-roberta-base \
+  xlmr vocabulary extend FacebookAI/xlm-roberta-base \
       runs/extended --corpus='ug.txt' --pieces=8000
   python -m xlmr_jax.train --config=configs/adapt.py \
       --config.init=runs/extended --config.corpus=DIR --workdir=runs/ug
 
 The first command is for a language that the vocabulary shreds into letters
-(python -m xlmr_jax corpus prints tokens per character); without it, init
+(xlmr corpus prints tokens per character); without it, init
 is the model itself. DIR holds the new language and, so that the others are not
 forgotten, some text in those that matter: alpha 0.3 lets small ones be heard.
 

@@ -4,7 +4,7 @@ or, with --config.objective=causal, by predicting the next token.
   python -m xlmr_jax.train --config=configs/pretrain.py:model=base \
       --config.corpus=DIR --config.tokenizer=DIR --workdir=runs/base
 
-DIR is a prepared corpus (python -m xlmr_jax corpus) or a folder of text:
+DIR is a prepared corpus (xlmr corpus) or a folder of text:
 <lang>.txt or .jsonl, plain, .gz, .xz or .zst, one paragraph a line, blank lines
 between documents; that is prepared first. Languages are drawn with probability
 ∝ n^alpha. `--config.parallel=DIR` adds files <a>-<b>.tsv of translation pairs.

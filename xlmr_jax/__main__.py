@@ -5,7 +5,6 @@ examples, which `xlmr COMMAND --help` shows.
 """
 
 import difflib
-import importlib
 import sys
 
 # Name → the module, and what the command does.
@@ -61,8 +60,7 @@ def main() -> None:
     sys.exit(1)
   from xlmr_jax.runtime import commands
 
-  module = importlib.import_module(COMMANDS[name][0])
-  commands.run(module, [f'xlmr {name}', *rest])
+  commands.run(COMMANDS[name][0], [f'xlmr {name}', *rest])
 
 
 if __name__ == '__main__':

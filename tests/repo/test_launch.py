@@ -4,7 +4,7 @@ gcloud, systemd and Slurm are stand-ins of a few lines; what they are asked for
 and what the scripts make of their answers is what is tested.
 """
 
-import ast
+import importlib
 import json
 import os
 import pathlib
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import textwrap
 
+from absl import flags
 import jax
 import numpy as np
 import pytest
@@ -46,36 +47,27 @@ THEIRS = {
 }
 
 
-def flags_of(module):
-  """Names that a module's absl DEFINE_* calls define."""
-  path = ROOT.joinpath(*COMMANDS.get(module, (module,))[0].split('.'))
-  path = path.with_suffix('.py')
-  if not path.exists():
-    path = path.with_suffix('') / '__main__.py'
-  names = set()
-  runs = False
-  text = path.read_text('utf-8')
-  nodes = list(ast.walk(ast.parse(text)))
-  if 'hosts.define_flags(' in text:  # several commands have these
-    shared = ROOT / 'xlmr_jax' / 'runtime' / 'hosts.py'
-    nodes += ast.walk(ast.parse(shared.read_text('utf-8')))
-  for node in nodes:
-    if isinstance(node, ast.Call) and node.args:
-      called = getattr(node.func, 'attr', '')
-      if called.startswith('DEFINE_'):
-        names.add(node.args[0].value)
-    runs |= isinstance(node, ast.FunctionDef) and node.name == 'define_flags'
-  assert runs, f'{module} is no command'
-  return names
+def flags_of(name):
+  """Names of the flags of a command, or of a module that is one."""
+  module = importlib.import_module(COMMANDS.get(name, (name,))[0])
+  if hasattr(module, '__path__'):
+    module = importlib.import_module(f'{module.__name__}.__main__')
+  values = flags.FlagValues()
+  module.define_flags(values)
+  return set(values)
 
 
 def commands(text):
-  """(module, words of its command line) for each `python -m xlmr_jax.…`."""
+  """(command, words of its command line) for each call of one of ours.
+
+  It is called by `xlmr COMMAND`, `python -m xlmr_jax COMMAND` or
+  `python -m xlmr_jax.command`.
+  """
   # Continuation lines, also of comments; a fence or an empty line ends one.
   joined = re.sub(r'\\\n#?\s*', ' ', text)
   for line in joined.splitlines():
     for found in re.finditer(
-      r'python -m (?:xlmr_jax )?([a-z][\w.]*)([^`|&]*)', line
+      r'(?:python -m (?:xlmr_jax )?|\bxlmr )([a-z][\w.]*)([^`|&]*)', line
     ):
       if found[1] in COMMANDS or found[1].startswith('xlmr_jax.'):
         yield found[1], found[2].split()

@@ -1,7 +1,7 @@
 """Converts a checkpoint from any format to one that can be written.
 
-  python -m xlmr_jax convert FacebookAI/xlm-roberta-base xlmr-base
-  python -m xlmr_jax convert runs/xnli xnli-hf
+  xlmr convert FacebookAI/xlm-roberta-base xlmr-base
+  xlmr convert runs/xnli xnli-hf
 
 SRC is a Hugging Face directory or hub name, an original directory of fairseq
 or COMET, a directory of ours, or a training run's workdir (its best step;

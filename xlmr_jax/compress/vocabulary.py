@@ -1,11 +1,11 @@
 """Gives a checkpoint another vocabulary: more pieces, or fewer.
 
-  python -m xlmr_jax vocabulary extend FacebookAI/xlm-roberta-base xlmr-wolof \\
+  xlmr vocabulary extend FacebookAI/xlm-roberta-base xlmr-wolof \\
       --corpus='wolof/*.txt.xz' --pieces=5000
   python -m xlmr_jax.train --config=configs/adapt.py \\
       --config.init=xlmr-wolof --config.corpus=DIR --workdir=runs/wolof
 
-  python -m xlmr_jax vocabulary trim FacebookAI/xlm-roberta-base xlmr-en-sw \\
+  xlmr vocabulary trim FacebookAI/xlm-roberta-base xlmr-en-sw \\
       --corpus='corpus/en.txt,corpus/sw.txt'
 
 extend puts the pieces of a new language behind the old ones, whose ids stay;
@@ -16,7 +16,7 @@ corpus uses: the ids of all move.
 
 CHECKPOINT is whatever xlmr_jax.load takes, with a SentencePiece vocabulary.
 OUTPUT must be new or empty: a directory of ours, or with --format=hf one of
-Hugging Face's; `python -m xlmr_jax convert` makes either of the other. The
+Hugging Face's; `xlmr convert` makes either of the other. The
 corpus is text files, plain, .gz, .xz or .zst, a paragraph a line.
 """
 
@@ -240,6 +240,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     'seed',
     0,
     'extend: of random rows, and of which lines are read.',
+    lower_bound=0,
     flag_values=values,
   )
   flags.DEFINE_integer(

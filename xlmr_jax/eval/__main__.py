@@ -229,6 +229,7 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
     )
   if not options.checkpoint:
     raise ValueError('--checkpoint is needed: a directory or hub name')
+  mesh = mesh_of(options.mesh)
   task = task_of(options)
   others = dict(report.read_beside(text, task) for text in options.beside)
   where = task, options.data_dir or '', options.split
@@ -247,7 +248,7 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
     options.checkpoint,
     timer=timer,
     dtype=options.dtype,
-    mesh=mesh_of(options.mesh),
+    mesh=mesh,
   )
   phases = ', '.join(f'{name} {t:.2f} s' for name, t in timer.items())
   if hosts.lead():

@@ -54,21 +54,36 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     'vocab_size',
     0,
     "Pieces of the tokenizer; 0: the variant's own.",
+    lower_bound=0,
     flag_values=values,
   )
   flags.DEFINE_integer(
-    'sweep_limit', 12, 'How many to compile.', flag_values=values
+    'sweep_limit',
+    12,
+    'How many to compile.',
+    lower_bound=1,
+    flag_values=values,
   )
   flags.DEFINE_float(
-    'tokens', 0.0, 'Tokens to train on, e.g. 1e12.', flag_values=values
+    'tokens',
+    0.0,
+    'Tokens to train on, e.g. 1e12.',
+    lower_bound=0.0,
+    flag_values=values,
   )
   flags.DEFINE_float(
-    'price', 0.0, 'Of one chip for an hour.', flag_values=values
+    'price',
+    0.0,
+    'Of one chip for an hour.',
+    lower_bound=0.0,
+    flag_values=values,
   )
   flags.DEFINE_float(
     'mfu',
     0.0,
     'Hours and cost at this MFU, e.g. 0.4; 0: at the bound.',
+    lower_bound=0.0,
+    upper_bound=1.0,
     flag_values=values,
   )
   flags.DEFINE_bool(

@@ -10,6 +10,7 @@ stderr and exit code 1; ctrl-C is 130; `--traceback` shows the stack.
 """
 
 from collections.abc import Sequence
+import importlib
 import re
 import sys
 import types
@@ -19,25 +20,37 @@ from absl import app, flags, logging
 _TRACEBACK = flags.DEFINE_bool(
   'traceback', False, 'Show the stack of an error, not only what it says.'
 )
-# Modules whose flags several commands have.
-_SHARED = ('xlmr_jax.runtime.hosts', 'xlmr_jax.runtime.commands')
 _HELP = ('--help', '-help', '-h', '--h', '--helpshort', '-helpshort')
 
 
-def run(module: types.ModuleType, argv: Sequence[str] | None = None) -> None:
+def run(
+  module: types.ModuleType | str, argv: Sequence[str] | None = None
+) -> None:
   """Runs a command's main() on its flags; ends the process.
 
   Args:
-    module: the command. Of what its main raises, ValueError,
-      FloatingPointError and OSError are for the user; any other exception is
-      a bug and keeps its stack.
+    module: the command, or its name: then it is imported here, where ctrl-C
+      shows no stack. Of what its main raises, ValueError, FloatingPointError
+      and OSError are for the user; any other exception is a bug and keeps its
+      stack.
     argv: the command line, the program's name first; sys.argv if left out.
   """
   argv = list(sys.argv if argv is None else argv)
-  module.define_flags()
-  if any(arg in _HELP for arg in argv[1:]):
-    print(_help(module))
-    sys.exit(0)
+  try:
+    if isinstance(module, str):
+      module = importlib.import_module(module)
+    if any(arg in _HELP for arg in argv[1:]):
+      print(_help(module))
+      sys.exit(0)
+    module.define_flags()
+    app.run(_guarded(module.main), argv, flags_parser=parse)
+  except KeyboardInterrupt:
+    print('interrupted', file=sys.stderr)
+    sys.exit(130)
+
+
+def _guarded(main):
+  """main(argv), whose errors for the user are a line and exit code 1."""
 
   def guarded(argv):
     # orbax reports every file at INFO, and at ERROR, from three threads, what
@@ -45,28 +58,26 @@ def run(module: types.ModuleType, argv: Sequence[str] | None = None) -> None:
     if not flags.FLAGS['verbosity'].present:
       logging.set_verbosity(logging.FATAL)
     try:
-      return module.main(argv)
+      return main(argv)
     except (ValueError, FloatingPointError, OSError) as error:
       if _TRACEBACK.value:
         raise
       print(f'error: {line(error)}', file=sys.stderr)
-    except KeyboardInterrupt:
-      print('interrupted', file=sys.stderr)
-      return 130
     return 1
 
-  app.run(guarded, argv, flags_parser=parse)
+  return guarded
 
 
 def _help(module: types.ModuleType) -> str:
   """A command's docstring, its flags, and those that every command has."""
-  # absl files a flag under the module whose function defined it; of the
-  # module that Python runs it knows the path alone.
-  owners = (module.__name__, sys.argv[0], *_SHARED)
-  known = flags.FLAGS.flags_by_module_dict()
-  listed = [flags.FLAGS.module_help(o) for o in owners if o in known]
-  text = '\n'.join([module.__doc__.strip(), '', 'Flags:', *listed])
-  return text + '\n\n`--helpfull` lists the flags of the libraries too.'
+  own = flags.FlagValues()
+  module.define_flags(own)
+  listed = own.get_help(include_special_flags=False)
+  common = flags.FLAGS.module_help(__name__)
+  return (
+    f'{module.__doc__.strip()}\n\nFlags:\n{listed}\n{common}\n\n'
+    '`--helpfull` lists the flags of the libraries too.'
+  )
 
 
 def check_arguments(argv: Sequence[str], *names: str) -> None:
@@ -127,6 +138,8 @@ def _flag_line(error: BaseException, argv: list[str]) -> str:
   text = str(error)
   if 'Traceback' in text:  # an error inside a recipe: what it says comes last
     return text.strip().splitlines()[-1].strip().partition(': ')[2]
+  if text.startswith("Unknown command line flag 'config."):
+    return '--config, the recipe, is missing; --help shows examples'
   if isinstance(error, LookupError | AttributeError):
     # A ConfigDict's way to say that it has no such key.
     key = re.search(r"'(\w+)", text.replace('\\', ''))

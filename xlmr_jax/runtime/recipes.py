@@ -37,6 +37,18 @@ def define_flag(values: flags.FlagValues, help_string: str) -> None:
   values['config'].parser = _Parser(values['config'].parser)
 
 
+def read(name: str):
+  """The ConfigDict that --config=name gives, locked: 'finetune:model=base'.
+
+  Raises:
+    ValueError: no such recipe, or not of such an argument.
+  """
+  values = flags.FlagValues()
+  define_flag(values, 'The recipe.')
+  values(['', f'--config={name}'])
+  return values.config
+
+
 class _Parser(flags.ArgumentParser):
   """Reads recipes by name too, and lets them import each other."""
 

@@ -1,7 +1,7 @@
 """A run's curves as a picture: the loss, and the loss in each language.
 
-  python -m xlmr_jax curves runs/small
-  python -m xlmr_jax curves runs/small runs/other --output=both.png
+  xlmr curves runs/small
+  xlmr curves runs/small runs/other --output=both.png
 
 Left, the training loss of each run. Right, what its evaluations found: of a
 pretraining run the held-out loss of each language, with a tick where knowing

@@ -163,7 +163,7 @@ def begin(config):
   if not config.tokenizer:
     raise ValueError(
       'nothing to start from: set config.init to a checkpoint, or '
-      'config.tokenizer to a folder made by python -m xlmr_jax tokenizer'
+      'config.tokenizer to a folder made by xlmr tokenizer'
     )
   if config.variant not in VARIANTS:
     raise ValueError(

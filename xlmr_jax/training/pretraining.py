@@ -78,7 +78,7 @@ def _streams(config, workdir, tokenizer, model, mesh):
   if not config.corpus:
     raise ValueError(
       'config.corpus is empty: set it to a folder of text, or to one that '
-      'python -m xlmr_jax corpus prepared'
+      'xlmr corpus prepared'
     )
   if config.example_length > config.row_length and not config.schedule:
     raise ValueError(

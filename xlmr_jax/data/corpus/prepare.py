@@ -17,23 +17,23 @@ things is refused, with what differs.
 
 Every <lang>.txt, .jsonl (plain, .gz, .xz, .zst) and <lang>/ of a folder:
 
-    python -m xlmr_jax corpus --corpus=cc100 --tokenizer=xlmr-base \\
+    xlmr corpus --corpus=cc100 --tokenizer=xlmr-base \\
         --output=cc100-shards
 
 Three languages and their translations; paragraphs seen before are dropped:
 
-    python -m xlmr_jax corpus --corpus=text --languages=en,sw,ru \\
+    xlmr corpus --corpus=text --languages=en,sw,ru \\
         --parallel=opus --drop_duplicates --tokenizer=DIR --output=DIR
 
 Data sets that tensorflow_datasets has prepared, each with its language:
 
-    python -m xlmr_jax corpus --tfds=en=wiki40b/en --tfds=sw=wiki40b/sw \\
+    xlmr corpus --tfds=en=wiki40b/en --tfds=sw=wiki40b/sw \\
         --tfds_data_dir=DIR --tokenizer=DIR --output=DIR
 
 What a prepared folder has, and whether it is what it was:
 
-    python -m xlmr_jax corpus --report=DIR
-    python -m xlmr_jax corpus --verify=DIR
+    xlmr corpus --report=DIR
+    xlmr corpus --verify=DIR
 """
 
 from collections.abc import Sequence
@@ -422,7 +422,11 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     'workers', None, 'Processes; one a core if left out.', **to
   )
   flags.DEFINE_float(
-    'journal_seconds', 10.0, 'How much work a kill may cost, in seconds.', **to
+    'journal_seconds',
+    10.0,
+    'How much work a kill may cost, in seconds.',
+    lower_bound=0.0,
+    **to,
   )
   flags.DEFINE_string(
     'report', None, 'Only shows what a prepared folder has.', **to
@@ -442,6 +446,8 @@ def main(argv: list[str], args: flags.FlagValues = flags.FLAGS) -> None:
     print(table(data.manifest))
     return
   commands.check_given(args, 'tokenizer', 'output')
+  if not (args.corpus or args.parallel or args.tfds):
+    raise ValueError('--corpus, --parallel or --tfds is missing: the text')
   tfds = [tuple(item.partition('=')[::2]) for item in args.tfds]
   for language, name in tfds:
     if not language or not name or '/' in language:

@@ -261,12 +261,12 @@ def read_manifest(folder: str | os.PathLike) -> dict[str, Any]:
     if os.path.isdir(os.path.join(folder, UNFINISHED)):
       raise ValueError(
         f'{folder}: the preparation of this corpus has not finished; run'
-        ' `python -m xlmr_jax corpus` again with the same flags, and it'
+        ' `xlmr corpus` again with the same flags, and it'
         ' goes on where it was'
       )
     raise ValueError(
       f'{folder} has no {MANIFEST}: it is no prepared corpus; make one with'
-      ' `python -m xlmr_jax corpus`'
+      ' `xlmr corpus`'
     )
   try:
     with open(path, encoding='utf-8') as file:

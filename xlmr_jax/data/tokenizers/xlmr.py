@@ -17,7 +17,7 @@ errors. bpe.py has its other child, and vocabulary.py chooses.
 
 The command trains a new model on text files:
 
-    python -m xlmr_jax tokenizer --input='corpus/*.txt.xz' \
+    xlmr tokenizer --input='corpus/*.txt.xz' \
         --vocab_size=16000 --output=DIR
 """
 
@@ -746,17 +746,29 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     'vocab_size',
     16000,
     'Rows of the model the tokenizer is for, its five specials included.',
+    lower_bound=6,
     **to,
   )
   flags.DEFINE_string('output', None, 'Directory to write.', **to)
   flags.DEFINE_integer(
-    'sentences', 500_000, 'The most lines to train on.', **to
+    'sentences', 500_000, 'The most lines to train on.', lower_bound=1, **to
   )
   flags.DEFINE_float(
-    'alpha', 0.3, 'Languages are drawn by size ** alpha.', **to
+    'alpha',
+    0.3,
+    'Languages are drawn by size ** alpha.',
+    lower_bound=0.0,
+    **to,
   )
-  flags.DEFINE_integer('seed', 0, 'Seed of the draw.', **to)
-  flags.DEFINE_float('character_coverage', 0.9995, 'See SentencePiece.', **to)
+  flags.DEFINE_integer('seed', 0, 'Seed of the draw.', lower_bound=0, **to)
+  flags.DEFINE_float(
+    'character_coverage',
+    0.9995,
+    'See SentencePiece.',
+    lower_bound=0.98,
+    upper_bound=1.0,
+    **to,
+  )
   flags.DEFINE_bool(
     'seed_from_frequency',
     False,

@@ -11,7 +11,7 @@ values each. An event gives some people a value ("The farmers won the lottery
 yesterday."), a state tells it ("They are rich."). Requests to an assistant
 ("Hello, call Anna.") are a second kind of sentence.
 
-    python -m xlmr_jax toy OUT_DIR --seed=0 --size=full
+    xlmr toy OUT_DIR --seed=0 --size=full
 
 writes, always the same bytes for the same seed and size:
 
