@@ -139,7 +139,7 @@ def test_recipes_by_name_by_path_and_of_ones_own(programs, tmp_path):
     '  c.seed = common.base().seed + 1\n'
     '  return c\n'
   )
-  names = ('mine.py', 'clue', 'configs/xtreme.py:model=tiny', 'finetun')
+  names = ('mine.py', 'adapt', 'configs/pretrain.py:model=tiny', 'finetun')
   said = call(
     *(programs / 'python', '-c', READ, *names, 'configs/no.py', 'none/no.py'),
     cwd=tmp_path,
