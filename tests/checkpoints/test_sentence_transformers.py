@@ -14,6 +14,7 @@ import xlmr_jax
 from xlmr_jax.checkpoints.hf import sentence_transformers
 from xlmr_jax.checkpoints.hf.files import Folder
 from xlmr_jax.checkpoints.hf.sentence_transformers import Pooling
+from xlmr_jax.checkpoints.weights import SPM
 from xlmr_jax.data.tokenizers.xlmr import Tokenizer
 
 TEXTS = [
