@@ -572,7 +572,7 @@ def test_camembert_keeps_its_layout(model, make_model, tmp_path, corpus):
   rows = np.random.default_rng(0).normal(size=(old.vocab_size, table.shape[1]))
   made.params['encoder']['embed']['tokens'] = rows.astype(np.float32)
   made.params['head']['bias'] = rows[:, 0].astype(np.float32)
-  dataclasses.replace(made, config=size).save(tmp_path / 'source')
+  made.replace(config=size).save(tmp_path / 'source')
   for what in ('extend', 'trim'):
     out = tmp_path / what
     run(what, tmp_path / 'source', out, f'--corpus={corpus}', '--format=hf')
@@ -603,7 +603,7 @@ def test_spare_rows_are_left_out(
   tokens = draw.normal(size=(rows, config.model_dim)).astype(np.float32)
   made.params['encoder']['embed']['tokens'] = tokens
   made.params['head']['bias'] = tokens[:, 0].copy()
-  dataclasses.replace(made, config=config).save(tmp_path / 'source')
+  made.replace(config=config).save(tmp_path / 'source')
   run('extend', tmp_path / 'source', tmp_path / 'out', f'--corpus={corpus}')
   assert f'{spare} rows that no id uses' in capsys.readouterr().out
   ours = xlmr_jax.load(tmp_path / 'out')
@@ -625,7 +625,7 @@ def test_every_table_of_every_model(kind, make_model, folder, tmp_path):
   tokens = np.array(made.params['encoder']['embed']['tokens'])
   if kind == 'untied':
     made.params['head']['table'] = tokens[::-1].copy()
-    made = dataclasses.replace(made, tied=False)
+    made = made.replace(tied=False)
   if kind == 'bfloat16':
     import ml_dtypes
 
@@ -701,8 +701,7 @@ def test_bad_input(source, bpe, corpus, make_model, tmp_path, folder):
   draw.params['encoder']['embed']['tokens'] = table
   draw.params['head']['bias'] = table[:, 0].copy()
   shutil.rmtree(roberta)
-  dataclasses.replace(
-    draw,
+  draw.replace(
     config=dataclasses.replace(draw.config, vocab_size=size),
     tokenizer_dir=bpe,
   ).save(roberta)

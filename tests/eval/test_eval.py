@@ -148,8 +148,7 @@ def test_order_and_case_of_labels_do_not_matter(model, folder, gold, tmp_path):
   straight = run_xnli(model, folder, tmp_path / 'a', languages='en,de,ru')
   head = model.params['head']
   order = np.array([2, 0, 1])
-  permuted = dataclasses.replace(
-    model,
+  permuted = model.replace(
     params={
       **model.params,
       'head': {
