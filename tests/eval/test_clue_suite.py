@@ -476,9 +476,9 @@ def test_a_tagger_that_finds_nothing_has_collapsed(
     scores={'zh': 5.0}, average=5.0, predictions={'zh': found}
   )
   monkeypatch.setattr(finetuning.evaluate, 'evaluate', lambda *_, **__: result)
-  monkeypatch.setattr(finetuning.dataclasses, 'replace', lambda x, **_: x)
+  model = types.SimpleNamespace(replace=lambda **_: None)
   row = table.tunable()['cluener']
-  scores = finetuning.Development(row, {}, None)({})
+  scores = finetuning.Development(row, {}, model)({})
   assert scores == {
     'dev_cluener': 5.0,
     'dev_cluener/zh': 5.0,

@@ -18,13 +18,14 @@ from test_train_tag import recipe, sentences, write
 from test_train_tag import words_tokenizer as words_tokenizer
 
 from configs import xtreme as suite_recipe
+from xlmr_jax import train
 from xlmr_jax.data import files
 from xlmr_jax.data.readers import squad, tagged
 from xlmr_jax.data.readers import tables as sources
 from xlmr_jax.eval.benchmarks import table as benchmarks
 from xlmr_jax.eval.suite import protocols, suite, summary, trainings
 from xlmr_jax.runtime import sharding
-from xlmr_jax.training import finetuning, jobs
+from xlmr_jax.training import finetuning
 
 MESH = sharding.make_mesh()
 WORDS = 'man house cat red sees the no .'.split()
@@ -99,7 +100,7 @@ def recipe_of(data, vocabulary, task, **changes):
 
 
 def fingerprint(config, tmp_path):
-  return jobs.build(config, tmp_path, MESH).fingerprint
+  return train.build_job(config, tmp_path, MESH).fingerprint
 
 
 # ── Readers ───────────────────────────────────────────────────────────────
@@ -262,7 +263,7 @@ def test_what_cannot_be_trained_on(
 ):
   config = recipe_of(data, words_tokenizer, 'udpos', **changes)
   with pytest.raises(ValueError) as error:
-    jobs.build(config, tmp_path, MESH)
+    train.build_job(config, tmp_path, MESH)
   assert message in str(error.value) and '\n' not in str(error.value)
 
 
