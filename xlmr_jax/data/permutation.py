@@ -68,7 +68,11 @@ def _turn(values, by, size):
 
 
 def _mix(values, key):
-  """A well-mixed function of a number (splitmix64: Steele et al. 2014)."""
+  """A well-mixed function of a number.
+
+  The last steps and constants of splitmix64 (Steele et al. 2014), with a key
+  in the place of its first shift.
+  """
   values = (values ^ key) * np.uint64(0xBF58476D1CE4E5B9)
   values = (values ^ values >> np.uint64(27)) * np.uint64(0x94D049BB133111EB)
   return values ^ values >> np.uint64(31)

@@ -13,13 +13,14 @@ import dataclasses
 import json
 import math
 import mmap
-import os
 import pathlib
 import threading
 import time
 
 import ml_dtypes
 import numpy as np
+
+from xlmr_jax.runtime.cores import usable_cores
 
 # The format's names of the dtypes a parameter may have.
 DTYPES = {
@@ -220,7 +221,7 @@ class Reader:
   def run(self) -> None:
     """Does what was planned; an error in any thread is raised here."""
     jobs, self._jobs = self._jobs, []
-    with futures.ThreadPoolExecutor(min(8, _cpus())) as pool:
+    with futures.ThreadPoolExecutor(min(8, usable_cores())) as pool:
       for done in [pool.submit(job, *args) for job, args in jobs]:
         done.result()
 
@@ -257,13 +258,6 @@ class Reader:
       buffer = np.empty(nbytes, np.uint8)
       setattr(self._local, name, buffer)
     return buffer[:nbytes].view(dtype).reshape(shape)
-
-
-def _cpus() -> int:
-  """CPUs this process may use."""
-  if hasattr(os, 'sched_getaffinity'):
-    return len(os.sched_getaffinity(0))
-  return os.cpu_count() or 1
 
 
 def write(

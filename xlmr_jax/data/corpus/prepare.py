@@ -56,6 +56,7 @@ from xlmr_jax.data.corpus.prepare_language import Settings
 from xlmr_jax.data.corpus.workers import Workers
 from xlmr_jax.data.tokenizers import folder as vocabulary
 from xlmr_jax.runtime import commands
+from xlmr_jax.runtime.cores import usable_cores
 
 _PLAN = 'plan.json'
 _WORTH = 1 << 22  # bytes of text that a process is started for
@@ -158,7 +159,7 @@ def prepare(
       return shards.open_shards(output, tokenizer)
     size = sum(inputs.unpacked_bytes(s) for f in sources.values() for s in f)
     if workers is None:
-      workers = min(_cores(), size // _WORTH)
+      workers = min(usable_cores(), size // _WORTH)
       workers = workers if workers > 1 else 0
     try:
       _prepare(
@@ -267,11 +268,6 @@ class _Progress:
       self._bar.set_postfix_str(name, refresh=False)
       self._bar.update(done - self._done[name])
       self._done[name] = done
-
-
-def _cores() -> int:
-  """Cores that this process may use."""
-  return len(os.sched_getaffinity(0))
 
 
 def _is_inside(path: str, folder: str | os.PathLike) -> bool:
