@@ -173,9 +173,7 @@ def test_order_and_case_of_labels_do_not_matter(model, folder, gold, tmp_path):
 
 
 def test_placeholder_labels_need_the_flag(model, folder, gold, tmp_path):
-  nameless = dataclasses.replace(
-    model, labels=('LABEL_0', 'LABEL_1', 'LABEL_2')
-  )
+  nameless = model.replace(labels=('LABEL_0', 'LABEL_1', 'LABEL_2'))
   with pytest.raises(ValueError, match='LABEL_0.*--labels=name0,name1'):
     run_xnli(nameless, folder, tmp_path / 'a')
   assert not (tmp_path / 'a' / 'results.json').exists()
@@ -584,8 +582,8 @@ def test_every_word_gets_the_tag_of_its_window(
   assert result.average == metrics.mean(list(result.scores.values()))
   assert 'windows of at most max_length=24: no word' in result.notes[0]
   # Names that the user gives are the names that the chain's rules read.
-  nameless = dataclasses.replace(
-    model, labels=tuple(f'LABEL_{i}' for i in range(len(labels)))
+  nameless = model.replace(
+    labels=tuple(f'LABEL_{i}' for i in range(len(labels)))
   )
   again = evaluate.evaluate(nameless, task, examples, labels=labels, show=False)
   assert again.predictions == result.predictions
@@ -684,7 +682,7 @@ def test_taggers_that_do_not_fit(model, make_model, tiny_tokenizer, tmp_path):
   for head in task.heads:
     good = tagger(make_model, tiny_tokenizer, head, task.labels)
     bad = jax.tree.map(lambda x: x * np.nan, good.params['head'])
-    broken = dataclasses.replace(good, params={**good.params, 'head': bad})
+    broken = good.replace(params={**good.params, 'head': bad})
     with pytest.raises(
       ValueError, match=r'test-en.tsv:1: the model gives .*nan'
     ):
