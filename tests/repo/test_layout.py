@@ -329,8 +329,6 @@ def test_files_stay_small_enough_to_read():
     'data/tokenizers/hf_tokenizers.py': 'the class, and how it is built',
     'data/readers/tables.py': 'a reader for each form of table',
     'checkpoints/hf/names.py': 'names of keys, and of config.json',
-    'checkpoints/hf/reader.py': 'reading and writing are each other backwards',
-    'inference/loaded.py': 'what a model can be asked, and how one is loaded',
     'train.py': 'the loop, top to bottom',
   }
   for path in PACKAGE.rglob('*.py'):
