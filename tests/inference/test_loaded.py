@@ -289,14 +289,17 @@ def test_a_full_disk_leaves_nothing(
 def test_a_save_that_is_interrupted_leaves_nothing(
   model, tmp_path, monkeypatch, format
 ):
-  write = pathlib.Path.write_text
+  def interrupted(write):
+    def interrupt(*args, **kwargs):
+      write(*args, **kwargs)
+      raise KeyboardInterrupt
 
-  def interrupt(*args, **kwargs):
-    write(*args, **kwargs)
-    raise KeyboardInterrupt
+    return interrupt
 
   with monkeypatch.context() as patch:
-    patch.setattr(pathlib.Path, 'write_text', interrupt)
+    for name in ('write_text', 'write_bytes'):
+      write = getattr(pathlib.Path, name)
+      patch.setattr(pathlib.Path, name, interrupted(write))
     with pytest.raises(KeyboardInterrupt):
       model.save(tmp_path / 'deep' / 'saved', format=format)
   assert not list((tmp_path / 'deep').iterdir())
