@@ -119,17 +119,15 @@ def write_model(folder: pathlib.Path, variant: str) -> None:
 
   import jax
 
-  import xlmr_jax
-  from xlmr_jax import heads
+  from xlmr_jax import checkpoints, heads
+  from xlmr_jax.checkpoints.weights import Weights
   from xlmr_jax.model import VARIANTS
 
   config = dataclasses.replace(VARIANTS[variant], vocab_size=VOCAB)
   params = jax.jit(lambda key: heads.init(config, key, 'mlm'))(
     jax.random.key(0)
   )
-  xlmr_jax.checkpoints.write(
-    folder, xlmr_jax.checkpoints.Weights(config, params, 'mlm'), 'hf'
-  )
+  checkpoints.write(folder, Weights(config, params, 'mlm'), 'hf')
 
 
 def main(argv):

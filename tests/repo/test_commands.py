@@ -174,6 +174,11 @@ def put(right, word):
   return [*right, word]
 
 
+# Libraries define flags when they are imported, and must keep them.
+for module_name, _ in program.COMMANDS.values():
+  importlib.import_module(module_name)
+
+
 @contextlib.contextmanager
 def no_flags():
   """absl's flags as they were, once this ends."""
