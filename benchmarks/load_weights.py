@@ -1,11 +1,11 @@
-"""Loading XLM-R base: hf.read against safetensors.flax, side by side.
+"""Loading XLM-R base: hf.reader.read against safetensors.flax, side by side.
 
   python benchmarks/load_weights.py [--rounds=5]
 
 Writes a random model of base's size (1.1 GB, f32) into a temporary folder,
 then loads it in fresh processes, by turns:
 
-  ours  hf.read, then jax.device_put
+  ours  hf.reader.read, then jax.device_put
   flax  safetensors.flax.load_file, then the same transposes and stacks
 
 The file is in the page cache; imports and JAX's start are not counted. Printed

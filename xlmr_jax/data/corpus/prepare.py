@@ -1,7 +1,7 @@
 """Text becomes a corpus for pretraining: tokenised, shuffled, memory-mapped.
 
 ```
-DIR/en.txt.xz  DIR/sw.jsonl  DIR/ru/*.txt.gz  …      inputs.py: what is read
+DIR/en.txt.xz  DIR/sw.jsonl  DIR/ru/*.txt.gz  …      sources.py: what is read
    │ blocks of whole lines, to all cores             documents.py: documents
    ▼
 DIR/.unfinished/<name>/7.tokens                      buckets.py: the shuffle
@@ -87,7 +87,7 @@ def prepare(
   multiprocessing asks for.
 
   Args:
-    corpus: the folder of text, as in inputs.py; None for none.
+    corpus: the folder of text, as in sources.py; None for none.
     output: the folder to make.
     tokenizer: of the model.
     parallel: the folder of translations; None for none.

@@ -13,7 +13,7 @@ rows more. A text becomes `<s> A </s>`, a pair `<s> A </s></s> B </s>`.
 plain text.
 
 `Base` holds what is the same for every vocabulary: specials, truncation,
-errors. bpe.py has its other child, and vocabulary.py chooses.
+errors. hf_tokenizers.py has its other child, and folder.py chooses.
 
 The command trains a new model on text files:
 
