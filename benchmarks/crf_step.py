@@ -78,7 +78,7 @@ def main(argv):
       VARIANTS[name], attention_dropout=0.0, vocab_size=16_000
     )
     sides = {
-      'tag': objectives.tag(config, classes=len(LABELS)),
+      'tag': objectives.tag(config, LABELS),
       'crf': objectives.crf(config, labels=LABELS),
     }
     with jax.set_mesh(mesh):

@@ -28,7 +28,7 @@ K = flags.DEFINE_integer('k', 4, 'Neighbours that a margin is measured by.')
 
 def main(argv):
   del argv
-  from xlmr_jax.tasks import retrieve
+  from xlmr_jax.tasks import neighbours
 
   rng = np.random.default_rng(0)
   x, y = (
@@ -38,7 +38,7 @@ def main(argv):
   peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
   before = peak()
   clock, cpu = time.perf_counter(), time.process_time()
-  pairs = retrieve.mine(x, y, k=K.value)
+  pairs = neighbours.mine(x, y, k=K.value)
   clock, cpu = time.perf_counter() - clock, time.process_time() - cpu
   table = len(x) * len(y) * 4 / 2**20
   print(

@@ -136,10 +136,7 @@ class Config:
         raise ValueError(
           f'{name}={getattr(self, name)!r} is not one of {", ".join(known)}'
         )
-    for name in ('norm_eps', 'init_std'):
-      if not 0 <= getattr(self, name) < 1:
-        raise ValueError(f'{name}={getattr(self, name)} is not in [0, 1)')
-    for name in ('dropout', 'attention_dropout'):
+    for name in ('norm_eps', 'init_std', 'dropout', 'attention_dropout'):
       if not 0 <= getattr(self, name) < 1:
         raise ValueError(f'{name}={getattr(self, name)} is not in [0, 1)')
 
@@ -360,12 +357,12 @@ class Encoder(nn.Module):
   comes out without `output_hidden_states`.
 
   >>> encoder = Encoder(VARIANTS['tiny'])
-  >>> tokens    = [[0, 87, 2, 0, 45, 99, 2, 1]]   # <s> a </s> <s> b c </s>
-  >>> segments  = [[1,  1, 1, 2,  2,  2, 2, 0]]
-  >>> positions = [[0,  1, 2, 0,  1,  2, 3, 0]]
-  >>> encoder.apply({'params': params['encoder']},
-  ...               tokens, segments, positions).shape
-  (1, 8, 128)
+  >>> tokens    = jnp.array([[0, 87, 2, 0, 45, 99, 2, 1]])  # <s> a </s> <s> …
+  >>> segments  = jnp.array([[1,  1, 1, 2,  2,  2, 2, 0]])
+  >>> positions = jnp.array([[0,  1, 2, 0,  1,  2, 3, 0]])
+  >>> params = encoder.init(jax.random.key(0), tokens, segments, positions)
+  >>> encoder.apply(params, tokens, segments, positions).shape
+  (1, 8, 64)
   """
 
   config: Config

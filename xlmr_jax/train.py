@@ -21,42 +21,36 @@ from absl import flags
 import jax
 import numpy as np
 
+from xlmr_jax import heads
 from xlmr_jax.checkpoints import checkpoint_steps, native
 from xlmr_jax.runtime import chips, commands, hosts, logs, recipes, sharding
 from xlmr_jax.runtime import profiler as profiling
-from xlmr_jax.training import overview, resume
+from xlmr_jax.training import objectives, overview, resume
 from xlmr_jax.training import step as steps
 from xlmr_jax.training.finetuning import fine_tuning
 from xlmr_jax.training.job import Job
 from xlmr_jax.training.pretraining import pretraining
 
-# config.objective → who makes the Job: of a corpus, judged by held-out loss
-# per language, or of labelled examples, judged by their score.
-JOBS = {
-  'mlm': pretraining,
-  'causal': pretraining,
-  'classify': fine_tuning,
-  'regression': fine_tuning,
-  'tag': fine_tuning,
-  'crf': fine_tuning,
-  'answer': fine_tuning,
-  'choose': fine_tuning,
-}
-
 
 def build_job(config, workdir, mesh: jax.sharding.Mesh) -> Job:
-  """What a recipe asks of the loop.
+  """What a recipe asks of the loop, by its config.objective.
+
+  Heads that score the vocabulary are pretrained on a corpus and judged by its
+  held-out loss; the others learn labelled examples, and their score counts.
 
   Raises:
     ValueError: a setting or a file that does not fit.
   """
-  if config.objective not in JOBS:
+  language = [name for name, head in heads.HEADS.items() if head.language]
+  known = (*language, *objectives.OBJECTIVES)
+  if config.objective not in known:
     raise ValueError(
-      f'config.objective={config.objective!r} is not one of {", ".join(JOBS)}'
+      f'config.objective={config.objective!r} is not one of {", ".join(known)}'
     )
   if config.accumulate < 1:
     raise ValueError(f'config.accumulate={config.accumulate} is not positive')
-  return JOBS[config.objective](config, pathlib.Path(workdir), mesh)
+  make = pretraining if config.objective in language else fine_tuning
+  return make(config, pathlib.Path(workdir), mesh)
 
 
 def train(

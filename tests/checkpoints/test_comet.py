@@ -318,7 +318,7 @@ def to_ours(weights, found):
 def test_gradients(pairs, family_, norm):
   """Theirs in f64, so that the error is ours alone."""
   model, _, weights = pairs(family_, norm)
-  objective = objectives.regression(weights.config, 'estimate')
+  objective = objectives.regression(weights.config, head='estimate')
   assert objective.head == 'estimate'
   batch, known = labelled()
   value, ours = grad_of(objective.loss, batch)(weights.params)
@@ -358,7 +358,7 @@ def test_gradients_do_not_depend_on_how_it_runs(pairs, how):
   batch, _ = labelled()
 
   def grads(config):
-    loss = objectives.regression(config, 'estimate').loss
+    loss = objectives.regression(config, head='estimate').loss
     return grad_of(loss, batch)(weights.params)[1]
 
   plain = grads(weights.config)
@@ -384,7 +384,7 @@ def test_a_fresh_head_learns():
     estimator=SIZES,
     estimator_norm=True,
   )
-  objective = objectives.regression(config, 'estimate')
+  objective = objectives.regression(config, head='estimate')
   params = heads.init(config, jax.random.key(0), 'estimate')
   assert (params['head']['scalars'] == 0).all()
   assert (params['head']['gamma'] == 1).all()
@@ -451,7 +451,7 @@ def test_a_head_without_sizes():
   with pytest.raises(ValueError, match='estimator, its two hidden sizes'):
     heads.make(VARIANTS['tiny'], 'estimate')
   with pytest.raises(ValueError, match='estimator, its two hidden sizes'):
-    objectives.regression(VARIANTS['tiny'], 'estimate')
+    objectives.regression(VARIANTS['tiny'], head='estimate')
   for bad in ((3,), (3, 4, 5), (3, 0)):
     with pytest.raises(ValueError, match='is not two positive sizes'):
       Config(estimator=bad)

@@ -26,7 +26,7 @@ def make(source=None, **options):
     'row_length': 64,
     'batch_size': 16,
     'epochs': 3,
-    'label': 'int',
+    'label': ('int32', 'B E'),
     **options,
   }
   return loader.Loader(source or features(), **options)
@@ -98,7 +98,7 @@ def test_every_group_whole_in_one_row_an_epoch():
 
 
 def test_shapes_never_change():
-  for label in ('int', 'float', None):
+  for label in (('int32', 'B E'), ('float32', 'B E'), None):
     data = make(label=label)
     shapes = {
       tuple((k, v.shape, v.dtype) for k, v in sorted(data.batch(s).items()))

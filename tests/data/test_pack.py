@@ -135,11 +135,11 @@ def test_labels():
   features[0]['label'], features[1]['label'] = 2, None
   rows = [np.array([0, 1, 2]), np.array([], np.int64)]
   size = {'row_length': 8, 'max_examples': 4}
-  batch = pack.fill(features, rows, label='int', **size)
+  batch = pack.fill(features, rows, label=('int32', 'B E'), **size)
   assert batch['labels'].tolist() == [[2, -1, -1, -1], [-1] * 4]
   assert batch['labels'].dtype == np.int32
   features[0]['label'] = 2.5
-  batch = pack.fill(features, rows, label='float', **size)
+  batch = pack.fill(features, rows, label=('float32', 'B E'), **size)
   assert batch['labels'].dtype == np.float32
   assert batch['labels'][0, 0] == 2.5
   assert np.isnan(batch['labels']).sum() == 7
@@ -153,7 +153,7 @@ def test_tags_stand_where_their_tokens_do():
   features[2]['label'] = np.array([0, 7], np.int32)
   rows = [np.array([0, 2]), np.array([1]), np.array([], np.int64)]
   size = {'row_length': 6, 'max_examples': 2}
-  batch = pack.fill(features, rows, label='tags', **size)
+  batch = pack.fill(features, rows, label=('int32', 'B L'), **size)
   assert batch['labels'].dtype == np.int32
   assert batch['labels'].tolist() == [[-1, 4, -1, 0, 7, -1], [-1] * 6, [-1] * 6]
   # The same places as the tokens', whatever the rows.
@@ -167,7 +167,7 @@ def test_tags_stand_where_their_tokens_do():
     [plan.row(r) for r in range(len(plan))],
     row_length=128,
     max_examples=plan.max_examples,
-    label='tags',
+    label=('int32', 'B L'),
   )
   inside = batch['segments'] > 0
   want = np.where(inside, batch['tokens'] + 100, -1)
@@ -179,7 +179,7 @@ def test_tags_stand_where_their_tokens_do():
       [np.array([3])],
       row_length=128,
       max_examples=1,
-      label='tags',
+      label=('int32', 'B L'),
     )
 
 

@@ -11,7 +11,7 @@ from xlmr_jax.eval import evaluate
 from xlmr_jax.eval.benchmarks import benchmark, table
 from xlmr_jax.eval.metrics import scores as metrics
 from xlmr_jax.eval.submissions import xtreme_forms
-from xlmr_jax.tasks import retrieve
+from xlmr_jax.tasks import neighbours
 
 
 def write(path, *objects):
@@ -288,7 +288,7 @@ def test_a_pool_is_ranked_scored_and_written(model, few):
   for language, part in examples.items():
     pool, queries = sides(part)
     x, y = (
-      retrieve.unit(
+      neighbours.unit(
         np.stack([model.vectors([t.text], **task.vectors)[0] for t in side])
       )
       for side in (pool, queries)

@@ -27,7 +27,7 @@ from xlmr_jax.eval import __main__ as command
 from xlmr_jax.eval.benchmarks import table
 from xlmr_jax.eval.suite import suite, trainings
 from xlmr_jax.eval.task import read_available
-from xlmr_jax.training import finetuning
+from xlmr_jax.training import training_data
 
 tfds = pytest.importorskip('tensorflow_datasets')
 
@@ -588,7 +588,7 @@ def test_tuning(benchmark):
     assert f'--config.data_dir={benchmark[0]}' in words
   told = finetune.get_config('task=panx')
   told.data_dir = benchmark[0]
-  got = finetuning.read_training(told, table.tunable()['panx'])
+  got = training_data.read_training(told, table.tunable()['panx'])
   assert got == {'en': builders.read('panx', benchmark[0], 'train', 'en')}
   assert len(got['en']) == 40
 

@@ -11,14 +11,14 @@ from xlmr_jax.eval.benchmarks import table
 from xlmr_jax.eval.benchmarks.benchmark import Benchmark
 from xlmr_jax.eval.submissions import xtreme_forms
 from xlmr_jax.eval.task import Task
-from xlmr_jax.tasks import classify
+from xlmr_jax.tasks.kinds import KINDS
 
 OWN = """
 from xlmr_jax.data.readers import tables
 from xlmr_jax.eval.benchmarks import table
 from xlmr_jax.eval.benchmarks.benchmark import Benchmark
 from xlmr_jax.eval.task import Task
-from xlmr_jax.tasks import classify
+from xlmr_jax.tasks.kinds import KINDS
 import neighbour
 
 
@@ -27,7 +27,10 @@ def read(data_dir, split, language):
 
 
 table.BENCHMARKS['own'] = Benchmark(
-  'own', (Task('mine', classify, read, ('en', 'de'), labels=('a', 'b')),)
+  'own',
+  (
+    Task('mine', KINDS['classify'], read, ('en', 'de'), labels=('a', 'b')),
+  ),
 )
 """
 
@@ -54,7 +57,7 @@ def test_a_users_file_adds_a_row(own, tmp_path):
   table.import_file(own)
   task = table.tasks()['mine']
   assert task is table.find('own')['mine'] is table.tunable()['mine']
-  assert task.heads == classify.HEADS
+  assert task.heads == KINDS['classify'].heads
   (example,) = task.read('', 'dev', 'de')
   assert (example.texts, example.where) == (('hello',), 'dev:de')
   # Its predictions are scored, too: a line a label.
@@ -87,7 +90,7 @@ def test_the_command_imports_the_file_before_it_looks_for_the_task(
 
 
 def test_rows_that_contradict_themselves_are_refused():
-  task = Task('a', classify, lambda *_: [], ('en',))
+  task = Task('a', KINDS['classify'], lambda *_: [], ('en',))
   with pytest.raises(ValueError, match='b has the task a twice'):
     Benchmark('b', (task, task))
   with pytest.raises(ValueError, match='b has a mean of c, which is no task'):

@@ -19,8 +19,8 @@ from xlmr_jax.data.tokenizers import xlmr
 from xlmr_jax.eval.benchmarks import table
 from xlmr_jax.eval.suite import protocols, suite, trainings
 from xlmr_jax.eval.task import Available, read_available
-from xlmr_jax.tasks import choose
-from xlmr_jax.training import finetuning
+from xlmr_jax.tasks.kinds import KINDS
+from xlmr_jax.training import development, training_data
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NLI = ('contradiction', 'entailment', 'neutral')
@@ -378,7 +378,7 @@ def test_every_task_has_a_recipe_that_fits(benchmark):
   choices = {'c3': 4, 'chid': 7 if benchmark == 'fewclue' else 10}
   for name, need in needs.items():
     tuned = finetune.get_config(f'task={need.known},model=base')
-    row, _ = finetuning.tasks_of(tuned)
+    row, _ = training_data.tasks_of(tuned)
     assert row is table.tunable()[need.known]
     assert (row.kind, row.labels) == (need.task.kind, need.task.labels)
     assert row.source == need.task.source == 'zh'
@@ -386,7 +386,7 @@ def test_every_task_has_a_recipe_that_fits(benchmark):
     assert tuned.objective in row.heads
     # Trained on as much of a text as is read where it is tested.
     assert tuned.max_length == need.task.max_length
-    if row.kind is choose:
+    if row.kind is KINDS['choose']:
       assert tuned.row_length >= choices[name] * tuned.max_length
     else:
       assert tuned.row_length == tuned.max_length
@@ -398,7 +398,7 @@ def test_every_task_is_known_to_the_fine_tuning(name):
   if not row.heads or name in ('ax', 'mlqa'):
     return  # answered by the body, or by another task's model
   config = finetune.get_config(f'task={name},model=base')
-  assert finetuning.tasks_of(config)[0] is row
+  assert training_data.tasks_of(config)[0] is row
   assert config.objective in row.heads
   assert config.train_languages == (row.source,)
   assert set(config.dev_languages) <= {*row.languages, row.source}
@@ -438,8 +438,8 @@ def test_each_seed_has_a_part_of_fewclue(tmp_path):
     assert told == {'part': part}
     tuned = finetune.get_config('task=fewclue.eprstmt,model=base')
     tuned.data_dir, tuned.part = str(tmp_path), str(told['part'])
-    row, dev = finetuning.tasks_of(tuned)
-    (example,) = finetuning.read_training(tuned, row)['zh']
+    row, dev = training_data.tasks_of(tuned)
+    (example,) = training_data.read_training(tuned, row)['zh']
     assert example.texts == (f'train {part}',)
     assert dev.read(tmp_path, 'dev', 'zh')[0].texts == (f'dev {part}',)
   config.parts = False
@@ -457,7 +457,7 @@ def test_parts_that_are_not_there_are_named():
   tuned = finetune.get_config('task=ocnli,model=base')
   tuned.part = '0'
   with pytest.raises(ValueError, match='only FewCLUE has such parts'):
-    finetuning.tasks_of(tuned)
+    training_data.tasks_of(tuned)
 
 
 @pytest.mark.parametrize(
@@ -475,10 +475,10 @@ def test_a_tagger_that_finds_nothing_has_collapsed(
   result = types.SimpleNamespace(
     scores={'zh': 5.0}, average=5.0, predictions={'zh': found}
   )
-  monkeypatch.setattr(finetuning.evaluate, 'evaluate', lambda *_, **__: result)
+  monkeypatch.setattr(development.evaluate, 'evaluate', lambda *_, **__: result)
   model = types.SimpleNamespace(replace=lambda **_: None)
   row = table.tunable()['cluener']
-  scores = finetuning.Development(row, {}, model)({})
+  scores = development.Development(row, {}, model)({})
   assert scores == {
     'dev_cluener': 5.0,
     'dev_cluener/zh': 5.0,

@@ -25,7 +25,7 @@ from xlmr_jax.data.readers import tables as sources
 from xlmr_jax.eval.benchmarks import table as benchmarks
 from xlmr_jax.eval.suite import protocols, suite, summary, trainings
 from xlmr_jax.runtime import sharding
-from xlmr_jax.training import finetuning
+from xlmr_jax.training import training_data
 
 MESH = sharding.make_mesh()
 WORDS = 'man house cat red sees the no .'.split()
@@ -168,30 +168,30 @@ def test_tags_are_not_translated(data):
 def test_a_draw():
   """Some, once each, in order; another seed or language, others."""
   items = list(range(1000))
-  one = finetuning.draw(items, 100, 0, 'de')
+  one = training_data.draw(items, 100, 0, 'de')
   assert len(set(one)) == 100 and one == sorted(one)
-  assert one == finetuning.draw(items, 100, 0, 'de')
-  assert set(one) < set(finetuning.draw(items, 300, 0, 'de'))
+  assert one == training_data.draw(items, 100, 0, 'de')
+  assert set(one) < set(training_data.draw(items, 300, 0, 'de'))
   for other in ((1, 'de'), (0, 'fr')):
-    assert len(set(one) & set(finetuning.draw(items, 100, *other))) < 30
-  assert finetuning.draw(items, 0, 0, 'de') == items
-  assert finetuning.draw(items, 1000, 0, 'de') == items
-  assert finetuning.draw(items, 2000, 0, 'de') == items
+    assert len(set(one) & set(training_data.draw(items, 100, *other))) < 30
+  assert training_data.draw(items, 0, 0, 'de') == items
+  assert training_data.draw(items, 1000, 0, 'de') == items
+  assert training_data.draw(items, 2000, 0, 'de') == items
   # Each of them as often as any other: 2,000 draws of 20, so 200 of each on
   # average, with a deviation of 13.4.
   counts = np.zeros(200)
   for seed in range(2000):
-    counts[finetuning.draw(items[:200], 20, seed, 'de')] += 1
+    counts[training_data.draw(items[:200], 20, seed, 'de')] += 1
   assert 140 < counts.min() and counts.max() < 260
   # Between versions and machines too.
-  assert finetuning.draw(items, 5, 0, 'de') == [154, 317, 704, 730, 839]
+  assert training_data.draw(items, 5, 0, 'de') == [154, 317, 704, 730, 839]
 
 
 def test_few_examples_of_two_languages(data, words_tokenizer, tmp_path):
   """The run is that of a file which holds just the drawn sentences."""
   few = dict(train_languages=('de', 'mr'), train_examples=7, seed=3)
   config = recipe_of(data, words_tokenizer, 'udpos', **few)
-  drawn = finetuning.read_training(config, finetuning.tasks_of(config)[0])
+  drawn = training_data.read_training(config, training_data.tasks_of(config)[0])
   whole = {n: tagged.xtreme(data / 'udpos', 'train', n) for n in drawn}
   assert [len(part) for part in drawn.values()] == [7, 7]
   assert all(set(part) < set(whole[n]) for n, part in drawn.items())
@@ -208,7 +208,9 @@ def test_few_examples_of_two_languages(data, words_tokenizer, tmp_path):
   for languages in (('mr', 'de'), ('mr',)):
     config.unlock()
     config.train_languages = languages
-    again = finetuning.read_training(config, finetuning.tasks_of(config)[0])
+    again = training_data.read_training(
+      config, training_data.tasks_of(config)[0]
+    )
     assert list(again) == list(languages)
     assert all(again[n] == drawn[n] for n in languages)
   others = [few | {'seed': 4}, few | {'train_examples': 8}]
@@ -239,7 +241,7 @@ def test_english_is_not_translated(data, words_tokenizer, tmp_path):
   questions(tmp_path / 'tydiqa.translate.train.en-ko.json', 'ko')
   given['train_languages'] = ('ko', 'en')
   config = recipe_of(data, words_tokenizer, 'tydiqa', **given)
-  got = finetuning.read_training(config, finetuning.tasks_of(config)[0])
+  got = training_data.read_training(config, training_data.tasks_of(config)[0])
   ids = {n: [q.id for q in part] for n, part in got.items()}
   assert ids == {'ko': ['ko'], 'en': ['goldp.en.train']}
 

@@ -1,6 +1,7 @@
 """The encoder and its heads: pairs that must agree, shapes, and errors."""
 
 import dataclasses
+import doctest
 import functools
 import importlib
 import sys
@@ -429,6 +430,9 @@ def copy(checked, **changes):
   return checked['model'].Config(**{**dataclasses.asdict(CONFIG), **changes})
 
 
+NAMES = ('a', 'b', 'c')
+
+
 @pytest.mark.parametrize('name', ['mlm', 'classify', 'regression'])
 def test_signatures_are_true(checked, name):
   objectives = checked['objectives']
@@ -437,7 +441,10 @@ def test_signatures_are_true(checked, name):
   draw = dict(mask_id=V - 1, special_ids=(0, 1, 2, 3), pieces=(4, V - 1))
   head, objective = {
     'mlm': ('mlm', objectives.mlm(config, **draw, chunk=2)),
-    'classify': ('classify', objectives.classify(config, classes=3)),
+    'classify': (
+      'classify',
+      objectives.classify(config, NAMES),
+    ),
     'regression': ('classify', objectives.regression(config)),
   }[name]
   params = random_params(CONFIG)
@@ -470,3 +477,11 @@ def test_wrong_shapes_are_caught(checked):
   v = jax.ShapeDtypeStruct((2, 8, 4, 4), jnp.float32)
   with pytest.raises(jaxtyping.TypeCheckError):
     jax.eval_shape(checked['attention'].attention, q, q, v, row)
+
+
+def test_the_example_of_the_encoder_runs():
+  """What its docstring shows is what it gives."""
+  example = doctest.DocTestFinder(recurse=False).find(
+    model.Encoder, 'Encoder', globs=vars(model).copy()
+  )
+  assert doctest.DocTestRunner().run(example[0]) == (0, 6)

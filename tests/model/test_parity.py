@@ -259,7 +259,7 @@ def classify_case(pair):
   slots = [(r, e) for r, row in enumerate(ROWS) for e in range(len(row))]
   for label, slot in zip(flat, slots, strict=True):
     labels[slot] = label
-  objective = objectives.classify(pair.config, classes=3)
+  objective = objectives.classify(pair.config, tuple('abc'))
   batch = BATCH | {'labels': labels}
   return objective.loss, batch, pad(EXAMPLES) | {'labels': torch.tensor(flat)}
 

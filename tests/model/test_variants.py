@@ -158,7 +158,7 @@ def labels_for(head, pair):
     inputs = {k: v.reshape(2, 3, -1) for k, v in inputs.items()}
     return objective, batch, inputs | {'labels': torch.tensor([1, 2])}
   if head == 'tag':
-    objective = objectives.tag(config, classes=7)
+    objective = objectives.tag(config, tuple('abcdefg'))
     labels = np.full(BATCH['tokens'].shape, -1, np.int32)
     wanted = torch.full_like(inputs['input_ids'], -100)
     for example, (row, span) in enumerate(spans()):
@@ -179,7 +179,7 @@ def labels_for(head, pair):
     objective = objectives.answer(config)
     return objective, batch | {'labels': labels}, pad(examples) | wanted
   if head == 'classify':
-    objective = objectives.classify(config, classes=5)
+    objective = objectives.classify(config, tuple('abcde'))
     labels = rng.integers(0, 5, len(SLOTS)).astype(np.int32)
     slots = np.full(BATCH['starts'].shape, -1, np.int32)
     for slot, label in zip(SLOTS, labels, strict=True):

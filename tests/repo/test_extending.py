@@ -36,4 +36,4 @@ def test_a_section_runs(blocks, tmp_path):
 
 def test_the_page_has_sections_that_run():
   titles = [section.id for section in sections()]
-  assert titles == ['A benchmark', 'An export format']
+  assert titles == ['A benchmark', 'A head', 'An export format']

@@ -59,7 +59,7 @@ ONLY = {
     'runtime.cores',
     'runtime.storage',
   ),
-  'tasks.': (),
+  'tasks.': ('tasks.',),
   'checkpoints.formats.': ('checkpoints.formats.', 'runtime.cores'),
   'eval.metrics.': ('eval.metrics.',),
   'eval.submissions.': (
@@ -281,6 +281,43 @@ def test_hugging_faces_words_stay_at_the_border():
     words |= {n.arg for n in ast.walk(MODULES[name]) if isinstance(n, ast.arg)}
     words |= set(strings(MODULES[name]))
     assert not words & {'input_ids', 'attention_mask', 'token_type_ids'}, name
+
+
+# Where the name of a head may be written: its row, its kind, its objective, its
+# names in files, and rows of benchmarks, which name kinds.
+HOMES = (
+  'heads',
+  'tasks.kinds',
+  'training.objectives',
+  'checkpoints.hf.names',
+  'checkpoints.fairseq',
+  'checkpoints.comet',
+  'eval.benchmarks.',
+)
+# The same words with another meaning: module (or package.) → words.
+OTHER_WORDS = {
+  'checkpoints.hf.config_json': {'causal'},  # a field of Config
+  'data.readers.': {'answer'},  # a key of CLUE's files
+  'eval.submissions.': {'answer'},
+  'eval.metrics.scores': {'tag'},  # in an error
+  'plan.': {'estimate'},  # that times are no measurements
+}
+
+
+def test_a_heads_name_stands_in_few_places():
+  from xlmr_jax import heads
+  from xlmr_jax.tasks import kinds
+  from xlmr_jax.training import objectives
+
+  known = {*filter(None, heads.HEADS), *kinds.KINDS, *objectives.OBJECTIVES}
+  within = lambda name, rooms: any(
+    name == r or (r.endswith('.') and name.startswith(r)) for r in rooms
+  )
+  for name, tree in MODULES.items():
+    if not within(name, HOMES):
+      allowed = [w for r, w in OTHER_WORDS.items() if within(name, (r,))]
+      words = known & set(strings(tree)) - set().union(*allowed)
+      assert not words, f'{name} spells {words}'
 
 
 def test_recipes_import_no_code_of_ours():

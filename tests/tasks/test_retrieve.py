@@ -11,7 +11,7 @@ from xlmr_jax.data.readers import bitext
 from xlmr_jax.data.tokenizers import xlmr as tokenizer_lib
 from xlmr_jax.eval.metrics import pairs
 from xlmr_jax.eval.metrics import scores as metrics
-from xlmr_jax.tasks import retrieve
+from xlmr_jax.tasks import neighbours, retrieve
 
 
 @pytest.fixture(scope='module')
@@ -35,8 +35,8 @@ def ranked(scores):
 @pytest.fixture
 def small_blocks(monkeypatch):
   """Several blocks, the last of them cut, for a few dozen vectors."""
-  monkeypatch.setattr(retrieve, '_QUERIES', 7)
-  monkeypatch.setattr(retrieve, '_KEYS', 11)
+  monkeypatch.setattr(neighbours, '_QUERIES', 7)
+  monkeypatch.setattr(neighbours, '_KEYS', 11)
 
 
 @pytest.mark.parametrize('k', [1, 4, 9, 100])
@@ -49,7 +49,7 @@ def test_search_equals_a_full_matrix(small_blocks, k, seed):
     [sum(a * b for a, b in zip(q, key, strict=True)) for key in keys.tolist()]
     for q in queries.tolist()
   ]
-  scores, places = retrieve.search(queries, keys, k)
+  scores, places = neighbours.search(queries, keys, k)
   assert scores.shape == places.shape == (30, min(k, 45))
   for row, values, at in zip(
     full, scores.tolist(), places.tolist(), strict=True
@@ -61,14 +61,14 @@ def test_search_equals_a_full_matrix(small_blocks, k, seed):
 def test_search_does_not_depend_on_the_cut(monkeypatch):
   """Even to the last bit, so that the same run gives the same files."""
   rng = np.random.default_rng(0)
-  x = retrieve.unit(rng.standard_normal((300, 768)))
-  y = retrieve.unit(rng.standard_normal((500, 768)))
+  x = neighbours.unit(rng.standard_normal((300, 768)))
+  y = neighbours.unit(rng.standard_normal((500, 768)))
   y[400:] = y[:100]
-  whole = retrieve.search(x, y, 4)
+  whole = neighbours.search(x, y, 4)
   for queries, keys in ((1, 500), (64, 37), (300, 1)):
-    monkeypatch.setattr(retrieve, '_QUERIES', queries)
-    monkeypatch.setattr(retrieve, '_KEYS', keys)
-    cut = retrieve.search(x, y, 4)
+    monkeypatch.setattr(neighbours, '_QUERIES', queries)
+    monkeypatch.setattr(neighbours, '_KEYS', keys)
+    cut = neighbours.search(x, y, 4)
     assert np.array_equal(cut[0], whole[0])
     assert np.array_equal(cut[1], whole[1])
 
@@ -78,14 +78,14 @@ def test_nearest_goes_from_english_to_foreign(small_blocks):
   x, y = rng.standard_normal((40, 8)), rng.standard_normal((25, 8))
   x[30] = 2 * x[4]  # as close to all as the 4th, and behind it
   y[0] = 5 * x[4]
-  got = retrieve.nearest(x, y)
+  got = neighbours.nearest(x, y)
   cosine = (x / np.linalg.norm(x, axis=1)[:, None]) @ (
     y / np.linalg.norm(y, axis=1)[:, None]
   ).T
   cosine[30] = cosine[4]
   assert got.tolist() == [ranked(column)[0] for column in cosine.T.tolist()]
   assert got[0] == 4 and 30 not in got
-  dots = retrieve.nearest(x, y, normalize=False)
+  dots = neighbours.nearest(x, y, normalize=False)
   assert dots.tolist() == (x @ y.T).argmax(0).tolist() != got.tolist()
 
 
@@ -128,7 +128,7 @@ def mined(x, y, k, margin):
   return out
 
 
-@pytest.mark.parametrize('margin', retrieve.MARGINS)
+@pytest.mark.parametrize('margin', neighbours.MARGINS)
 @pytest.mark.parametrize('seed', range(8))
 def test_mining_equals_full_matrices(small_blocks, margin, seed):
   rng = np.random.default_rng(seed)
@@ -138,7 +138,7 @@ def test_mining_equals_full_matrices(small_blocks, margin, seed):
   else:
     x, y = rng.standard_normal((rows, 8)), rng.standard_normal((columns, 8))
     y[: rows // 2] = x[: len(y[: rows // 2])] + 0.1 * y[: rows // 2]
-  got = retrieve.mine(x, y, margin=margin)
+  got = neighbours.mine(x, y, margin=margin)
   want = mined(x, y, 4, margin)
   assert [pair[:2] for pair in got] == [pair[:2] for pair in want]
   np.testing.assert_allclose(
@@ -155,11 +155,11 @@ def test_a_sentence_close_to_everything_is_no_translation():
   y[3, 3] = 1
   for i in range(3):
     y[i, i], y[i, 4 + i] = 0.65 * 2**0.5, (1 - 2 * 0.65**2) ** 0.5
-  ratio = retrieve.mine(x, y)
+  ratio = neighbours.mine(x, y)
   assert [pair[:2] for pair in ratio] == [(0, 0), (1, 1), (2, 2)]
   around = ((2**-0.5 + 0.65) / 4 + 0.65 / 3) / 2
   np.testing.assert_allclose([p[2] for p in ratio], 0.65 / around, rtol=1e-6)
-  absolute = retrieve.mine(x, y, margin='absolute')
+  absolute = neighbours.mine(x, y, margin='absolute')
   assert [pair[:2] for pair in absolute] == [(0, 3), (1, 1), (2, 2)]
 
 
@@ -329,12 +329,12 @@ def test_memory_does_not_grow_with_the_product():
     x = rng.standard_normal((rows, 16)).astype(np.float32)
     y = rng.standard_normal((rows, 16)).astype(np.float32)
     tracemalloc.start()
-    retrieve.mine(x, y)
+    neighbours.mine(x, y)
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     return most
 
   small, large = peak(4096), peak(8192)
-  assert small > retrieve._QUERIES * 4096 * 4  # a block is in it
+  assert small > neighbours._QUERIES * 4096 * 4  # a block is in it
   assert large - small < 4096 * 2000  # bytes for a sentence more on each side
   assert large < 8192**2 * 4 / 4  # a quarter of what all scores would take

@@ -154,7 +154,7 @@ def test_classify_and_regression_ignore_empty_slots(tiny):
   params = heads.init(config, jax.random.key(1), 'classify', 3)
   batch = dict(batch, starts=np.tile([0, 10, 0], (8, 1)).astype(np.int32))
   labels = np.tile([2, 1, -1], (8, 1)).astype(np.int32)
-  sums = objectives.classify(config, classes=3).loss(
+  sums = objectives.classify(config, tuple('abc')).loss(
     params, dict(batch, labels=labels), None
   )
   np.testing.assert_array_equal(sums['loss'][1], [2] * 8)
@@ -228,7 +228,7 @@ def labelled(name, rows_of):
 
 MAKE = {
   'causal': lambda config: objectives.causal(config),
-  'tag': lambda config: objectives.tag(config, classes=5),
+  'tag': lambda config: objectives.tag(config, tuple('abcde')),
   'crf': lambda config: objectives.crf(config, labels=LABELS),
   'choose': objectives.choose,
   'answer': objectives.answer,

@@ -206,7 +206,9 @@ def mixed():
 def apart(features, number):
   """A batch of one question in one row; the last slots may be empty."""
   rows = [[i for i, f in enumerate(features) if f['example'] == number]]
-  batch = pack.fill(features, rows, row_length=256, max_examples=4, label='int')
+  batch = pack.fill(
+    features, rows, row_length=256, max_examples=4, label=('int32', 'B E')
+  )
   return {**batch, 'group': np.where(batch['example'] < 0, -1, number)}
 
 
@@ -220,7 +222,7 @@ def test_packed_is_one_question_at_a_time(vocabulary, make_model):
     row_length=160,
     rows=12,
     epochs=1,
-    label='int',
+    label=('int32', 'B E'),
     groups=[feature['example'] for feature in features],
   )
   objective = objectives.choose(model.config)

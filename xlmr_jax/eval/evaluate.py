@@ -24,7 +24,6 @@ from xlmr_jax.eval.metrics import spans
 from xlmr_jax.eval.task import Task, match_labels, unscored
 from xlmr_jax.inference.loaded import Loaded
 from xlmr_jax.runtime import hosts
-from xlmr_jax.tasks import choose
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,18 +144,18 @@ def evaluate(
   facts = _judge(task, examples, found, thresholds or {})
   count, notes = sum(map(len, examples.values())), []
   full = sum(len(feature['tokens']) == max_length for feature in stream)
-  if task.windows and len(stream) > count:
+  if task.kind.windows and len(stream) > count:
     notes.append(
       f'{count:,} examples were read in {len(stream):,} windows of at most '
       f'max_length={max_length}: no word was cut'
     )
-  elif full and not task.windows and truncate != 'error':
+  elif full and not task.kind.windows and truncate != 'error':
     notes.append(
       f'{full:,} of {len(stream):,} texts fill max_length={max_length}: what '
       'was longer was cut'
     )
   choices = ()
-  if task.kind is choose:
+  if task.kind.examples == 'choices':
     choices = [len(e.choices) for part in examples.values() for e in part]
   return Result(
     task=task,

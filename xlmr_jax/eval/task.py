@@ -5,18 +5,20 @@ import dataclasses
 import glob
 import pathlib
 import re
-import types
 from typing import Any
 
 from xlmr_jax.checkpoints.hf import config_json
 from xlmr_jax.data import files
 from xlmr_jax.data.readers import squad, tables, tagged
 from xlmr_jax.eval.metrics import scores
-from xlmr_jax.tasks import answer, classify, tag
+from xlmr_jax.tasks.kinds import Kind, kind_of_metric
 
 # What XTREME's scripts for NLI and for tagging cut examples to, and Hugging
 # Face's for NLI.
 MAX_LENGTH = 128
+
+# Readers of users' files that are no tables, by what an example holds.
+_READERS = {'words': tagged.read, 'context': squad.read}
 
 # Stands for the language in the name of a user's file.
 PLACE = '{language}'
@@ -28,7 +30,7 @@ class Task:
 
   Attributes:
     name: in results.json and of the folder of predictions.
-    kind: module with `encode`, `gold` and `decode`, e.g. tasks.classify.
+    kind: a row of tasks.kinds.KINDS.
     read: (data_dir, split, language) → examples.
     languages: in the benchmark's order.
     metric: one of metrics.METRICS.
@@ -48,7 +50,7 @@ class Task:
   """
 
   name: str
-  kind: types.ModuleType
+  kind: Kind
   read: Callable[[str, str, str], list]
   languages: tuple[str, ...]
   metric: str = 'accuracy'
@@ -73,7 +75,7 @@ class Task:
   @property
   def heads(self) -> tuple[str, ...]:
     """Those that the kind reads, the usual one first; none: the body alone."""
-    return self.kind.HEADS
+    return self.kind.heads
 
   @property
   def numbers(self) -> bool:
@@ -83,17 +85,12 @@ class Task:
   @property
   def tags(self) -> bool:
     """Whether an example is a sentence with an answer for each word."""
-    return self.kind is tag
+    return self.kind.examples == 'words'
 
   @property
   def named(self) -> bool:
     """Whether the model's outputs are classes that have names."""
-    return self.kind in (classify, tag) and not self.numbers
-
-  @property
-  def windows(self) -> bool:
-    """Whether long examples are read in parts, so that nothing is cut."""
-    return self.kind in (answer, tag)
+    return self.kind.named and not self.numbers
 
 
 def user_task(
@@ -105,6 +102,7 @@ def user_task(
   label: tables.Column | None = 'label',
   labels: Sequence[str] | None = None,
   metric: str = 'accuracy',
+  kind: Kind | None = None,
   quoted: bool = True,
   max_length: int = MAX_LENGTH,
 ) -> Task:
@@ -124,12 +122,12 @@ def user_task(
       'span_f1' for files of tagged sentences (data/tagged.py) and 'squad',
       'mlqa' or 'cmrc' for SQuAD's JSON (data/squad.py), which have no columns
       to choose.
+    kind: of question; default: the one that the metric scores.
     quoted: whether "..." in a table is a quoted field, or text as it is.
     max_length: tokens of an example.
   """
   numbers = metric in scores.NUMBERS
-  kinds = {'span_f1': tag, 'squad': answer, 'mlqa': answer, 'cmrc': answer}
-  kind = kinds.get(metric, classify)
+  kind = kind or kind_of_metric(metric)
   for path in paths.values():
     if PLACE not in path and len(languages) != 1:
       raise ValueError(
@@ -141,10 +139,8 @@ def user_task(
     if split not in paths:
       raise ValueError(f'{name} has no {split} file')
     path = pathlib.Path(data_dir or '') / paths[split].replace(PLACE, language)
-    if kind is tag:
-      return tagged.read(path)
-    if kind is answer:
-      return squad.read(path)
+    if kind.examples in _READERS:
+      return _READERS[kind.examples](path)
     plain = re.sub(r'\.(gz|xz)$', '', path.name)
     if plain.endswith('.jsonl'):
       return tables.jsonl(path, tuple(text), label, number=numbers)

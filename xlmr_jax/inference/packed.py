@@ -139,7 +139,7 @@ class Program:
           row_length=length,
           max_examples=slots,
           pad_id=self.config.pad_id,
-          label=None if active is None else 'tags',
+          label=None if active is None else ('int32', 'B L'),
         )
 
     return make(), plan

@@ -32,7 +32,8 @@ from typing import Any
 from jaxtyping import Bool, Float, Int
 import numpy as np
 
-HEADS = ('answer',)
+from xlmr_jax.tasks.encoding import encode_texts
+
 _SPECIALS = 4  # <s> question </s></s> context </s>
 _CHUNK = 1024  # texts tokenised together
 
@@ -161,28 +162,23 @@ def _tokenise(
 
   Questions share contexts: every text is tokenised once.
   """
-  different = list(dict.fromkeys(texts))
-  out = {}
-  for start in range(0, len(different), _CHUNK):
-    chunk = different[start : start + _CHUNK]
-    try:
-      encoded = tokenizer.encode_batch(chunk, offsets=offsets)
-    except (TypeError, ValueError):
-      # One of them is at fault: find it and say which.
-      for example, text in zip(examples, texts, strict=True):
-        try:
-          tokenizer.encode(text)
-        except (TypeError, ValueError) as error:
-          raise ValueError(f'{example.where}: {error}') from error
-      raise
-    for text, got in zip(chunk, encoded, strict=True):
-      if offsets:
-        ids, spans = got
-        spans = np.array(spans[1:-1], np.int32).reshape(-1, 2)
-        out[text] = ids[1:-1], spans
-      else:
-        out[text] = got[1:-1]
-  return out
+  first: dict[str, Any] = {}
+  for text, example in zip(texts, examples, strict=True):
+    first.setdefault(text, example)
+  distinct = list(first)
+  encoded = encode_texts(
+    distinct,
+    tokenizer,
+    lambda index: first[distinct[index]].where,
+    chunk=_CHUNK,
+    offsets=offsets,
+  )
+  if not offsets:
+    return {t: ids[1:-1] for t, ids in zip(distinct, encoded, strict=True)}
+  return {
+    text: (ids[1:-1], np.array(spans[1:-1], np.int32).reshape(-1, 2))
+    for text, (ids, spans) in zip(distinct, encoded, strict=True)
+  }
 
 
 def _place(

@@ -24,15 +24,14 @@ blank 2        2.8      -2.0      -3.0       0      1        0
 
 from collections.abc import Hashable, Sequence
 import math
-import os
 from typing import Any
 
 from jaxtyping import Float
 import numpy as np
 
-HEADS = ('choose',)
+from xlmr_jax.tasks.encoding import encode_texts
+
 ASSIGN = ('free', 'greedy', 'optimal')
-_CHUNK = 8192  # answers tokenised together
 
 
 def encode(
@@ -100,23 +99,15 @@ def encode(
       out.append(
         {'tokens': None, 'label': label, 'example': number, 'group': group}
       )
-  options = {'max_length': max_length, 'truncate': truncate}
-  threads = min(4, os.cpu_count() or 1)
-  for start in range(0, len(pairs), _CHUNK):
-    part, chunk = out[start : start + _CHUNK], pairs[start : start + _CHUNK]
-    try:
-      encoded = tokenizer.encode_batch(chunk, num_threads=threads, **options)
-    except (TypeError, ValueError):
-      # One of them is at fault: find it and say which.
-      for feature, pair in zip(part, chunk, strict=True):
-        try:
-          tokenizer.encode_batch([pair], **options)
-        except (TypeError, ValueError) as error:
-          where = examples[feature['example']].where
-          raise ValueError(f'{where}: {error}') from error
-      raise
-    for feature, ids in zip(part, encoded, strict=True):
-      feature['tokens'] = np.array(ids, np.int32)
+  encoded = encode_texts(
+    pairs,
+    tokenizer,
+    lambda index: examples[out[index]['example']].where,
+    max_length=max_length,
+    truncate=truncate,
+  )
+  for feature, ids in zip(out, encoded, strict=True):
+    feature['tokens'] = np.array(ids, np.int32)
   return out
 
 

@@ -6,14 +6,12 @@ their names; without, it is a number.
 """
 
 from collections.abc import Sequence
-import os
 from typing import Any
 
 from jaxtyping import Float
 import numpy as np
 
-HEADS = ('classify',)
-_CHUNK = 8192  # examples tokenised together
+from xlmr_jax.tasks.encoding import encode_texts
 
 
 def encode(
@@ -53,25 +51,17 @@ def encode(
     if len(index) != len(labels):
       raise ValueError(f'labels name a class twice: {", ".join(labels)}')
   values = [_label(example, index, required) for example in examples]
-  options = {'max_length': max_length, 'truncate': truncate}
-  threads = min(4, os.cpu_count() or 1)
-  out = []
-  for start in range(0, len(examples), _CHUNK):
-    chunk = examples[start : start + _CHUNK]
-    texts = [tuple(example.texts) for example in chunk]
-    try:
-      encoded = tokenizer.encode_batch(texts, num_threads=threads, **options)
-    except (TypeError, ValueError):
-      # One of them is at fault: find it and say which.
-      for example, pair in zip(chunk, texts, strict=True):
-        try:
-          tokenizer.encode_batch([pair], **options)
-        except (TypeError, ValueError) as error:
-          raise ValueError(f'{example.where}: {error}') from error
-      raise
-    for ids, value in zip(encoded, values[start:], strict=False):
-      out.append({'tokens': np.array(ids, np.int32), 'label': value})
-  return out
+  encoded = encode_texts(
+    [tuple(example.texts) for example in examples],
+    tokenizer,
+    lambda index: examples[index].where,
+    max_length=max_length,
+    truncate=truncate,
+  )
+  return [
+    {'tokens': np.array(ids, np.int32), 'label': value}
+    for ids, value in zip(encoded, values, strict=True)
+  ]
 
 
 def _label(

@@ -14,14 +14,13 @@ arXiv:2003.11080), so that every word is answered exactly once.
 """
 
 from collections.abc import Sequence
-import os
 from typing import Any
 
 from jaxtyping import Float, Int
 import numpy as np
 
-HEADS = ('tag', 'crf')
-_CHUNK = 8192  # words tokenised together
+from xlmr_jax.tasks.encoding import encode_texts
+
 # XTREME leaves room for RoBERTa's three specials, <s> </s> </s>. A feature has
 # two, but its windows are to hold the same words.
 _ROOM = 3
@@ -98,28 +97,22 @@ def encode(
 
 def _pieces(examples: Sequence[Any], tokenizer: Any) -> dict[str, list[int]]:
   """The ids of every word there is, each tokenised once."""
-  words = list(dict.fromkeys(w for example in examples for w in example.words))
-  threads = min(4, os.cpu_count() or 1)
-  out = {}
-  for start in range(0, len(words), _CHUNK):
-    chunk = words[start : start + _CHUNK]
-    # SentencePiece puts a space before a text itself, and one is enough for
-    # it; byte-level BPE does not, and a word within a text has one.
-    spaced = [f' {word}' for word in chunk]
-    try:
-      encoded = tokenizer.encode_batch(spaced, num_threads=threads)
-    except (TypeError, ValueError):
-      # One of them is at fault: find it and say which.
-      for example in examples:
-        for k, word in enumerate(example.words):
-          try:
-            tokenizer.encode(word)
-          except (TypeError, ValueError) as error:
-            raise ValueError(f'{example.place(k)}: {error}') from error
-      raise
-    for word, ids in zip(chunk, encoded, strict=True):
-      out[word] = list(ids[1:-1])
-  return out
+  first: dict[str, tuple[Any, int]] = {}
+  for example in examples:
+    for k, word in enumerate(example.words):
+      first.setdefault(word, (example, k))
+  words = list(first)
+
+  def place(index):
+    example, k = first[words[index]]
+    return example.place(k)
+
+  # SentencePiece puts a space before a text itself, and one is enough for it;
+  # byte-level BPE does not, and a word within a text has one.
+  encoded = encode_texts(words, tokenizer, place, prefix=' ')
+  return {
+    word: list(ids[1:-1]) for word, ids in zip(words, encoded, strict=True)
+  }
 
 
 def _check_lengths(examples, pieces, room, max_length) -> None:

@@ -242,6 +242,11 @@ def _mean(losses, right, weights) -> Sums:
   }
 
 
+# Objectives of fine-tuning are made of a config and the names of the classes,
+# which are None where a kind of question has none.
+Labels = tuple[str, ...] | None
+
+
 def _labelled(config: Config, name: str, classes: int) -> Objective:
   """Cross-entropy where there is a label: per example or per position."""
   run = forward(config, name, classes)
@@ -256,17 +261,17 @@ def _labelled(config: Config, name: str, classes: int) -> Objective:
   return Objective(name, loss)
 
 
-def classify(config: Config, *, classes: int) -> Objective:
+def classify(config: Config, labels: Labels) -> Objective:
   """Cross-entropy over classes; labels [B, E], -1 is ignored."""
-  return _labelled(config, 'classify', classes)
+  return _labelled(config, 'classify', len(labels))
 
 
-def tag(config: Config, *, classes: int) -> Objective:
+def tag(config: Config, labels: Labels) -> Objective:
   """Cross-entropy over classes; labels [B, L], -1 is ignored."""
-  return _labelled(config, 'tag', classes)
+  return _labelled(config, 'tag', len(labels))
 
 
-def crf(config: Config, *, labels: tuple[str, ...]) -> Objective:
+def crf(config: Config, labels: Labels) -> Objective:
   """Negative log-likelihood of each example's labels, [B, L], under a chain.
 
   The chain links the labelled positions of an example; -1 is no part of it.
@@ -298,7 +303,7 @@ def crf(config: Config, *, labels: tuple[str, ...]) -> Objective:
   return Objective('crf', loss)
 
 
-def choose(config: Config) -> Objective:
+def choose(config: Config, labels: Labels = None) -> Objective:
   """Cross-entropy over the choices of a question.
 
   labels [B, E] is 1 for the gold choice, and group [B, E] numbers the
@@ -306,6 +311,7 @@ def choose(config: Config) -> Objective:
   slots are compared inside a row only; a question without a gold choice is
   ignored.
   """
+  del labels
   run = forward(config, 'choose')
 
   def loss(params: dict, batch: Batch, key) -> Sums:
@@ -323,7 +329,7 @@ def choose(config: Config) -> Objective:
   return Objective('choose', loss)
 
 
-def answer(config: Config) -> Objective:
+def answer(config: Config, labels: Labels = None) -> Objective:
   """Cross-entropy over the first and over the last token of the answer.
 
   labels [B, E, 2] count from the start of the example; -1 is ignored, and
@@ -331,6 +337,7 @@ def answer(config: Config) -> Objective:
   inside the example. The two losses are averaged, as Hugging Face does; an
   answer is right where both ends are.
   """
+  del labels
   run = forward(config, 'answer')
 
   def loss(params: dict, batch: Batch, key) -> Sums:
@@ -348,13 +355,17 @@ def answer(config: Config) -> Objective:
   return Objective('answer', loss)
 
 
-def regression(config: Config, head: str = 'classify') -> Objective:
+def regression(
+  config: Config, labels: Labels = None, head: str = 'classify'
+) -> Objective:
   """Squared error of one score per example; label NaN is ignored.
 
   Args:
     config: of the model.
+    labels: there are none.
     head: 'classify' or 'estimate'.
   """
+  del labels
   run = forward(config, head, 1)
 
   def loss(params: dict, batch: Batch, key) -> Sums:
@@ -366,3 +377,15 @@ def regression(config: Config, head: str = 'classify') -> Objective:
     return {'loss': ((error**2).sum(-1), count)}
 
   return Objective(head, loss)
+
+
+# Name → what fine-tuning minimises, (config, labels) → Objective. A kind of
+# question (tasks/kinds.py) says which of them train it.
+OBJECTIVES: dict[str, Callable[[Config, Labels], Objective]] = {
+  'classify': classify,
+  'regression': regression,
+  'tag': tag,
+  'crf': crf,
+  'answer': answer,
+  'choose': choose,
+}

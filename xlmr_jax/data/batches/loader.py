@@ -30,7 +30,7 @@ import hashlib
 import math
 import os
 import threading
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import grain
 from jaxtyping import Int
@@ -105,7 +105,7 @@ class Loader:
     local: Local | None = None,
     shuffle: bool = True,
     drop_last: bool = False,
-    label: Literal['int', 'float', 'tags', 'spans'] | None = None,
+    label: tuple[str, str] | None = None,
     pad_id: int = 1,
     cache: str | os.PathLike | None = None,
     groups: Int[np.ndarray, 'features'] | None = None,
@@ -129,7 +129,7 @@ class Loader:
         ascending; all by default.
       shuffle: whether epochs are shuffled. False is for evaluation.
       drop_last: whether to leave out an epoch's last batch if it is not full.
-      label: kind of the labels, as `pack.fill` takes it.
+      label: dtype and shape of the labels, as `pack.fill` takes them.
       pad_id: token of the padding.
       cache: folder to keep counted rows of windows in. Without it a run that
         resumes late counts them again, in about a second for 10^9 tokens.

@@ -23,7 +23,7 @@ import bisect
 from collections.abc import Mapping, Sequence
 import dataclasses
 from operator import neg
-from typing import Any, Literal
+from typing import Any
 
 from jaxtyping import Int
 import numpy as np
@@ -329,7 +329,7 @@ def fill(
   row_length: int,
   max_examples: int,
   pad_id: int = 1,
-  label: Literal['int', 'float', 'tags', 'spans'] | None = None,
+  label: tuple[str, str] | None = None,
   groups: Int[np.ndarray, 'features'] | None = None,
 ) -> Batch:
   """Makes the arrays of a batch, one row per element of `rows`.
@@ -340,16 +340,16 @@ def fill(
     row_length: L.
     max_examples: E.
     pad_id: token of the padding.
-    label: whether to add `labels`, as classes ('int', -1 where a feature has
-      none), as numbers ('float', NaN where a feature has none), as a class
-      for each token ('tags', -1 for none) or as first and last token of an
-      answer, counted from the feature's start ('spans', -1 for none).
+    label: dtype and shape of `labels`, where they are wanted. The shape is
+      'B L', a label for each token, or 'B E', one for each feature, which more
+      sizes may follow: 'B E 2' are the first and the last token of an answer.
+      What has no label is -1, or NaN where labels are float32.
     groups: the group of each feature, for the batch to say.
 
   Returns:
     tokens, segments, positions int32 [B, L]; starts, example int32 [B, E];
-    labels int32 or float32 [B, E], of tags int32 [B, L], of spans int32
-    [B, E, 2]; with groups also group int32 [B, E], -1 where no example is.
+    labels of the dtype and shape asked for; with groups also group int32
+    [B, E], -1 where no example is.
 
   Raises:
     ValueError: a row holds more tokens or examples than its arrays, or a
@@ -362,14 +362,12 @@ def fill(
     'starts': np.zeros((len(rows), max_examples), np.int32),
     'example': np.full((len(rows), max_examples), -1, np.int32),
   }
-  if label == 'int':
-    batch['labels'] = np.full((len(rows), max_examples), -1, np.int32)
-  elif label == 'float':
-    batch['labels'] = np.full((len(rows), max_examples), np.nan, np.float32)
-  elif label == 'tags':
-    batch['labels'] = np.full((len(rows), row_length), -1, np.int32)
-  elif label == 'spans':
-    batch['labels'] = np.full((len(rows), max_examples, 2), -1, np.int32)
+  if label is not None:
+    dtype, dims = label
+    sizes = {'B': len(rows), 'L': row_length, 'E': max_examples}
+    shape = [sizes[d] if d in sizes else int(d) for d in dims.split()]
+    missing = np.nan if dtype.startswith('float') else -1
+    batch['labels'] = np.full(shape, missing, dtype)
   if groups is not None:
     batch['group'] = np.full((len(rows), max_examples), -1, np.int32)
   counts = np.array([len(row) for row in rows], np.int64)
@@ -412,7 +410,7 @@ def fill(
   batch['example'][row, slot] = index
   if groups is not None:
     batch['group'][row, slot] = np.asarray(groups)[index]
-  if label == 'tags':
+  if label is not None and 'L' in dims.split():
     tags = [
       np.full(n, -1) if (x := feature.get('label')) is None else np.asarray(x)
       for feature, n in zip(chosen, lengths, strict=True)
@@ -424,7 +422,7 @@ def fill(
         )
     batch['labels'].ravel()[place] = np.concatenate(tags)
   elif label is not None:
-    missing = {'int': -1, 'float': np.nan, 'spans': (-1, -1)}[label]
     labels = [feature.get('label') for feature in chosen]
+    missing = np.full(shape[2:], missing)
     batch['labels'][row, slot] = [missing if x is None else x for x in labels]
   return batch

@@ -11,7 +11,6 @@ from xlmr_jax.eval.evaluate import Result
 from xlmr_jax.eval.metrics import scores
 from xlmr_jax.eval.submissions import xtreme_submission
 from xlmr_jax.eval.task import Task
-from xlmr_jax.tasks import answer, choose, tag
 
 Path = str | os.PathLike
 
@@ -179,11 +178,11 @@ def files_of(task: Task):
   """The files of a task in a submission: its own, or those of XTREME's form."""
   if task.file is not None:
     return task.file
-  forms = {tag: 'tags', answer: 'answers', choose: 'choices'}
+  forms = {'words': 'tags', 'context': 'answers', 'choices': 'choices'}
   by_metric = {'cluener': 'spans', 'pair_f1': 'pairs', 'map@20': 'rankings'}
   return xtreme_submission.TaskFiles(
     task.metric,
-    by_metric.get(task.metric) or forms.get(task.kind, 'lines'),
+    by_metric.get(task.metric) or forms.get(task.kind.examples, 'lines'),
     task.languages,
     task.labels or (),
   )

@@ -18,7 +18,7 @@ from xlmr_jax.eval.benchmarks.benchmark import Benchmark
 from xlmr_jax.eval.submissions import clue_submission
 from xlmr_jax.eval.submissions.clue_forms import TaskFile
 from xlmr_jax.eval.task import Task
-from xlmr_jax.tasks import answer, choose, classify, tag
+from xlmr_jax.tasks.kinds import KINDS
 
 
 def _task(
@@ -41,7 +41,7 @@ def _task(
 
   Args:
     name: of the task.
-    kind: module of tasks/.
+    kind: of question, one of KINDS.
     read: reader.
     labels: the classes' names.
     metric: one of scores.METRICS.
@@ -56,7 +56,7 @@ def _task(
   """
   return Task(
     name=name,
-    kind=kind,
+    kind=KINDS[kind],
     read=read,
     languages=('zh',),
     metric=metric,
@@ -77,7 +77,7 @@ def _task(
 
 
 def _classify(name, read, label='', **options) -> Task:
-  return _task(name, classify, read, clue.LABELS[label or name], **options)
+  return _task(name, 'classify', read, clue.LABELS[label or name], **options)
 
 
 # Windows of 512 tokens every 128, answers of 50 at most, as the baseline.
@@ -115,7 +115,7 @@ def _tasks(version: str) -> tuple[Task, ...]:
     # each question has another one.
     _task(
       'cmrc2018',
-      answer,
+      'answer',
       functools.partial(clue_passages.cmrc2018, skip_bad=True),
       gold=(
         ('data/cmrc2018_{split}.json',),
@@ -127,7 +127,7 @@ def _tasks(version: str) -> tuple[Task, ...]:
     ),
     _task(
       'drcd',
-      answer,
+      'answer',
       clue_passages.drcd,
       gold=(('DRCD_{split}.json',), ('{split}.json',)),
       **_SPANS,
@@ -135,7 +135,7 @@ def _tasks(version: str) -> tuple[Task, ...]:
     # The baseline gives an idiom to one blank of a passage only.
     _task(
       'chid',
-      choose,
+      'choose',
       clue_passages.chid,
       file=f'chid{version}',
       form='blanks',
@@ -148,7 +148,7 @@ def _tasks(version: str) -> tuple[Task, ...]:
     # before mixed texts, as in the baseline.
     _task(
       'c3',
-      choose,
+      'choose',
       clue_passages.c3,
       file=f'c3{version}',
       form='choices',
@@ -163,7 +163,7 @@ def _tasks(version: str) -> tuple[Task, ...]:
     ),
     _task(
       'cluener',
-      tag,
+      'tag',
       cluener.cluener,
       cluener.LABELS,
       metric='cluener',
@@ -188,7 +188,7 @@ def _few(name: str, file: str = '', **options) -> Task:
   Labels: a test file or one of the five parts, test_public, dev_0, dev_few_all.
   """
   options = {
-    'kind': classify,
+    'kind': 'classify',
     'read': functools.partial(fewclue.read, name),
     'labels': fewclue.LABELS.get(name),
     **options,
@@ -217,7 +217,7 @@ _FEW_TASKS = (
   _few(
     'chid',
     'chidf',
-    kind=choose,
+    kind='choose',
     read=fewclue.chid,
     names=map(str, range(7)),
     key='answer',

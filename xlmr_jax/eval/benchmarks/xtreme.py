@@ -16,7 +16,7 @@ from xlmr_jax.data.readers import (
 from xlmr_jax.eval.benchmarks import published
 from xlmr_jax.eval.benchmarks.benchmark import Benchmark
 from xlmr_jax.eval.task import Task
-from xlmr_jax.tasks import answer, choose, classify, retrieve, tag
+from xlmr_jax.tasks.kinds import KINDS
 
 # What tasks without a head are answered by: the states of a middle layer, the
 # 14th of 24, with mean pooling. XTREME's scripts take that layer for Tatoeba
@@ -28,7 +28,7 @@ _VECTORS = {'layer': 7 / 12, 'pooling': 'mean', 'skip_specials': False}
 def _task(name, kind, read, languages, metric, labels='', **options) -> Task:
   return Task(
     name=name,
-    kind=kind,
+    kind=KINDS[kind],
     read=tfds.reader(name, read),
     languages=tuple(languages.split()),
     metric=metric,
@@ -40,7 +40,7 @@ def _task(name, kind, read, languages, metric, labels='', **options) -> Task:
 def _pairs(name, read, languages, metric, max_length, match, **options) -> Task:
   return _task(
     name,
-    retrieve,
+    'retrieve',
     read,
     languages,
     metric,
@@ -54,20 +54,20 @@ def _pairs(name, read, languages, metric, max_length, match, **options) -> Task:
 _TASKS = (
   _task(
     'xnli',
-    classify,
+    'classify',
     tables.xnli,
     'ar bg de el en es fr hi ru sw th tr ur vi zh',
     'accuracy',
     'contradiction entailment neutral',
   ),
   _task(
-    'pawsx', classify, tables.pawsx, 'de en es fr ja ko zh', 'accuracy', '0 1'
+    'pawsx', 'classify', tables.pawsx, 'de en es fr ja ko zh', 'accuracy', '0 1'
   ),
   # Universal Dependencies 2.5, all treebanks of a language. Test files have
   # no tags; dev files, where there are any, have them.
   _task(
     'udpos',
-    tag,
+    'tag',
     tagged.xtreme,
     'af ar bg de el en es et eu fa fi fr he hi hu id it ja kk ko mr nl pt ru '
     'ta te th tl tr ur vi yo zh',
@@ -78,7 +78,7 @@ _TASKS = (
   # WikiANN (Pan et al. 2017; Rahimi et al. 2019).
   _task(
     'panx',
-    tag,
+    'tag',
     tagged.xtreme,
     'ar he vi id jv ms tl eu ml ta te af nl en de el bn hi mr ur fa fr it pt '
     'es bg ru ja ka ko th sw yo my zh kk tr et fi hu',
@@ -89,7 +89,7 @@ _TASKS = (
   # model and MLQA's is one that was tuned on SQuAD.
   _task(
     'xquad',
-    answer,
+    'answer',
     squad.xquad,
     'en es de el ru tr ar vi th zh hi',
     'squad',
@@ -98,7 +98,7 @@ _TASKS = (
   ),
   _task(
     'mlqa',
-    answer,
+    'answer',
     squad.mlqa,
     'en es de ar hi vi zh',
     'mlqa',
@@ -107,7 +107,7 @@ _TASKS = (
   ),
   _task(
     'tydiqa',
-    answer,
+    'answer',
     squad.tydiqa,
     'en ar bn fi id ko ru sw te',
     'squad',
@@ -139,7 +139,7 @@ _TASKS_R = (
   _XTREME['xnli'],
   _task(
     'xcopa',
-    choose,
+    'choose',
     choices.xcopa,
     'et ht id it qu sw ta th tr vi zh',
     'accuracy',
@@ -198,6 +198,6 @@ XTREME_R = Benchmark(
   published=published.XTREME,
   related=_TASKS,
   # Models learn to choose on Social IQa before COPA.
-  tuning=(Task('siqa', choose, choices.siqa, ('en',)),),
+  tuning=(Task('siqa', KINDS['choose'], choices.siqa, ('en',)),),
   prepared=True,
 )

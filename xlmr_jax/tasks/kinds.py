@@ -1,0 +1,113 @@
+"""The kinds of question: what belongs together, one row a kind.
+
+A row names heads, a metric and an objective by their names in `heads.HEADS`,
+`eval.metrics.scores.METRICS` and `training.objectives.OBJECTIVES`, because a
+kind knows neither JAX nor a metric: all of the above read it and look up what
+they need.
+"""
+
+from collections.abc import Callable
+import dataclasses
+
+from xlmr_jax.tasks import answer, choose, classify, retrieve, tag
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+  """A row of KINDS.
+
+  Attributes:
+    name: of the kind.
+    encode: (examples, tokenizer, labels=..., ...) → features.
+    gold: examples → what is right.
+    decode: (outputs, labels, features, ...) → answers; the inverse of `encode`.
+    heads: those that answer it, the usual one first; none: the body alone.
+    examples: what an example holds: 'texts', 'words', 'context' (and a
+      question), 'choices' or 'sides' (of a pair of languages).
+    labels: dtype and shape of batch['labels'] in the letters of model.py, of
+      which E counts packed examples; None: nothing is learned.
+    metrics: those by which a user's file of this kind is scored, the usual one
+      first.
+    objective: what training minimises, if it has not the head's name.
+    named: whether the outputs are classes that have names.
+    windows: whether long examples are read in parts, so that nothing is cut.
+    grouped: whether the features of one example compete, and so share a row.
+  """
+
+  name: str
+  encode: Callable[..., list]
+  gold: Callable[..., list]
+  decode: Callable[..., list]
+  heads: tuple[str, ...] = ()
+  examples: str = 'texts'
+  labels: tuple[str, str] | None = ('int32', 'B E')
+  metrics: tuple[str, ...] = ('accuracy',)
+  objective: str = ''
+  named: bool = False
+  windows: bool = False
+  grouped: bool = False
+
+  @property
+  def objectives(self) -> tuple[str, ...]:
+    """What it can be trained by: one for each head."""
+    return (self.objective,) if self.objective else self.heads
+
+
+def _row(name, module, **facts) -> Kind:
+  return Kind(name, module.encode, module.gold, module.decode, **facts)
+
+
+KINDS: dict[str, Kind] = {
+  kind.name: kind
+  for kind in (
+    _row('classify', classify, heads=('classify',), named=True),
+    _row(
+      'regression',
+      classify,
+      heads=('classify',),
+      labels=('float32', 'B E'),
+      metrics=('mse', 'pearson', 'spearman'),
+      objective='regression',
+    ),
+    _row(
+      'tag',
+      tag,
+      heads=('tag', 'crf'),
+      examples='words',
+      labels=('int32', 'B L'),
+      metrics=('span_f1',),
+      named=True,
+      windows=True,
+    ),
+    _row(
+      'answer',
+      answer,
+      heads=('answer',),
+      examples='context',
+      labels=('int32', 'B E 2'),
+      metrics=('squad', 'mlqa', 'cmrc'),
+      windows=True,
+    ),
+    _row('choose', choose, heads=('choose',), examples='choices', grouped=True),
+    # The body's vectors are compared.
+    _row('retrieve', retrieve, examples='sides', labels=None),
+  )
+}
+
+
+def kind_of_metric(metric: str) -> Kind:
+  """The first kind that is scored by a metric; classification by default."""
+  kinds = list(KINDS.values())
+  return next((kind for kind in kinds if metric in kind.metrics), kinds[0])
+
+
+def kind_of_objective(objective: str) -> Kind:
+  """The kind that an objective trains.
+
+  Raises:
+    ValueError: there is none.
+  """
+  for kind in KINDS.values():
+    if objective in kind.objectives:
+      return kind
+  raise ValueError(f'no kind of question is trained by {objective!r}')

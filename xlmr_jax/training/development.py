@@ -1,0 +1,43 @@
+"""The evaluator of fine-tuning: scores on development languages."""
+
+import jax
+
+from xlmr_jax.eval import evaluate
+from xlmr_jax.inference.loaded import Loaded
+
+
+class Development:
+  """Score per development language: accuracy, mean squared error, span F1,
+  the mean of an answer's exact match and F1.
+
+  Of names also `collapsed`, 1 where the model gives all of them the same: so
+  do large models that were tuned at too high a rate, for good.
+  """
+
+  def __init__(self, task, examples, model: Loaded):
+    self._task, self._examples, self._model = task, examples, model
+
+  def __call__(self, params) -> dict[str, float]:
+    name = f'dev_{self._task.metric}'
+    result = evaluate.evaluate(
+      self._model.replace(params=params),
+      self._task,
+      self._examples,
+      show=False,
+    )
+    scores = {f'{name}/{k}': v for k, v in result.scores.items()}
+    scores[name] = result.average
+    if self._task.named:
+      names = [x for part in result.predictions.values() for x in part]
+      if self._task.metric == 'cluener':  # types of spans; there may be none
+        names = [name for types in names for name in ('O', *types)]
+      elif self._task.tags:
+        names = [tag for tags in names for tag in tags]
+      scores['collapsed'] = float(len(set(names)) == 1)
+      if scores['collapsed'] and jax.process_index() == 0:
+        print(
+          f'every answer on the development set is {names[0]!r}: if that '
+          'stays, lower the learning rate or warm up longer',
+          flush=True,
+        )
+    return scores
