@@ -108,11 +108,10 @@ def build(
   warmup = int(o.warmup * total) if o.warmup < 1 else int(o.warmup)
   rate = optim.schedule(o.learning_rate, warmup, total, o.power, o.end)
   freeze = tuple(o.freeze)
-  if o.name not in optim.NAMES:
-    raise ValueError(
-      f'config.optim.name={o.name!r} is not one of {", ".join(optim.NAMES)}'
-    )
-  optimizer = optim.NAMES[o.name](
+  if o.name not in optim.OPTIMIZERS:
+    known = ', '.join(optim.OPTIMIZERS)
+    raise ValueError(f'config.optim.name={o.name!r} is not one of {known}')
+  optimizer = optim.OPTIMIZERS[o.name](
     rate,
     mask=optim.decays(shapes, dims, o.decay),
     factors=optim.scales(shapes, model.num_layers, o.layer_decay, freeze),
