@@ -8,7 +8,6 @@ checkpoints/<step>/{params,state,meta}   with all that a resume needs
 
 import dataclasses
 import pathlib
-import shutil
 
 import jax
 import orbax.checkpoint as ocp
@@ -66,7 +65,7 @@ def copy_tokenizer(source, destination) -> None:
   destination.mkdir(exist_ok=True)
   for name in weights_lib.TOKENIZER_FILES:
     if (source / name).exists():
-      shutil.copyfile(source / name, destination / name)
+      storage.write_bytes(destination / name, (source / name).read_bytes())
 
 
 def write(folder, weights: Weights) -> None:

@@ -38,6 +38,7 @@ from xlmr_jax.data.tokenizers import surgery
 from xlmr_jax.data.tokenizers import xlmr as tokenizer_lib
 from xlmr_jax.data.tokenizers.surgery import Change
 from xlmr_jax.data.tokenizers.xlmr import Tokenizer
+from xlmr_jax.runtime import storage
 
 INITS = ('mean', 'random')
 
@@ -160,7 +161,7 @@ def write_tokenizer(folder, change: Change, old_folder, old: Tokenizer) -> None:
     settings = _renumber(name, settings, lambda _, i: ids.get(i))
     indent = None if name == _FAST else 2
     text = json.dumps(settings, indent=indent, ensure_ascii=False)
-    (folder / name).write_text(text + '\n', encoding='utf-8')
+    storage.write_text(folder / name, text + '\n')
   change.tokenizer.save(folder)
 
 

@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import importlib.metadata
 import os
-import pathlib
 import re
 import time
 
@@ -21,7 +20,7 @@ from xlmr_jax import heads
 from xlmr_jax.layers import masking
 from xlmr_jax.model import VARIANTS, Config
 from xlmr_jax.plan import hlo, roofline
-from xlmr_jax.runtime import chips, commands, sharding
+from xlmr_jax.runtime import chips, commands, sharding, storage
 from xlmr_jax.training import objectives
 from xlmr_jax.training import step as steps
 
@@ -320,7 +319,7 @@ def report(one: Target, hlo_file: str = '') -> dict:
   stats = compiled.memory_analysis()
   text = compiled.as_text()
   if hlo_file:
-    pathlib.Path(hlo_file).write_text(text)
+    storage.write_text(hlo_file, text)
   program = hlo.Program(text)
   collectives = program.collectives()
   params = shard_bytes(step.shapes, step.layout)

@@ -14,6 +14,8 @@ import pathlib
 
 from absl import flags
 
+from xlmr_jax.runtime import storage
+
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
   """The command's flags."""
@@ -106,7 +108,9 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
   output = options.output or str(pathlib.Path(argv[1]) / 'curves.png')
   figure = draw(argv[1:])
   try:
-    figure.savefig(output, dpi=150)
+    with storage.whole_file(output) as temporary:
+      kind = pathlib.Path(output).suffix.removeprefix('.') or 'png'
+      figure.savefig(temporary, format=kind, dpi=150)
   except ValueError as error:
     raise ValueError(f'--output={output}: {error}') from error
   print(f'wrote {output}')

@@ -17,6 +17,7 @@ import numpy as np
 from xlmr_jax.checkpoints.formats import safetensors_file as tensors
 from xlmr_jax.checkpoints.formats import torch_file
 from xlmr_jax.checkpoints.formats.safetensors_file import Tensor
+from xlmr_jax.runtime import storage
 
 WEIGHTS, INDEX = 'model.safetensors', 'model.safetensors.index.json'
 BIN, BIN_INDEX = 'pytorch_model.bin', 'pytorch_model.bin.index.json'
@@ -208,9 +209,9 @@ def save(folder: pathlib.Path, files: Files, index: dict | None) -> None:
       if name not in EXTRA
       for key in arrays
     }
-    save_json(folder / INDEX, {**index, 'weight_map': where}, sort=True)
+    save_json(folder / INDEX, {**index, 'weight_map': where}, sort_keys=True)
 
 
-def save_json(file: pathlib.Path, value, sort: bool = False) -> None:
-  text = json.dumps(value, indent=2, sort_keys=sort)
-  file.write_text(text + '\n', encoding='utf-8')
+def save_json(file: pathlib.Path, value, **options) -> None:
+  """Writes JSON as Hugging Face does: everything beyond ASCII is escaped."""
+  storage.write_json(file, value, ensure_ascii=True, **options)

@@ -30,7 +30,7 @@ from xlmr_jax.eval.suite import pictures, protocols, summary, trainings
 from xlmr_jax.eval.task import Available, Task, read_available
 from xlmr_jax.inference import loaded
 from xlmr_jax.model import VARIANTS
-from xlmr_jax.runtime import hosts, recipes
+from xlmr_jax.runtime import hosts, recipes, storage
 
 Say = trainings.Say
 ALONE = hosts.Group()
@@ -159,7 +159,7 @@ def _results(config, found, missing, problems, workdir, say: Say) -> dict:
   results['missing'], results['problems'] = missing, problems
   summary.write_json(workdir / 'results.json', results)
   text = summary.markdown(config, results)
-  (workdir / 'tables.md').write_text(text, encoding='utf-8')
+  storage.write_text(workdir / 'tables.md', text)
   say(text)
   _draw(config, results, workdir, say)
   if config.split == 'test':
@@ -411,8 +411,8 @@ def _share(config, need: protocols.Need, workdir: pathlib.Path) -> None:
   source = workdir / 'submission-0' / need.task.name
   for seed in range(1, config.seeds):
     target = workdir / f'submission-{seed}' / need.task.name
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(source, target)
+    with storage.whole(target, overwrite=True) as temporary:
+      shutil.copytree(source, temporary, dirs_exist_ok=True)
 
 
 # ── All of them ───────────────────────────────────────────────────────────
@@ -421,13 +421,18 @@ def _share(config, need: protocols.Need, workdir: pathlib.Path) -> None:
 def _draw(config, results, workdir: pathlib.Path, say: Say) -> None:
   """The pictures, where they can be drawn."""
   try:
-    pictures.heat(results).savefig(workdir / 'heat.png', dpi=150)
+    _save(pictures.heat(results), workdir / 'heat.png')
     if config.corpus:
       parts = shards.open_shards(config.corpus).parts.values()
       tokens = {part.name: part.tokens for part in parts if part.kind == 'text'}
-      pictures.sizes(results, tokens).savefig(workdir / 'sizes.png', dpi=150)
+      _save(pictures.sizes(results, tokens), workdir / 'sizes.png')
   except ValueError as error:
     say(f'no pictures: {error}')
+
+
+def _save(figure, path: pathlib.Path) -> None:
+  with storage.whole_file(path) as temporary:
+    figure.savefig(temporary, format='png', dpi=150)
 
 
 def _check_submission(config, tasks, workdir, seed: int, say: Say) -> None:
