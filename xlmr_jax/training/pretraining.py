@@ -15,12 +15,12 @@ from xlmr_jax.data.corpus import prepare, shards
 from xlmr_jax.data.corpus import sources as inputs
 from xlmr_jax.data.tokenizers import words
 from xlmr_jax.runtime import hosts, sharding
-from xlmr_jax.training import objectives
-from xlmr_jax.training.job import Job, begin, check_length
+from xlmr_jax.training import initial_model, objectives
+from xlmr_jax.training.job import Job, check_length
 
 
 def pretraining(config, workdir: pathlib.Path, mesh) -> Job:
-  origin, model, tokenizer, folder = begin(config)
+  origin, model, tokenizer, folder = initial_model.choose(config)
   head = config.objective
   causal = heads.HEADS[head].causal
   model = dataclasses.replace(model, causal=causal)
