@@ -446,7 +446,7 @@ def test_without_libtpu_its_extra_is_named(monkeypatch):
   monkeypatch.setitem(sys.modules, 'libtpu', None)
   config = pretrain.get_config('model=tiny')
   with pytest.raises(ValueError, match=r"pip install 'xlmr_jax\[plan\]'"):
-    aot.target(config, 'v5e:2x2')
+    aot.make_target(config, 'v5e:2x2')
 
 
 def extra(name):

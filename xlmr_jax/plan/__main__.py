@@ -252,8 +252,8 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> int:
     reports = sweep(config, name, options)
     best = reports[0]
   else:
-    one = aot.target(config, name, options.vocab_size)
-    best = aot.report(one, options.hlo)
+    target = aot.make_target(config, name, options.vocab_size)
+    best = aot.report(target, options.hlo)
     reports = [best]
   if options.tokens and 'memory' in best:
     best['run'] = cost(best, options.tokens, options.price, options.mfu)

@@ -250,7 +250,7 @@ def rank(facts: dict) -> tuple:
 
 def _try(choice: Choice, config, name, vocab_size) -> dict:
   try:
-    return aot.report(aot.target(config, name, vocab_size))
+    return aot.report(aot.make_target(config, name, vocab_size))
   except aot.DoesNotFit as error:
     return {
       'topology': name,

@@ -324,19 +324,19 @@ def nbest(
     raise ValueError(f'n={n}; there is at least one answer')
   out = []
   for windows in _questions(outputs, features, longest, candidates):
-    found: list[tuple[Any, ...]] = []
+    spans: list[tuple[Any, ...]] = []
     for limit in (candidates, None):
       for scores, feature in windows:
         rows, table = _table(scores, *_ends(feature), longest, limit)
         for row, more in np.argwhere(table > -np.inf):
           first = rows[row]
-          found.append((table[row, more], scores, feature, first, first + more))
-      if found:
+          spans.append((table[row, more], scores, feature, first, first + more))
+      if spans:
         break
     # Sorting keeps the order of equals.
-    found.sort(key=lambda span: -span[0])
+    spans.sort(key=lambda span: -span[0])
     best: dict[str, tuple[float, float]] = {}
-    for _, scores, feature, first, last in found:
+    for _, scores, feature, first, last in spans:
       if len(best) == n:
         break
       ends = float(scores[first, 0]), float(scores[last, 1])

@@ -212,8 +212,8 @@ def optimal(scores: Float[np.ndarray, 'questions answers']) -> list[int]:
     """The best places of all questions, those of the first ones given."""
     free = [k for k in range(answers) if k not in fixed]
     rest = scores[len(fixed) :, free]
-    found = optimize.linear_sum_assignment(rest, maximize=True)[1]
-    return [*fixed, *(free[k] for k in found)]
+    chosen = optimize.linear_sum_assignment(rest, maximize=True)[1]
+    return [*fixed, *(free[k] for k in chosen)]
 
   best = solve([])
   for question in rows:
@@ -224,8 +224,8 @@ def optimal(scores: Float[np.ndarray, 'questions answers']) -> list[int]:
       bound = scores[question + 1 :].max(axis=1)
       if total(fixed, bound) < total(best):
         continue  # not even if the others had their best
-      found = solve(fixed)
-      if total(found) >= total(best):
-        best = found
+      solution = solve(fixed)
+      if total(solution) >= total(best):
+        best = solution
         break
   return best

@@ -154,9 +154,9 @@ def decode(
     return nearest(x, y, normalize=normalize).tolist()
   if normalize:
     x, y = unit(x), unit(y)
-  _, found = search(y, x, 20 if k is None else k)
+  _, ranked = search(y, x, 20 if k is None else k)
   ids = [features[i]['id'] for i in sides[0]]
-  return [[ids[i] for i in row] for row in found.tolist()]
+  return [[ids[i] for i in row] for row in ranked.tolist()]
 
 
 def _mine_texts(outputs, features, sides, k, margin):

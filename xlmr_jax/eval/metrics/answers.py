@@ -214,9 +214,9 @@ def cmrc(
     return bare, _mixed_words(bare)
 
   f1 = lambda ours, theirs: _run_f1(ours[1], theirs[1])
-  found = _score('average', predictions, gold, read, f1)
-  exact = found.pop('exact_match')
-  return {'cmrc': exact, 'f1': found['f1'], 'average': found['average']}
+  values = _score('average', predictions, gold, read, f1)
+  exact = values.pop('exact_match')
+  return {'cmrc': exact, 'f1': values['f1'], 'average': values['average']}
 
 
 def _score(

@@ -23,13 +23,13 @@ def pair_scores(
   Raises:
     ValueError: there is no gold pair.
   """
-  found, true = set(map(tuple, predictions)), set(map(tuple, gold))
+  predicted, true = set(map(tuple, predictions)), set(map(tuple, gold))
   if not true:
     raise ValueError('there is nothing to score: no gold pairs')
-  right = len(found & true)
+  right = len(predicted & true)
   if not right:
     return 0.0, 0.0, 0.0
-  precision, recall = right / len(found), right / len(true)
+  precision, recall = right / len(predicted), right / len(true)
   f1 = 2 * precision * recall / (precision + recall)
   return 100 * f1, 100 * precision, 100 * recall
 

@@ -12,7 +12,7 @@ import functools
 import numpy as np
 
 from xlmr_jax.eval.metrics import answers, spans
-from xlmr_jax.eval.metrics import pairs as mining
+from xlmr_jax.eval.metrics.pairs import mean_average_precision, pair_scores
 
 
 def accuracy(predictions: Sequence[str], gold: Sequence[str]) -> float:
@@ -80,11 +80,11 @@ def span_scores(
       raise ValueError(
         f'sentence {index} has {len(ours)} predictions for {len(theirs)} tags'
       )
-    for what, tags in (('prediction', ours), ('tag', theirs)):
+    for name, tags in (('prediction', ours), ('tag', theirs)):
       for word, tag in enumerate(tags):
         if not tag:
           raise ValueError(
-            f'sentence {index}: the {what} of word {word} is {tag!r}; what is '
+            f'sentence {index}: the {name} of word {word} is {tag!r}; what is '
             'outside of every span is O'
           )
   return spans.overlap(spans.read(predictions), spans.read(gold))
@@ -127,8 +127,8 @@ METRICS: Mapping[str, Callable[[Sequence, Sequence, str], dict[str, float]]] = {
   'cluener': lambda predictions, gold, _: spans.surface_scores(
     predictions, gold
   ),
-  'pair_f1': _three('pair_f1', mining.pair_scores),
-  'map@20': _single('map@20', mining.mean_average_precision),
+  'pair_f1': _three('pair_f1', pair_scores),
+  'map@20': _single('map@20', mean_average_precision),
 }
 NUMBERS = ('mse', 'pearson', 'spearman')  # of numbers; the others of names
 

@@ -40,10 +40,10 @@ def read(sentences: Sequence[Sequence[str]]) -> set[tuple[str, int, int]]:
   return out
 
 
-def overlap(found: set, true: set) -> tuple[float, float, float]:
+def overlap(predicted: set, true: set) -> tuple[float, float, float]:
   """F1, precision and recall of a set, per cent; 0 where nothing is right."""
-  right = len(found & true)
-  precision = right / len(found) if found else 0.0
+  right = len(predicted & true)
+  precision = right / len(predicted) if predicted else 0.0
   recall = right / len(true) if true else 0.0
   both = precision + recall
   f1 = 2 * precision * recall / both if both else 0.0
@@ -100,8 +100,8 @@ def surface_scores(
     )
   if not len(gold):
     raise ValueError('there is nothing to score')
-  found, true = _surfaces(predictions), _surfaces(gold)
-  each = [overlap(found.get(kind, set()), true[kind])[0] for kind in true]
+  predicted, true = _surfaces(predictions), _surfaces(gold)
+  each = [overlap(predicted.get(kind, set()), true[kind])[0] for kind in true]
   f1, precision, recall = overlap(_places(predictions), _places(gold))
   return {
     'cluener': sum(each) / len(each) if each else 0.0,

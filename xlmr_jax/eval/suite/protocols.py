@@ -171,13 +171,13 @@ def training(
     known = table.find(config.benchmark)[need.reader].languages
     wanted = dict.fromkeys((task.source, *known))
   begun = _begun(workdir, need)
-  found, absent, broken, why = [], [], [], ''
+  trainable, absent, broken, why = [], [], [], ''
   for language in wanted:
     try:
       if language not in begun:
         split = _split(protocol, task, language)
         reader.read(folder(config, need), split, language)
-      found.append(language)
+      trainable.append(language)
     except files.Missing as error:
       absent.append(language)
       why = why or str(error)
@@ -187,9 +187,9 @@ def training(
   if absent:
     missing = [f'{need.tuned} {" ".join(absent)}, to train on: {why}']
   others = [language for language in wanted if language != task.source]
-  if others and not set(others) & set(found):
-    found = []  # English alone is another protocol
-  return Training(tuple(found), missing, broken)
+  if others and not set(others) & set(trainable):
+    trainable = []  # English alone is another protocol
+  return Training(tuple(trainable), missing, broken)
 
 
 def _begun(workdir: pathlib.Path, need: Need) -> set[str]:

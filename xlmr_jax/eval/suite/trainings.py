@@ -161,10 +161,10 @@ def _check_languages(folder: pathlib.Path, settings: Mapping) -> None:
   if not now:
     return
   config = json.loads((folder / 'config.json').read_text('utf-8'))
-  there = config['train_languages']
-  if there != now:
+  trained = config['train_languages']
+  if trained != now:
     raise ValueError(
-      f'{folder} was trained on {" ".join(there)}, and now there is data of '
+      f'{folder} was trained on {" ".join(trained)}, and now there is data of '
       f'{" ".join(now)}: take the folder away to train again, or the data'
     )
 
