@@ -569,7 +569,9 @@ def fake(monkeypatch, sizes):
       'mfu_bound': 0.5,
     }
 
-  monkeypatch.setattr(aot, 'target', lambda config, name, vocab: (config, name))
+  monkeypatch.setattr(
+    aot, 'make_target', lambda config, name, vocab: (config, name)
+  )
   monkeypatch.setattr(aot, 'report', report)
   return made
 

@@ -20,7 +20,7 @@ Region = tuple[slice, ...]
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
+class FilePart:
   """A tensor of a file, and where in an array it belongs.
 
   Attributes:
@@ -94,7 +94,7 @@ class Lazy(DiskArray):
 
   shape: tuple[int, ...]
   dtype: np.dtype
-  parts: Sequence[Part]
+  parts: Sequence[FilePart]
 
   def __getitem__(self, index) -> np.ndarray:
     wanted, squeezed = region(index, self.shape)
@@ -155,7 +155,7 @@ def region(index, shape) -> tuple[Region, tuple[int, ...]]:
   return tuple(out), tuple(squeezed)
 
 
-def _copy(part: Part, wanted: Region, out: np.ndarray) -> None:
+def _copy(part: FilePart, wanted: Region, out: np.ndarray) -> None:
   """Copies the piece of a part that lies in a wanted region."""
   theirs, ours = [], []
   for at, want in zip(part.at, wanted, strict=True):

@@ -16,7 +16,7 @@ import shutil
 import jax
 import orbax.checkpoint as ocp
 
-from xlmr_jax.checkpoints import orbax_arrays as stored
+from xlmr_jax.checkpoints import orbax_arrays
 from xlmr_jax.runtime import storage
 
 # Where a step lies while it is deleted, below the steps.
@@ -93,7 +93,7 @@ class Manager:
     # The step that is being saved counts as one of them.
     steps = [s for s in self._manager.all_steps() if s != self._latest]
     whole = f'; step {max(steps)} is whole' if steps else ''
-    with stored.plain_errors(
+    with orbax_arrays.plain_errors(
       str(self._folder), f' (saving a checkpoint{whole})'
     ):
       self._manager.wait_until_finished()
@@ -138,7 +138,7 @@ class Manager:
         path = self._folder / str(step) / 'meta' / 'metadata'
         storage.write_text(path, json.dumps(meta))
       return
-    with stored.plain_errors(str(self._folder)):
+    with orbax_arrays.plain_errors(str(self._folder)):
       self._manager.save(
         step,
         args=ocp.args.Composite(
@@ -207,7 +207,7 @@ def _check_same(stored, wanted, where: str) -> None:
     }
 
   stored, wanted = flat(stored), flat(wanted)
-  for name in sorted(stored.keys() ^ wanted.keys()):
+  for name in sorted(orbax_arrays.keys() ^ wanted.keys()):
     side = 'the checkpoint' if name in wanted else 'this model'
     raise ValueError(f'{where}: {side} has no {name}: another model wrote it')
   for name, leaf in wanted.items():

@@ -28,7 +28,7 @@ from typing import Any
 from xlmr_jax.checkpoints import arrays, fairseq
 from xlmr_jax.checkpoints.formats import torch_file
 from xlmr_jax.checkpoints.formats.safetensors_file import Tensor
-from xlmr_jax.checkpoints.formats.torch_pickle import Settings
+from xlmr_jax.checkpoints.formats.torch_pickle import PlainObject
 from xlmr_jax.checkpoints.hf import config_json, reader
 from xlmr_jax.checkpoints.hf import names as hf_names
 from xlmr_jax.checkpoints.weights import STORED, Weights, nest, with_head
@@ -162,7 +162,7 @@ def _agreed(folder, settings: Mapping, inside: Any) -> dict[str, Any]:
   COMET itself reads the copy, and takes from hparams.yaml the class and how
   the layers are mixed, which was only mended there.
   """
-  if isinstance(inside, Settings):  # a dict of Lightning's own
+  if isinstance(inside, PlainObject):  # a dict of Lightning's own
     inside = dict(inside.items)
   inside = inside if isinstance(inside, dict) else {}
   known = {}

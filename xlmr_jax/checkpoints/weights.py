@@ -13,7 +13,7 @@ import numpy as np
 from xlmr_jax import heads
 from xlmr_jax.checkpoints.arrays import DiskArray
 from xlmr_jax.checkpoints.hf.names import takes_pooler
-from xlmr_jax.data.tokenizers import folder as tokenizers
+from xlmr_jax.data.tokenizers import folder
 from xlmr_jax.data.tokenizers.hf_tokenizers import BpeTokenizer
 from xlmr_jax.data.tokenizers.xlmr import FILE_NAME as SPM
 from xlmr_jax.data.tokenizers.xlmr import Tokenizer
@@ -117,7 +117,7 @@ def load_tokenizer(weights: Weights) -> Tokenizer | BpeTokenizer | None:
   if weights.tokenizer_dir is None:
     return None
   model_type = ((weights.source or {}).get('config') or {}).get('model_type')
-  return tokenizers.load(
+  return folder.load(
     weights.tokenizer_dir, weights.config.vocab_size, model_type
   )
 

@@ -35,9 +35,8 @@ from xlmr_jax.checkpoints.hf.files import load_json
 from xlmr_jax.checkpoints.weights import SPM, Weights, load_tokenizer
 from xlmr_jax.data import files
 from xlmr_jax.data.tokenizers import surgery
-from xlmr_jax.data.tokenizers import xlmr as tokenizer_lib
 from xlmr_jax.data.tokenizers.surgery import Change
-from xlmr_jax.data.tokenizers.xlmr import Tokenizer
+from xlmr_jax.data.tokenizers.xlmr import Tokenizer, sample
 from xlmr_jax.runtime import storage
 
 INITS = ('mean', 'random')
@@ -122,8 +121,8 @@ def with_vocabulary(
       std = weights.config.init_std if out.ndim > 1 else 0.0
       out[places] = std * draw.standard_normal((len(places), *out.shape[1:]))
     elif len(places):
-      sample = leaf[ordinary].astype(np.float32)
-      middle, spread = sample.mean(0), sample.std(0)
+      known = leaf[ordinary].astype(np.float32)
+      middle, spread = known.mean(0), known.std(0)
       for place, new in zip(places, change.new, strict=True):
         if new.parts:
           out[place] = leaf[list(new.parts)].astype(np.float32).mean(0)
@@ -315,7 +314,7 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
 
 def _extend(old: Tokenizer, paths: list[str], options) -> Change:
   """Extends, and prints what it did to text that was not learned from."""
-  lines, _ = tokenizer_lib.sample(paths, options.sentences, seed=options.seed)
+  lines, _ = sample(paths, options.sentences, seed=options.seed)
   unseen = lines[::50] if len(lines) >= 50 else []
   learned = [line for i, line in enumerate(lines) if i % 50 or not unseen]
   print(f'{len(learned):,} lines to learn pieces from', flush=True)

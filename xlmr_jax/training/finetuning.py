@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 
 from xlmr_jax.checkpoints.weights import Weights
-from xlmr_jax.data.batches import loader as loaders
+from xlmr_jax.data.batches.loader import Loader
 from xlmr_jax.eval.task import read_examples, unscored
 from xlmr_jax.inference.loaded import Loaded
 from xlmr_jax.runtime import sharding
@@ -61,7 +61,7 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
   groups = None
   if kind.grouped:
     groups = _questions(features, examples, config.row_length)
-  loader = loaders.Loader(
+  loader = Loader(
     features,
     row_length=config.row_length,
     batch_size=config.batch_size,

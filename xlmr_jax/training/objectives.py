@@ -25,8 +25,8 @@ from jaxtyping import Array, Float, Int
 import numpy as np
 
 from xlmr_jax import heads
-from xlmr_jax.layers import crf as chain
 from xlmr_jax.layers import masking
+from xlmr_jax.layers.crf import bio, constrain, log_partition, score
 from xlmr_jax.model import Config, Encoder
 
 Batch = Mapping[str, jax.Array]
@@ -175,7 +175,7 @@ def _language(config, name, prepare, rate, chunk, tied) -> Objective:
   """Scores of the vocabulary at the positions that `prepare` chose."""
   head = heads.make(config, name, tied=tied)
 
-  def score(params, hidden, targets, weights):
+  def score_positions(params, hidden, targets, weights):
     logits = heads.apply(head, params, hidden, {})
     losses = cross_entropy(logits, targets)
     # argmax would read all logits again; the maximum is in the loss already.
@@ -189,7 +189,7 @@ def _language(config, name, prepare, rate, chunk, tied) -> Objective:
     )
     hidden = jnp.take_along_axis(hidden, masked[:, :, None], axis=1)
     if not chunk or chunk >= masked.shape[1]:
-      total, right = score(params, hidden, targets, weights)
+      total, right = score_positions(params, hidden, targets, weights)
     else:
       pad = -masked.shape[1] % chunk
 
@@ -200,7 +200,7 @@ def _language(config, name, prepare, rate, chunk, tied) -> Objective:
         return jnp.moveaxis(x, 1, 0)
 
       def step(sums, part):
-        more = jax.checkpoint(score)(params, *part)
+        more = jax.checkpoint(score_positions)(params, *part)
         return (sums[0] + more[0], sums[1] + more[1]), None
 
       zero = jnp.zeros(masked.shape[0], jnp.float32)
@@ -284,15 +284,15 @@ def crf(config: Config, labels: Labels) -> Objective:
     labels: names by id; BIO names forbid what the scheme does.
   """
   run = forward(config, 'crf', len(labels))
-  scheme = chain.bio(labels)
+  scheme = bio(labels)
 
   def loss(params: dict, batch: Batch, key) -> Sums:
     emissions = run(params, batch, key)
     tags, segments = batch['labels'], batch['segments']
     active = tags >= 0
-    table = chain.constrain(params['head'], scheme)
-    best = chain.log_partition(emissions, segments, active, table)
-    gold = chain.score(emissions, tags, segments, active, table)
+    table = constrain(params['head'], scheme)
+    best = log_partition(emissions, segments, active, table)
+    gold = score(emissions, tags, segments, active, table)
     count = active.sum(-1).astype(jnp.float32)
     right = (jnp.argmax(emissions, axis=-1) == tags) & active
     return {

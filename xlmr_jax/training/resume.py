@@ -93,7 +93,7 @@ def check_meta(workdir, meta: dict, now: dict, *, accept: bool) -> list[str]:
   Args:
     workdir: of the run.
     meta: the step's.
-    now: {'trained_on': {what: digest}, 'rows': rows of a batch}.
+    now: {'trained_on': {name: digest}, 'rows': rows of a batch}.
     accept: go on all the same.
 
   Returns:
@@ -104,9 +104,9 @@ def check_meta(workdir, meta: dict, now: dict, *, accept: bool) -> list[str]:
   """
   theirs = meta.get('trained_on') or {}
   differ = [
-    what
-    for what, is_now in now['trained_on'].items()
-    if theirs.get(what) != is_now
+    name
+    for name, digest in now['trained_on'].items()
+    if theirs.get(name) != digest
   ]
   if differ and not accept:
     raise ValueError(
@@ -115,12 +115,12 @@ def check_meta(workdir, meta: dict, now: dict, *, accept: bool) -> list[str]:
       'back, choose another --workdir, or accept it with --accept_changes'
     )
   if meta.get('rows') != now['rows']:
-    what = f'{meta.get("rows")} rows in a batch there, {now["rows"]} now'
+    change = f'{meta.get("rows")} rows in a batch there, {now["rows"]} now'
     if not accept:
       raise ValueError(
-        f'{workdir}: {what}: the mesh and the accumulation must divide the '
+        f'{workdir}: {change}: the mesh and the accumulation must divide the '
         'same number of rows, or steps would hold other examples. Change '
         'them, or accept it with --accept_changes'
       )
-    differ.append(what)
+    differ.append(change)
   return differ

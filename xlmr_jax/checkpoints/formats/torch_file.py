@@ -45,9 +45,9 @@ def read(file) -> Any:
   """The object that torch.save wrote, with a `Tensor` for every tensor.
 
   No tensor's bytes are read, and none of the pickle's code runs. Dicts of all
-  kinds are dicts, parameters are tensors, and what else a training program
-  put in is `unpickle.Settings`, or `unpickle.Global` where it is a class or a
-  dtype.
+  kinds are dicts, parameters are tensors, a class or a dtype is a
+  `torch_pickle.Global`, and every other object of a training program is a
+  `torch_pickle.PlainObject`.
 
   Raises:
     ValueError: the file is truncated, corrupt, or none of PyTorch's; it would

@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from xlmr_jax.checkpoints.formats import safetensors_file as tensors
-from xlmr_jax.checkpoints.formats import torch_file
+from xlmr_jax.checkpoints.formats import safetensors_file, torch_file
 from xlmr_jax.checkpoints.formats.safetensors_file import Tensor
 from xlmr_jax.runtime import storage
 
@@ -146,7 +145,7 @@ def find(folder: Folder, body: str | pathlib.PurePath = '') -> Layout:
     if file.parent != path or not file.is_file():
       raise ValueError(f'{path / many} names {name}, which is not there')
     if single == WEIGHTS:
-      held, metadata = tensors.header(file)
+      held, metadata = safetensors_file.header(file)
     else:
       held, metadata = _state(file), {'format': 'pt'}
       name = name.replace('pytorch_model', 'model').replace(
@@ -196,12 +195,14 @@ def save(folder: pathlib.Path, files: Files, index: dict | None) -> None:
     if name in EXTRA:
       stem = name.removesuffix('.pt') + '.'
       plain = {
-        key.removeprefix(stem): np.asarray(array, tensors.DTYPES[dtype])
+        key.removeprefix(stem): np.asarray(
+          array, safetensors_file.DTYPES[dtype]
+        )
         for key, (array, dtype) in arrays.items()
       }
       torch_file.write(folder / name, plain)
     else:
-      tensors.write(folder / name, arrays, metadata)
+      safetensors_file.write(folder / name, arrays, metadata)
   if index is not None:
     where = {
       key: name

@@ -21,7 +21,7 @@ import numpy as np
 
 from xlmr_jax import heads
 from xlmr_jax.checkpoints import arrays
-from xlmr_jax.checkpoints.arrays import Lazy, Part
+from xlmr_jax.checkpoints.arrays import FilePart, Lazy
 from xlmr_jax.checkpoints.formats import safetensors_file
 from xlmr_jax.checkpoints.formats.safetensors_file import DTYPES, Tensor
 from xlmr_jax.checkpoints.hf import files, sentence_transformers
@@ -314,7 +314,7 @@ def gather(
     pieces: the tensors that one of these is made of, and where each starts in
       the whole (None: it is the whole).
   """
-  parts: dict[str, list[Part]] = {}
+  parts: dict[str, list[FilePart]] = {}
   dtypes: dict[str, np.dtype] = {}
   taken, twice = set(), []
   for name, row in rows.items():
@@ -329,7 +329,7 @@ def gather(
       at = [slice(s, s + n) for s, n in zip(starts, tensor.shape, strict=True)]
       at = at[::-1] if row.flip else at
       layer = [] if row.layer is None else [row.layer]
-      part = Part(tensor, (*layer, *at), row.flip)
+      part = FilePart(tensor, (*layer, *at), row.flip)
       parts.setdefault(row.path, []).append(part)
       dtype = DTYPES[tensor.dtype]
       dtypes[row.path] = _promote(dtypes.get(row.path, dtype), dtype)
