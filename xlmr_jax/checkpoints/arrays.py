@@ -1,7 +1,7 @@
 """Arrays that still lie in files: any part of one on demand.
 
 A model larger than the memory is converted, or placed on devices, through
-these: who writes or places it asks for the part that is next.
+these: a writer or a placement asks for the part that it needs next.
 """
 
 import abc
@@ -79,7 +79,7 @@ class DiskArray(abc.ABC):
     return np.asarray(self, dtype)
 
   def __deepcopy__(self, memo) -> 'DiskArray':
-    """Orbax copies what it saves later; this cannot change under it."""
+    """Returns itself: orbax copies what it saves later; this never changes."""
     del memo
     return self
 

@@ -21,7 +21,7 @@ from xlmr_jax.model import Config
 
 STORED = 'stored'  # the head that the files hold
 
-# What belongs to a tokenizer and is carried as it is.
+# Files of a tokenizer, which are copied as they are.
 TOKENIZER_FILES = (
   SPM,
   'tokenizer.json',
@@ -125,9 +125,9 @@ def load_tokenizer(weights: Weights) -> Tokenizer | BpeTokenizer | None:
 def with_rows(params: dict, head: str | None, rows: int) -> dict:
   """The same parameters with token tables of `rows` rows.
 
-  Grows by zeros (training pads the vocabulary to a multiple of 1,024) or cuts
-  (on the way out). Arrays of the right size are passed on, not copied, and
-  those that lie in files stay there.
+  It adds zeros (training pads the vocabulary to a multiple of 1,024) or cuts
+  (for writing). Arrays of the right size are passed on, not copied, and those
+  that lie in files stay there.
   """
   dims = heads.plan(None, head)
 

@@ -9,8 +9,8 @@
       --corpus='corpus/en.txt,corpus/sw.txt'
 
 extend puts the pieces of a new language behind the old ones, whose ids stay;
-<mask>, the last id, moves. A new piece's row is the mean of the rows of the
-pieces that its letters were before (Gee et al. 2022, Fast Vocabulary Transfer
+<mask>, the last id, moves. A new piece's row is the mean of the rows of its
+old pieces (Gee et al. 2022, Fast Vocabulary Transfer
 for Language Model Compression), or random. trim keeps the pieces that the
 corpus uses: the ids of all move.
 
@@ -41,8 +41,9 @@ from xlmr_jax.runtime import storage
 
 INITS = ('mean', 'random')
 
-# What else of a tokenizer's folder fits a changed vocabulary, ids apart. The
-# rest is other programs' (fairseq's dict.txt) or not of this kind.
+# Other files of a tokenizer's folder that fit a changed vocabulary once their
+# ids are changed. The rest belongs to other programs (fairseq's dict.txt) or to
+# other kinds of tokenizers.
 _FAST, _SETTINGS = 'tokenizer.json', 'tokenizer_config.json'
 _ADDED = 'added_tokens.json'
 _CARRIED = (_FAST, _SETTINGS, _ADDED, 'special_tokens_map.json')
@@ -140,8 +141,8 @@ def with_vocabulary(
 def write_tokenizer(folder, change: Change, old_folder, old: Tokenizer) -> None:
   """The files of a changed vocabulary: what the old folder has, renumbered.
 
-  A tokenizer.json that is not the old SentencePiece model over again is left
-  out; transformers makes its own from the model.
+  A tokenizer.json that is no copy of the old SentencePiece model is left out;
+  transformers makes its own from the model.
   """
   folder, old_folder = pathlib.Path(folder), pathlib.Path(old_folder)
   ids = {int(i): n for n, i in enumerate(change.rows) if i >= 0}

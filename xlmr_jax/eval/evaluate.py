@@ -32,11 +32,11 @@ class Result:
 
   Attributes:
     task: the row.
-    predictions: language → one per example, in the order read; of tags a list,
-      of CLUENER's spans.marked; of retrieval one per query, or the pairs that
-      were mined.
+    predictions: language → one per example, in the order read: a list of tags,
+      CLUENER's spans (spans.marked); for retrieval one per query, or the mined
+      pairs.
     scores: language → score.
-    parts: name → language → score: what the metric was made of, if anything.
+    parts: name → language → score: the parts of the metric, if it has any.
     majority: language → what the best constant scores.
     chance: what guessing scores.
     average: unweighted over languages.
@@ -45,8 +45,8 @@ class Result:
       waits for the compiler, is not counted where there is another.
     packing_efficiency: real per computed tokens over all batches, per cent.
     notes: what a reader of the scores should know.
-    thresholds: language → score from which on a pair was taken for one.
-    ids: language → of each prediction, where the examples have any.
+    thresholds: language → the lowest score of a pair that counts as one.
+    ids: language → the id of each prediction, where the examples have ids.
   """
 
   task: Task
@@ -87,10 +87,10 @@ def evaluate(
       used.
     max_length: tokens of an example; default: the task's, or the model's
       where that is less.
-    truncate: what is cut of a longer one (nothing, where it is read in
+    truncate: which part of a longer one is cut (none, where it is read in
       windows); 'error' refuses it.
-    thresholds: language → from which score on a mined pair counts; default:
-      what is best on these very examples, as for a development set.
+    thresholds: language → the lowest score of a mined pair that counts;
+      default: the best one on these very examples, as for a development set.
     show: whether to show a progress bar.
 
   Raises:
@@ -170,7 +170,7 @@ def evaluate(
 
 
 def _run(model: Loaded, task: Task, names, features, meter):
-  """Scores of features, and what decides: under a chain its best path."""
+  """Outputs of features, and what `decode` takes: a chain's best path."""
   tokens = [feature['tokens'] for feature in features]
   if not task.heads:
     # Languages share pools of candidates, and a text has one vector.
@@ -209,7 +209,7 @@ def _check_finite(values, features, examples) -> None:
 
 
 def _judge(task: Task, examples, decoded, thresholds) -> dict[str, Any]:
-  """The scores of a Result: what was found beside what is right."""
+  """The scores of a Result: predictions against the right answers."""
   score_of, parts, majority, used, ids = {}, {}, {}, {}, {}
   predictions, notes = {}, []
   for language, part in examples.items():
@@ -231,7 +231,7 @@ def _judge(task: Task, examples, decoded, thresholds) -> dict[str, Any]:
       used[language] = threshold
       answers = pairs.mined(scored_pairs, threshold)
     elif part and hasattr(part[0], 'id'):
-      # Of a pool and the queries into it, those of the queries.
+      # Of a pool and its queries only the queries have predictions.
       queries = [e for e in part if getattr(e, 'side', None) != 0]
       if len(queries) == len(answers):
         ids[language] = [example.id for example in queries]

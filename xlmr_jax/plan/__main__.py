@@ -1,4 +1,4 @@
-"""What a pretraining run would need of a machine that is not there.
+"""Plans a pretraining run on a machine that need not exist.
 
   python -m xlmr_jax.plan --config=configs/pretrain.py:model=xl \\
       --topology=v5e:4x4

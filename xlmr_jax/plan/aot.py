@@ -1,8 +1,8 @@
-"""A training step compiled for devices that are not there.
+"""A training step compiled for devices that need not exist.
 
 The TPU compiler, libtpu, needs no TPU: it is told a topology and gives a
-program, with the memory it takes. GPUs are stood for by as many fake devices
-of the CPU, whose compiler knows their number and nothing else of them.
+program, with the memory it takes. As many fake devices of the CPU stand for
+GPUs; the CPU's compiler knows their number and nothing else of them.
 """
 
 import contextlib
@@ -73,7 +73,7 @@ def make_target(config, name: str, vocab_size: int = 0) -> Target:
   mesh = sharding.make_mesh(config.mesh, config.slices, devices(topology))
   model = encoder(config, vocab_size, topology)
   sharding.check_heads(model.num_heads, mesh)
-  # Of a schedule the longest rows take the most memory.
+  # The longest rows of a schedule take the most memory.
   length = max([config.row_length, *(n for _, n in config.schedule)])
   rows = config.batch_tokens // length
   parts = sharding.row_parts(mesh) * config.accumulate
@@ -105,7 +105,7 @@ def make_target(config, name: str, vocab_size: int = 0) -> Target:
 
 
 def encoder(config, vocab_size: int, topology: chips.Topology) -> Config:
-  """The model's Config, as job.py makes it."""
+  """The model's Config, as training/initial_model.py makes it."""
   head = heads.HEADS.get(config.objective)
   if head is None or not head.language:
     raise ValueError(
@@ -188,7 +188,7 @@ def devices(topology: chips.Topology) -> list:
     raise ValueError(
       "planning for TPUs needs their compiler: pip install 'xlmr_jax[plan]'"
     ) from None
-  # No TPU is there to be asked; the type is needed, but need not fit.
+  # There is no TPU to ask; libtpu wants a type, but any will do.
   os.environ.setdefault('TPU_LIBRARY_PATH', libtpu.get_library_path())
   os.environ.update(
     TPU_SKIP_MDS_QUERY='1',
@@ -289,7 +289,7 @@ def libtpu_pin() -> str:
 
 
 def needed_bytes(text: str) -> float | None:
-  """What a RESOURCE_EXHAUSTED says that a program would take, at least."""
+  """The least memory of a program, as a RESOURCE_EXHAUSTED says."""
   amounts = re.findall(r'(?:Used |>= |temporaries \()([\d.]+)([KMGT])', text)
   unit = {'K': 2**10, 'M': 2**20, 'G': 2**30, 'T': 2**40}
   return max((float(n) * unit[u] for n, u in amounts), default=None)
@@ -308,7 +308,7 @@ def shard_bytes(shapes, layout) -> int:
 
 
 def report(target: Target, hlo_file: str = '') -> dict:
-  """Compiles a step; everything there is to say about it.
+  """Compiles a step and reports its memory, traffic and speed.
 
   Args:
     target: from `make_target`.

@@ -1,7 +1,7 @@
-"""What a compiled program sends between devices, read from its text.
+"""The traffic between devices of a compiled program, read from its text.
 
-XLA's own cost analysis counts the body of a loop once. Here the text is
-walked from its entry: a loop's body counts as often as the loop runs, and a
+XLA's own cost analysis counts the body of a loop once. This module walks the
+text from its entry: a loop's body counts as often as the loop runs, and a
 collective that XLA spread over several fusions counts once.
 """
 
@@ -206,7 +206,7 @@ class Program:
     Args:
       where: the computation that names it.
       name: of the value.
-      calls: (computation, operands) of the fusions that were gone into.
+      calls: (computation, operands) of the fusions around it.
     """
     op = self.computations[where][name]
     if op.opcode == 'parameter' and calls:
@@ -255,7 +255,8 @@ _COPIES = (
   *('copy', 'copy-start', 'copy-done', 'bitcast', 'convert', 'reshape'),
   'opt-barrier',
 )
-# What an instruction runs stands in these attributes; all branches count.
+# The attributes with the computations that an instruction runs; all branches
+# count.
 _RUNS = {
   'fusion': 'calls',
   'async-start': 'calls',
@@ -332,7 +333,7 @@ def shape_bytes(shape: str) -> int:
 
 
 def _devices(text: str) -> int:
-  """Of how many devices a program is."""
+  """The number of devices of a program."""
   match = re.search(r'num_partitions=(\d+)', text[: text.find('\n')])
   return int(match[1]) if match else 1
 
@@ -359,10 +360,10 @@ def groups(attributes: str, devices: int) -> np.ndarray:
 
 
 def across(attributes: str, devices: int) -> np.ndarray:
-  """Groups of what the hosts of TPU slices send each other.
+  """Groups of the traffic between the hosts of TPU slices.
 
-  Each device of a slice with those in its place in the others; devices are
-  numbered slice by slice: target {1,2}x{0:7}, slices x devices of one.
+  A group is the devices in one place of each slice; devices are numbered slice
+  by slice: target {1,2}x{0:7}, slices x devices of one.
   """
   target = re.search(r'_megascale_target="\{([\d,:]+)\}x', attributes)[1]
   first, _, last = target.partition(':')

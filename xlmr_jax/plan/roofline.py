@@ -2,7 +2,7 @@
 
 Three limits, each by itself: the FLOPs at the chip's peak, the bytes that
 must move through its memory, and the bytes that it must send. A step takes at
-least the longest of them; that everything overlaps is what one may hope for.
+least the longest of them, if everything overlaps.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from xlmr_jax.model import Config
 from xlmr_jax.plan import hlo
 from xlmr_jax.runtime import chips, sharding
 
-# What a remat policy computes again of a layer's forward pass.
+# The parts of a layer's forward pass that a remat policy computes again.
 RECOMPUTED = {'none': '', 'dots': 'attention', 'full': 'layers'}
 
 
@@ -62,7 +62,7 @@ class Work:
     body = model.flops(self.length)
     attention = model.num_layers * 4 * self.length * d
     head = 2 * (d * d + d * model.rows)
-    # Nothing in the backward pass of a pre-norm layer reads what comes last.
+    # The backward pass of a pre-norm layer does not read its last output.
     last = model.num_layers * 2 * d * model.ff_dim * model.pre_norm
     again = {'': 0, 'attention': attention, 'layers': body - last}
     return {

@@ -11,8 +11,8 @@ MARGINS = ('ratio', 'distance', 'absolute')
 # Vectors of each side that are compared at once: 8 MB of scores.
 _QUERIES, _KEYS = 512, 4096
 _RANKED = 128  # queries whose candidates are ranked at once
-# float32 finds so many more than are asked for; float64 ranks them, so that
-# the order does not depend on how a block was cut.
+# float32 searches for this many more than k; float64 ranks them, so that the
+# order does not depend on how a block was cut.
 _SPARE = 4
 
 

@@ -3,10 +3,10 @@
   xlmr curves runs/small
   xlmr curves runs/small runs/other --output=both.png
 
-Left, the training loss of each run. Right, what its evaluations found: of a
-pretraining run the held-out loss of each language, with a tick where knowing
-only the language's token frequencies would be; else the scores. Runs that go
-on can be looked at.
+The left side shows the training loss of each run, the right side its
+evaluations: the held-out loss of each language for pretraining, with a tick at
+the loss of the language's token frequencies alone; else the scores. The runs
+need not be finished.
 """
 
 import json
@@ -81,7 +81,7 @@ def draw(workdirs):
       label = part if len(runs) == 1 else f'{name} {part}'
       (line,) = right.plot(*zip(*points, strict=True), marker='.', label=label)
       if f'unigram/{part}' in last:
-        # At the margin: what no context at all would reach.
+        # At the margin: the loss that needs no context.
         right.plot(
           [1.0, 1.02],
           [last[f'unigram/{part}']] * 2,

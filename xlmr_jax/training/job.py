@@ -1,4 +1,4 @@
-"""What the train loop is given: rows, objective, start, evaluators.
+"""The train loop's input: rows, objective, start, evaluators.
 
 pretraining.py and finetuning.py make Jobs; train.py runs any of them.
 """
@@ -60,7 +60,7 @@ class Job:
 
   @property
   def trained_on(self) -> dict[str, str]:
-    """Digests of what a run must find unchanged when it goes on."""
+    """Digests of the data that must be unchanged when a run goes on."""
     return {'the data or how it is drawn': self.fingerprint}
 
   def flops_per_token(self, length: int) -> float:
@@ -111,7 +111,7 @@ class Job:
     return origin is None or not self._same_head() or origin.tied
 
   def weights(self) -> Weights:
-    """What model.json says of this run; no arrays."""
+    """The content of model.json for this run; no arrays."""
     origin = self.origin or Weights(self.model, {})
     return dataclasses.replace(
       origin,

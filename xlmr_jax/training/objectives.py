@@ -105,8 +105,8 @@ def mlm(
 ) -> Objective:
   """Masked language modelling; the head runs on masked positions only.
 
-  By words and n-grams the loss has a third entry, 'unfit': of the tokens
-  chosen, [B], those that the row's slots did not hold.
+  With words and n-grams the loss has a third entry, 'unfit', [B]: the chosen
+  tokens for which the row had no slots.
 
   Args:
     config: of the model.
@@ -115,7 +115,8 @@ def mlm(
     pieces: half-open range of ordinary pieces.
     rate: share of tokens to predict.
     units: what is masked together: one of masking.UNITS.
-    words: the vocabulary's table from data/words.py; for words and n-grams.
+    words: the vocabulary's table (data/tokenizers/words.py), for words and
+      n-grams.
     slack: room for units of many tokens, of `masking.capacity`; None: enough.
     chunk: masked positions of a row scored at a time (0: all). A chunk's
       logits are computed again in the backward pass.
@@ -151,7 +152,7 @@ def causal(config: Config, *, chunk: int = 0, tied: bool = True) -> Objective:
   """The next token of every position but each example's last.
 
   Args:
-    config: of the model; it should be `causal`, or the answer is in sight.
+    config: of the model; it should be `causal`, or it sees the next token.
     chunk: positions of a row scored at a time, as for mlm.
     tied: whether the head scores with the encoder's own table.
   """

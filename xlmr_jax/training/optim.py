@@ -187,7 +187,7 @@ def _adam(b1, b2, eps, moments):
     raise ValueError(f'moments {moments!r} is not one of {", ".join(MOMENTS)}')
   adam = optax.scale_by_adam(b1, b2, eps, mu_dtype=moments)
 
-  # optax gives the second moment the dtype of what it is shown.
+  # optax gives the second moment the dtype of the gradients.
   def full(tree):
     return jax.tree.map(lambda x: x.astype(jnp.float32), tree)
 

@@ -96,7 +96,7 @@ def _streams(config, workdir, tokenizer, model, mesh):
     if config.example_length and config.example_length <= length:
       name, length = 'example_length', config.example_length
     check_length(name, length, model)
-  # The first host prepares what is not there yet; the others find it.
+  # The first host prepares missing corpora; the others open them.
   corpora = hosts.lead_first(
     lambda: _corpora(config, workdir, tokenizer), 'corpora'
   )
@@ -172,8 +172,8 @@ class HeldOut:
 
   Masks are drawn once, from key 0, so that two evaluations differ by the
   parameters alone. `heldout_loss` is the unweighted mean over languages, in
-  nats per token; `unigram/<lang>` beside it is what knowing only the
-  language's token frequencies would reach.
+  nats per token; `unigram/<lang>` beside it is the loss of the language's
+  token frequencies alone.
   """
 
   ROWS = 16

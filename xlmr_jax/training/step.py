@@ -1,7 +1,7 @@
-"""The training step: what it keeps, how it lies on a mesh, what it computes.
+"""The training step: its state, its layout on a mesh, its computation.
 
 `build` knows shapes and shardings only, so that the same step is trained
-(train.py), compiled for a machine that is not there (plan.py) and timed
+(train.py), compiled for a machine that is not there (plan/) and timed
 (benchmarks/): no array exists before `start` makes the first one.
 """
 
@@ -18,7 +18,7 @@ from xlmr_jax.model import Config
 from xlmr_jax.runtime import sharding
 from xlmr_jax.training import objectives, optim
 
-# What a step says of its batch, in the metric `bad`.
+# A step's judgement of its batch, in the metric `bad`.
 FINE, LOSS, GRADIENT, SPIKE = range(4)
 ON_BAD = ('stop', 'skip', 'roll_back')
 
@@ -205,7 +205,7 @@ def _update(objective, optimizer, config, layout):
     new = {**state, 'opt': opt, 'step': state['step'] + 1}
     bad = jnp.where(jnp.isfinite(norm), FINE, GRADIENT)
     bad = jnp.where(jnp.isfinite(rows).all(), bad, LOSS)
-    # Kept whether or not spikes are looked for: a run may begin to.
+    # Kept even if spikes are not looked for: the setting may change.
     limit, seen = _watch(state['loss'], loss / count, config.spike)
     if config.spike:
       bad = jnp.where((bad == FINE) & (loss / count > limit), SPIKE, bad)

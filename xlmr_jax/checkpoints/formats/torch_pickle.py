@@ -5,7 +5,7 @@ A pickle is a program: Python's unpickler calls what it names. Here
 objects together. It knows the opcodes that torch.save writes, finds a name in
 a table instead of a module, and calls nothing but the functions of this file.
 So whoever asks what a file from a stranger can do reads this file alone: the
-formats around the pickle, which know bytes and places, are in `pickles`.
+formats around the pickle, which know bytes and places, are in torch_file.
 
 Not a subclass of `pickle.Unpickler`: that would still set any attribute on
 what the table returns, look into copyreg's extensions, and make room for a
@@ -58,7 +58,7 @@ class PlainObject:
   >>> checkpoint['args'].encoder_layers  # an argparse.Namespace
   12
 
-  Its own attributes stand in `vars(settings)`, beside:
+  Its own attributes stand in `vars(args)`, beside:
 
   Attributes:
     kind: the class it was, 'argparse.Namespace'.

@@ -2,8 +2,8 @@
 
 A Folder reads each JSON file once. `find` says which tensors lie in it and
 where: safetensors or PyTorch's pickles, one file or shards with an index, and
-bge-m3's two extra files. Nothing of them is read yet but headers. `save`
-writes files back.
+bge-m3's two extra files. Only their headers are read. `save` writes files
+back.
 """
 
 from collections.abc import Mapping

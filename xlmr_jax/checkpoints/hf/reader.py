@@ -211,7 +211,7 @@ def _choose(
 
   Returns:
     The head that the files hold, the head that is read, and the names that are
-    left out: other heads' weights. Of the body nothing is ever left out.
+    left out: other heads' weights. The body is never cut.
   """
   held = held_heads(config_json, tensors)
   if head == STORED:
@@ -247,9 +247,9 @@ def _ties(
 ) -> tuple[bool, dict[str, str]]:
   """Whether the decoder is the token table, and a bias that nobody adds.
 
-  As transformers 5 does it: what config.json ties is tied unless the files
-  hold two different tensors; of two biases the decoder's own is added. The
-  other one is kept for the way back, base64.
+  The rule is that of transformers 5: what config.json ties is tied unless the
+  files hold two different tensors; of two biases the decoder's own is added.
+  The other bias is kept for writing, in base64.
   """
   words = NAMES['encoder/embed/tokens']
   tied = config_json.get('tie_word_embeddings', True)

@@ -1,4 +1,4 @@
-"""Scores of predictions against gold, and what stands beside them.
+"""Scores of predictions against gold, and baselines beside them.
 
 Shares and correlations are per cent, 0 to 100 (-100 for a correlation);
 `mse` is in the squared unit of its labels. `METRICS` holds them by name,
@@ -130,7 +130,7 @@ METRICS: Mapping[str, Callable[[Sequence, Sequence, str], dict[str, float]]] = {
   'pair_f1': _three('pair_f1', pair_scores),
   'map@20': _single('map@20', mean_average_precision),
 }
-NUMBERS = ('mse', 'pearson', 'spearman')  # of numbers; the others of names
+NUMBERS = ('mse', 'pearson', 'spearman')  # they score numbers; the others names
 
 
 def score(
@@ -163,7 +163,7 @@ def _first(metric: str, predictions: Sequence, gold: Sequence) -> float:
   return score(metric, predictions, gold)[metric]
 
 
-# The metrics' own values; mlqa, which needs a language, is had from `score`.
+# The metrics' own values; mlqa needs a language: call `score`.
 SCORES: Mapping[str, Callable[[Sequence, Sequence], float]] = {
   name: functools.partial(_first, name) for name in METRICS
 }
@@ -174,11 +174,10 @@ def chance(
   labels: Sequence[str] | None,
   choices: Sequence[int] = (),
 ) -> float | None:
-  """What guessing scores: 100 / C, no correlation; None for the others.
+  """The score of guessing: 100 / C, no correlation; None for the others.
 
-  C is the number of labels or, of questions to choose an answer for, that of
-  each one's `choices`. None for an accuracy with neither, such as that of
-  neighbours.
+  C is the number of labels, or of each question's `choices`. An accuracy with
+  neither, such as that of neighbours, has None.
   """
   if metric == 'accuracy' and choices:
     return mean([100 / count for count in choices])
@@ -188,7 +187,7 @@ def chance(
 
 
 def majority(metric: str, gold: Sequence) -> float | None:
-  """What the best constant scores on these very labels.
+  """The score of the best constant on these very labels.
 
   The most frequent label for accuracy, the mean for mse; 0 for a
   correlation; the most frequent tag at every word for span_f1. None without

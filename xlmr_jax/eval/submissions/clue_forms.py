@@ -1,4 +1,4 @@
-"""What the files of CLUE's submissions hold, and those of their labels.
+"""The content of CLUE's submission files and of their labels.
 
   most tasks        a line per row: {"id": 0, "label": "1"}; C3's labels are
                     numbers of choices, FewCLUE's CHID says "answer" for label
@@ -7,8 +7,8 @@
   chid              {"#idiom000378#": number of the idiom}
 
 The leaderboard reads labels line by line and no ids, so a row that is missing
-or out of order shifts all others against what is right: that is an error here.
-What it would score though it looks wrong is remarked on.
+or out of order shifts all others against the labels: that is an error here. A
+remark says what it would score although it looks wrong.
 """
 
 from collections.abc import Sequence
@@ -200,7 +200,7 @@ def _labelled(path: str, task: TaskFile) -> list[Line]:
 
 
 def _articles(*, data: list, **_) -> list:
-  """Of the outermost object, beside `version`."""
+  """The articles of the outermost object, which also has `version`."""
   return data
 
 
@@ -268,7 +268,7 @@ def _once(lines: Sequence[Line]) -> None:
 def match(
   path: str, predictions: Sequence[Line], ids: Sequence[str] | None, form: str
 ) -> None:
-  """Whether predictions are those asked for.
+  """Checks that predictions are complete and in order.
 
   Rows are called by their number or by the id that their file has; not all
   of FewCLUE's ids are different.
@@ -316,7 +316,7 @@ def remarks(
   rows: Sequence[Line] | None,
   task: TaskFile,
 ) -> list[str]:
-  """What can be scored, but looks wrong; `rows` is what is asked for."""
+  """Remarks on what can be scored, but looks wrong; `rows` are the labels."""
   out = []
   if task.by_id:
     if rows is not None:
@@ -382,7 +382,7 @@ def _listed(path, predictions, wrong, fault) -> list[str]:
 def align(
   predictions: Sequence[Line], rows: Sequence[Line], form: str
 ) -> tuple[list, list]:
-  """Predictions and labels as metrics.score takes them; unlabelled rows go."""
+  """Predictions and labels as scores.score takes them; unlabelled rows go."""
   if form in ('answers', 'blanks'):
     by_id = {line.id: line.label for line in predictions}
     pairs = [(by_id.get(row.id), row.label) for row in rows]

@@ -1,9 +1,10 @@
 """The forms of XTREME's prediction and label files, one class of file each.
 
-A form says how a file is read, what a complete one holds, and how predictions
-are laid beside what is right. Where XTREME's evaluate.py would score a file
-that looks wrong the form only remarks on it, so that scores agree; what it
-would stop at, or silently shift against the labels, is a ValueError.
+A form says how a file is read, what a complete file holds, and how predictions
+are aligned with the labels. Where XTREME's evaluate.py scores a file that looks
+wrong, the form only remarks on it, so that scores agree. A file at which the
+script would stop, or which it would silently shift against the labels, is a
+ValueError.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -218,7 +219,7 @@ def read_answers(path: Path) -> dict[str, str]:
 
 
 def _articles(*, data: list, **_) -> list:
-  """Of the outermost object, beside `version`."""
+  """The articles of the outermost object, which also has `version`."""
   return data
 
 
@@ -428,7 +429,7 @@ FORMS: Mapping[str, Form] = {
     _as_they_are,
     text_of_choices,
   ),
-  # CLUENER's, which XTREME has not.
+  # CLUENER's; XTREME has no such files.
   'spans': Form(
     'jsonl',
     read_labels,

@@ -131,7 +131,7 @@ class Submission:
     expected: Mapping[str, Mapping[str, Any]] | None = None,
     tasks: Sequence[str] | None = None,
   ) -> list[str]:
-    """What is wrong with a submission, before it is sent.
+    """Checks a submission before it is sent.
 
     Every task and language must be there, in files that can be read and hold
     what they should: without `labels` and `expected` names, numbers and pairs
@@ -187,7 +187,7 @@ class Submission:
   ) -> pathlib.Path:
     """Writes <folder>/<task>/<split>-<language>.<suffix> of every language.
 
-    The task's folder appears whole; one of an earlier evaluation goes.
+    The task's folder appears whole and replaces an earlier one.
 
     Args:
       folder: of the submission.

@@ -8,8 +8,8 @@
   WORKDIR/results.json, tables.md, heat.png, sizes.png
 
 Nothing is made twice unless a task's files changed, so the same command goes
-on after a kill and is quick once all is done. A fine-tuning is a
-process of its own (trainings.py).
+on after a kill and is quick once all is done. Each fine-tuning is a process of
+its own (trainings.py).
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ ALONE = hosts.Group()
 
 
 def needs(config) -> list[protocols.Need]:
-  """What a recipe asks for.
+  """The models that a recipe asks for.
 
   Raises:
     ValueError: an unknown benchmark, task or protocol.
@@ -171,7 +171,7 @@ def _results(config, evaluations, missing, problems, workdir, say: Say) -> dict:
 
 
 def _check_settings(config) -> None:
-  """Refuses what no run would read.
+  """Refuses settings that no run would read.
 
   Raises:
     ValueError: a setting without value or of no task, no model to start from.
@@ -206,7 +206,7 @@ def _check_settings(config) -> None:
 
 
 def _same(config, workdir: pathlib.Path) -> None:
-  """Refuses a workdir of other settings; what only adds work may change."""
+  """Refuses a workdir of other settings; settings that add work may change."""
   free = ('tasks', 'seeds', 'corpus', 'restarts', 'languages')
   mine = {k: v for k, v in config.to_dict().items() if k not in free}
   mine = json.loads(json.dumps(mine, default=list))
@@ -216,7 +216,7 @@ def _same(config, workdir: pathlib.Path) -> None:
   )
   if path.exists() and begun:
     other = json.loads(path.read_text('utf-8'))
-    # Once there was no other.
+    # Older runs had no other protocol.
     other = {'protocol': 'zero-shot', 'shots': mine.get('shots'), **other}
     for name in sorted(mine.keys() | other.keys()):
       if mine.get(name) != other.get(name):
@@ -354,7 +354,7 @@ def _judge(config, entry: Evaluation, workdir: pathlib.Path) -> None:
 
 
 def _tidy(folder: pathlib.Path, languages: Sequence[str]) -> None:
-  """Takes away predictions in languages that are tested no longer."""
+  """Deletes predictions in languages that are no longer tested."""
   for path in folder.glob('*-*.*'):
     if path.stem.partition('-')[2] not in languages:
       path.unlink()

@@ -1,4 +1,4 @@
-"""What a benchmark's evaluations come to: results.json, and tables of it."""
+"""The results of a benchmark's evaluations: results.json, and its tables."""
 
 from collections.abc import Mapping, Sequence
 import pathlib
@@ -86,7 +86,7 @@ def summary(config, evaluations: Mapping[str, Sequence[dict]]) -> dict:
 
 
 def _over_seeds(runs: Sequence[dict], whole: bool) -> dict:
-  """Means, and with several seeds standard deviations.
+  """Means over seeds; with several seeds also standard deviations.
 
   The average is None where a language is missing or was not scored: it could
   not be compared with others.
@@ -186,5 +186,5 @@ def _less(ours: float | None, theirs: float | None) -> str:
 
 
 def write_json(path: pathlib.Path, value: Mapping) -> None:
-  """Whole or not at all."""
+  """Writes results.json or a part of it, whole or not at all."""
   storage.write_json(path, value, allow_nan=False)
