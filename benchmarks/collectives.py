@@ -47,7 +47,7 @@ def compiled(mesh, tpu):
   config.mesh, config.batch_tokens = mesh, 64 * 512
   config.dtype, config.remat, config.accumulate = 'bfloat16', 'full', 1
   with heard() as said:
-    one = aot.target(config, 'v5e:4x4' if tpu else 'h100:16')
+    one = aot.make_target(config, 'v5e:4x4' if tpu else 'h100:16')
     program, _ = aot.compile_step(one)
     text = program.as_text()
   model = one.work.model

@@ -5,12 +5,12 @@
 Both sides go through the same real text of $XLMR_JAX_DATA/corpus with XLM-R's
 vocabulary on all cores. sentencepiece has it in memory, as a list of
 paragraphs, and gives lists of ids (`encode(texts, num_threads=cores)`). Ours
-is the whole of data/corpus.py, from .txt.xz files to a shuffled corpus with
-checksums, processes and their start included. Printed: the median rates of
-rounds in millions of tokens a second and the median of the rounds' ratios, by
-the clock and by the processors' time; rounds alternate, because a shared
-machine changes speed, and where others use its cores too the processors' time
-says more.
+is the whole of data/corpus/prepare.py, from .txt.xz files to a shuffled corpus
+with checksums, processes and their start included. It prints the median rates
+of rounds in millions of tokens a second and the median of the rounds' ratios,
+by the clock and by the processors' time. Rounds alternate, because a shared
+machine changes speed; where others use its cores too the processors' time says
+more.
 """
 
 import contextlib
@@ -37,6 +37,7 @@ def main(argv):
   from xlmr_jax.data import files
   from xlmr_jax.data.corpus import prepare
   from xlmr_jax.data.tokenizers.xlmr import FILE_NAME, Tokenizer
+  from xlmr_jax.runtime.cores import usable_cores
 
   data = pathlib.Path(
     os.environ.get('XLMR_JAX_DATA', ROOT.parent / 'shared' / 'data')
@@ -45,7 +46,7 @@ def main(argv):
   processor = sentencepiece.SentencePieceProcessor(
     model_file=str(vocabulary / FILE_NAME)
   )
-  cores = len(os.sched_getaffinity(0))
+  cores = usable_cores()
   texts = [
     line
     for path in sorted((data / 'corpus').glob('*.txt.xz'))
@@ -95,7 +96,7 @@ def main(argv):
 
 
 @contextlib.contextmanager
-def measured(found):
+def measured(rounds):
   """Appends seconds by the clock and by all processors."""
 
   def now():
@@ -104,7 +105,7 @@ def measured(found):
 
   start = now()
   yield
-  found.append([b - a for a, b in zip(start, now(), strict=True)])
+  rounds.append([b - a for a, b in zip(start, now(), strict=True)])
 
 
 if __name__ == '__main__':

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from xlmr_jax.layers.pooling import members, moments, pool, unit
+from xlmr_jax.layers.pooling import POOLINGS, members, moments, pool, unit
 from xlmr_jax.model import (
   ACTIVATIONS,
   Config,
@@ -246,6 +246,10 @@ class Head:
   views: bool = False
   all_depths: bool = False
   sizes: Callable[[Config], Mapping[str, int]] = lambda config: {}
+
+  def __post_init__(self):
+    if self.name in POOLINGS:  # inference/packed.py asks for either by name
+      raise ValueError(f'head {self.name!r} has the name of a pooling')
 
 
 def _estimate_sizes(config: Config) -> dict[str, int]:

@@ -21,7 +21,7 @@ from torch_models import tiny
 
 from xlmr_jax.checkpoints import arrays as lazy
 from xlmr_jax.checkpoints import orbax_arrays
-from xlmr_jax.checkpoints.arrays import Lazy, Part
+from xlmr_jax.checkpoints.arrays import FilePart, Lazy
 from xlmr_jax.checkpoints.formats import safetensors_file
 from xlmr_jax.checkpoints.formats.safetensors_file import DTYPE_NAMES, Tensor
 from xlmr_jax.checkpoints.hf import reader, writer
@@ -74,18 +74,20 @@ def stack(tmp_path):
   want[2] = want[2].astype(BF16)
   whole = (slice(0, 5), slice(0, 7))
   held = [
-    Part(in_file(tmp_path / '0', want[0].T), (0, *whole), flip=True),
-    Part(in_file(tmp_path / '1', want[1, :, :3]), (1, whole[0], slice(0, 3))),
-    Part(
+    FilePart(in_file(tmp_path / '0', want[0].T), (0, *whole), flip=True),
+    FilePart(
+      in_file(tmp_path / '1', want[1, :, :3]), (1, whole[0], slice(0, 3))
+    ),
+    FilePart(
       in_file(tmp_path / '2', want[1, :, 3:].T.copy(), flipped=True),
       (1, whole[0], slice(3, 7)),
       flip=True,
     ),
-    Part(
+    FilePart(
       in_file(tmp_path / '3', want[2, :2].astype(BF16), flipped=True),
       (2, slice(0, 2), whole[1]),
     ),
-    Part(
+    FilePart(
       in_file(tmp_path / '4', want[2, 2:].T.astype(BF16)),
       (2, slice(2, 5), whole[1]),
       flip=True,
@@ -340,7 +342,7 @@ def test_large_arrays_are_written_and_cut_by_chunks(
 ):
   monkeypatch.setattr(orbax_arrays, 'CHUNK', 2400)
   file = in_file(tmp_path / 'x', draw((60, 30)))
-  parts = [Part(file, (i, slice(0, 60), slice(0, 30))) for i in range(4)]
+  parts = [FilePart(file, (i, slice(0, 60), slice(0, 30))) for i in range(4)]
   given = {
     'stack': Watched((4, 60, 30), F32, tuple(parts)),  # 28,800 bytes
     'small': stack[0],  # 420

@@ -16,7 +16,7 @@ import types
 from absl import flags
 import numpy as np
 import pytest
-from test_train_tag import sentences
+from tagging_runs import sentences
 
 from configs import finetune
 from configs import xtreme as recipe

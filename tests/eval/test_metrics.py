@@ -44,6 +44,8 @@ def test_mse_and_correlations():
   random = np.random.default_rng(0)
   x, y = random.normal(size=(2, 50))
   assert metrics.pearson(x, y) == pytest.approx(100 * np.corrcoef(x, y)[0, 1])
+  # Their squares are no float64.
+  assert metrics.pearson([1e200, 2e200, 3e200], [1, 2, 3]) == pytest.approx(100)
 
 
 def test_constant_predictions_do_not_correlate():

@@ -13,9 +13,9 @@ from absl import flags
 from ml_collections import config_flags
 import numpy as np
 import pytest
-from test_suite import ROOT, config_of
-from test_train_tag import recipe, sentences, write
-from test_train_tag import words_tokenizer as words_tokenizer
+from suite_runs import ROOT, config_of
+from tagging_runs import recipe, sentences, write
+from tagging_runs import words_tokenizer as words_tokenizer
 
 from configs import xtreme as suite_recipe
 from xlmr_jax import train

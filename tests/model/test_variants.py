@@ -31,6 +31,7 @@ from xlmr_jax import heads
 from xlmr_jax.checkpoints.hf import config_json, writer
 from xlmr_jax.checkpoints.weights import Weights
 from xlmr_jax.inference import loaded
+from xlmr_jax.layers import pooling
 from xlmr_jax.model import VARIANTS
 from xlmr_jax.training import objectives
 
@@ -344,3 +345,9 @@ def test_parameters_at_full_size(name, head):
   assert count == sum(p.numel() for p in model.parameters())
   if head == 'mlm':
     assert abs(count / published - 1) < 0.04
+
+
+@pytest.mark.parametrize('name', pooling.POOLINGS)
+def test_a_head_is_not_named_like_a_pooling(name):
+  with pytest.raises(ValueError, match=f"^head '{name}' has the name of"):
+    dataclasses.replace(heads.HEADS['tag'], name=name)

@@ -446,7 +446,7 @@ def test_without_libtpu_its_extra_is_named(monkeypatch):
   monkeypatch.setitem(sys.modules, 'libtpu', None)
   config = pretrain.get_config('model=tiny')
   with pytest.raises(ValueError, match=r"pip install 'xlmr_jax\[plan\]'"):
-    aot.target(config, 'v5e:2x2')
+    aot.make_target(config, 'v5e:2x2')
 
 
 def extra(name):
@@ -569,7 +569,9 @@ def fake(monkeypatch, sizes):
       'mfu_bound': 0.5,
     }
 
-  monkeypatch.setattr(aot, 'target', lambda config, name, vocab: (config, name))
+  monkeypatch.setattr(
+    aot, 'make_target', lambda config, name, vocab: (config, name)
+  )
   monkeypatch.setattr(aot, 'report', report)
   return made
 

@@ -7,8 +7,8 @@ import time
 import jax
 import numpy as np
 import pytest
-from test_suite import data as data
-from test_train_tag import words_tokenizer as words_tokenizer
+from suite_runs import data as data
+from tagging_runs import words_tokenizer as words_tokenizer
 from tiny_runs import (
   ARGUMENT,
   SIZES,

@@ -81,7 +81,7 @@ def memory():
   for mesh in ((1, 4, 2), (2, 2, 2), (8, 1, 1)):
     config = tiny()
     config.mesh = mesh
-    one = aot.target(config, 'h100:8', 2900)
+    one = aot.make_target(config, 'h100:8', 2900)
     with jax.set_mesh(one.mesh):
       make = jax.jit(
         lambda shapes=one.step.shapes: jax.tree.map(
@@ -141,7 +141,7 @@ def refused():
     config = tiny()
     config.update(change)
     try:
-      aot.target(config, topology, 2900)
+      aot.make_target(config, topology, 2900)
       out[name] = None
     except ValueError as error:
       out[name] = str(error)

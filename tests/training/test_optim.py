@@ -59,6 +59,15 @@ def test_schedule():
   assert jax.jit(rate)(jnp.int32(5)) == pytest.approx(1e-3)
 
 
+@pytest.mark.parametrize('step', [9_999, 10_000, 750_000, 1_499_999])
+def test_schedule_is_exact_at_the_end_of_a_long_run(step):
+  """Against float64; optax.join_schedules is 3.4 % off at the last step."""
+  peak, warmup, total = 4e-4, 10_000, 1_500_000
+  rate = jax.jit(optim.schedule(peak, warmup, total))(jnp.int32(step))
+  exact = peak * min(step / warmup, (total - step) / (total - warmup))
+  assert float(rate) == pytest.approx(exact, rel=2e-7)
+
+
 @pytest.mark.parametrize('head', ['mlm', 'classify'])
 def test_what_decays_is_what_decays_in_hugging_faces_trainer(head):
   torch = pytest.importorskip('torch')
@@ -254,8 +263,9 @@ def test_lamb_is_optaxs_on_one_tensor_a_layer(decay):
   # A ratio is 1 where a tensor, or its update, is nothing.
   start['encoder']['layers']['ff']['up']['kernel'][1] = 0
   mask = optim.decays(start, heads.plan(CONFIG, 'mlm'), decay)
-  mine = optim.lamb(
+  mine = optim.adamw(
     1e-2,
+    trust=True,
     mask=mask,
     factors=optim.scales(start, 3, 1.0),
     b2=0.99,
@@ -293,7 +303,7 @@ def test_a_layers_rate_scales_its_adapted_update():
   steps = []
   for decay in (1.0, 0.5):
     factors = optim.scales(start, 3, decay, ('head',))
-    transform = optim.lamb(1.0, mask=mask, factors=factors)
+    transform = optim.adamw(1.0, mask=mask, factors=factors, trust=True)
     updates, _ = transform.update(grads, transform.init(start), start)
     steps.append(updates)
   halves = optim.scales(start, 3, 0.5, ('head',))
@@ -304,7 +314,7 @@ def test_a_layers_rate_scales_its_adapted_update():
   )
 
 
-@pytest.mark.parametrize('name', optim.NAMES)
+@pytest.mark.parametrize('name', optim.OPTIMIZERS)
 def test_moments_in_half_the_bytes(name):
   """200 steps of a regression: nearer than another order of the batches."""
   rng = np.random.default_rng(0)
@@ -323,7 +333,7 @@ def test_moments_in_half_the_bytes(name):
     ('bfloat16', rows),
     ('float32', rows[::-1]),
   ):
-    transform = optim.NAMES[name](
+    transform = optim.OPTIMIZERS[name](
       optim.schedule(0.05, 20, 200),
       mask={'w': True},
       factors={'w': 1.0},
@@ -361,4 +371,4 @@ def test_moments_in_half_the_bytes(name):
   np.testing.assert_allclose(state[0].nu['w'], square, rtol=1e-6)
   assert optax.apply_updates(small, updates)['w'].dtype == jnp.bfloat16
   with pytest.raises(ValueError, match="moments 'half' is not one of float32"):
-    optim.NAMES[name](0.1, mask=None, factors=None, moments='half')
+    optim.OPTIMIZERS[name](0.1, mask=None, factors=None, moments='half')

@@ -1,7 +1,7 @@
 """Arrays that still lie in files: any part of one on demand.
 
 A model larger than the memory is converted, or placed on devices, through
-these: who writes or places it asks for the part that is next.
+these: a writer or a placement asks for the part that it needs next.
 """
 
 import abc
@@ -20,7 +20,7 @@ Region = tuple[slice, ...]
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
+class FilePart:
   """A tensor of a file, and where in an array it belongs.
 
   Attributes:
@@ -79,7 +79,7 @@ class DiskArray(abc.ABC):
     return np.asarray(self, dtype)
 
   def __deepcopy__(self, memo) -> 'DiskArray':
-    """Orbax copies what it saves later; this cannot change under it."""
+    """Returns itself: orbax copies what it saves later; this never changes."""
     del memo
     return self
 
@@ -94,7 +94,7 @@ class Lazy(DiskArray):
 
   shape: tuple[int, ...]
   dtype: np.dtype
-  parts: Sequence[Part]
+  parts: Sequence[FilePart]
 
   def __getitem__(self, index) -> np.ndarray:
     wanted, squeezed = region(index, self.shape)
@@ -155,7 +155,7 @@ def region(index, shape) -> tuple[Region, tuple[int, ...]]:
   return tuple(out), tuple(squeezed)
 
 
-def _copy(part: Part, wanted: Region, out: np.ndarray) -> None:
+def _copy(part: FilePart, wanted: Region, out: np.ndarray) -> None:
   """Copies the piece of a part that lies in a wanted region."""
   theirs, ours = [], []
   for at, want in zip(part.at, wanted, strict=True):

@@ -2,7 +2,7 @@
 
   checkpoints/<step>/params   of the model
   checkpoints/<step>/state    of the optimizer, and counters
-  checkpoints/<step>/meta     plain JSON: best step and score, what it saw
+  checkpoints/<step>/meta     plain JSON: best step and score, the data it saw
 
 A step is whole or not there: it is written under another name and renamed, and
 renamed again before it is deleted.
@@ -16,7 +16,7 @@ import shutil
 import jax
 import orbax.checkpoint as ocp
 
-from xlmr_jax.checkpoints import orbax_arrays as stored
+from xlmr_jax.checkpoints import orbax_arrays
 from xlmr_jax.runtime import storage
 
 # Where a step lies while it is deleted, below the steps.
@@ -50,7 +50,7 @@ class Manager:
       create=not read_only,
       read_only=read_only,
       enable_async_checkpointing=not read_only,
-      # A step half deleted must not look like one.
+      # A half deleted step must not look like a step.
       todelete_subdir=None if read_only else _GONE,
     )
     self._folder = folder
@@ -76,10 +76,10 @@ class Manager:
     self.close()
 
   def close(self) -> None:
-    """Waits for the save that runs, and cleans up.
+    """Waits for the running save, and cleans up.
 
     Raises:
-      OSError: it could not be written; the step before it is still there.
+      OSError: it could not be written; the step before it is kept.
     """
     if self._empty:
       return
@@ -93,13 +93,13 @@ class Manager:
     # The step that is being saved counts as one of them.
     steps = [s for s in self._manager.all_steps() if s != self._latest]
     whole = f'; step {max(steps)} is whole' if steps else ''
-    with stored.plain_errors(
+    with orbax_arrays.plain_errors(
       str(self._folder), f' (saving a checkpoint{whole})'
     ):
       self._manager.wait_until_finished()
 
   def wait(self) -> None:
-    """Until the save that runs is whole.
+    """Waits until the running save is whole.
 
     Raises:
       OSError: it could not be written.
@@ -125,7 +125,7 @@ class Manager:
   def save(self, step: int, params, state, meta: dict) -> None:
     """Saves in the background; older steps go once this one is whole.
 
-    Of a step that is there already only `meta` is written again.
+    Of an existing step only `meta` is written again.
 
     Raises:
       OSError: this save or the one before it could not be written.
@@ -138,7 +138,7 @@ class Manager:
         path = self._folder / str(step) / 'meta' / 'metadata'
         storage.write_text(path, json.dumps(meta))
       return
-    with stored.plain_errors(str(self._folder)):
+    with orbax_arrays.plain_errors(str(self._folder)):
       self._manager.save(
         step,
         args=ocp.args.Composite(
@@ -157,7 +157,7 @@ class Manager:
     for step in steps:
       if step not in (self._latest, self._best):
         self._manager.delete(step)
-    if jax.process_index() == 0:  # what a killed run began to delete, too
+    if jax.process_index() == 0:  # also what a killed run began to delete
       shutil.rmtree(self._folder / _GONE, ignore_errors=True)
 
   def restore(self, step: int, params, state) -> tuple[dict, dict, dict]:

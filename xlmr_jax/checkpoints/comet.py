@@ -5,16 +5,16 @@
 
 become the same Weights that Hugging Face's files give, with the head
 `estimate` (Rei et al. 2022, arXiv:2209.06243). Only `unified_metric` models of
-two segments without word tags are that head; what is another network is
-refused with the reason.
+two segments without word tags have that head; another network is refused with
+the reason.
 
 An example is the pair (translation, source), the translation first:
 
 >>> m = xlmr_jax.load('wmt22-cometkiwi-da')
 >>> m.logits([('Das Haus ist rot.', 'The house is red.')])  # [[0.86]], say
 
-COMET cuts a pair at 512 tokens, and with the end of the source its last </s>;
-here a pair that is too long is an error, and the caller cuts it. The directory
+COMET cuts a pair at 512 tokens, and thereby loses the last </s>; here a pair
+that is too long is an error, and the caller cuts it. The directory
 has no tokenizer: put that of hparams.yaml's `pretrained_model` into it, which
 is XLM-R's in all of them.
 """
@@ -28,7 +28,7 @@ from typing import Any
 from xlmr_jax.checkpoints import arrays, fairseq
 from xlmr_jax.checkpoints.formats import torch_file
 from xlmr_jax.checkpoints.formats.safetensors_file import Tensor
-from xlmr_jax.checkpoints.formats.torch_pickle import Settings
+from xlmr_jax.checkpoints.formats.torch_pickle import PlainObject
 from xlmr_jax.checkpoints.hf import config_json, reader
 from xlmr_jax.checkpoints.hf import names as hf_names
 from xlmr_jax.checkpoints.weights import STORED, Weights, nest, with_head
@@ -100,7 +100,7 @@ def read(
 ) -> Weights:
   """Reads a directory of COMET's; none of the checkpoint's code runs.
 
-  Sizes are those of the tensors, and dropout is what it is by default.
+  Sizes come from the tensors; dropout has Config's default.
 
   Args:
     path: what `recognise` knows.
@@ -160,9 +160,9 @@ def _agreed(folder, settings: Mapping, inside: Any) -> dict[str, Any]:
   """The settings in KNOWN, by hparams.yaml and by the checkpoint's own copy.
 
   COMET itself reads the copy, and takes from hparams.yaml the class and how
-  the layers are mixed, which was only mended there.
+  the layers are mixed, which COMET corrected only there.
   """
-  if isinstance(inside, Settings):  # a dict of Lightning's own
+  if isinstance(inside, PlainObject):  # a dict of Lightning's own
     inside = dict(inside.items)
   inside = inside if isinstance(inside, dict) else {}
   known = {}

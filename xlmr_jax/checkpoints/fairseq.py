@@ -4,8 +4,8 @@ A folder with `model.pt`, or with `model-model_part-0.pt`, `-1.pt`, ... of a
 model-parallel run, becomes the same Weights that Hugging Face's files give.
 Three names changed over the years, each on its own: decoder → encoder,
 emb_layer_norm → layernorm_embedding, and in_proj (query, key and value in one
-matrix) → three projections. All spellings are read; what is not known by name
-is an error.
+matrix) → three projections. All spellings are read; an unknown name is an
+error.
 """
 
 from collections.abc import Mapping, Sequence
@@ -265,7 +265,7 @@ def _glue(
 
 
 def _cross(tensor: Tensor, axis: int):
-  """What pieces that are glued along an axis have in common."""
+  """What pieces must share to be joined along an axis."""
   shape = tensor.shape
   return tensor.dtype, len(shape) > axis, shape[:axis], shape[axis + 1 :]
 

@@ -8,16 +8,22 @@ checkpoints/<step>/{params,state,meta}   with all that a resume needs
 
 import dataclasses
 import pathlib
-import shutil
 
 import jax
 import orbax.checkpoint as ocp
 
 from xlmr_jax import heads
 from xlmr_jax.checkpoints import arrays, checkpoint_steps, orbax_arrays
-from xlmr_jax.checkpoints import weights as weights_lib
 from xlmr_jax.checkpoints.hf.files import load_json
-from xlmr_jax.checkpoints.weights import STORED, Pooling, Weights
+from xlmr_jax.checkpoints.weights import (
+  STORED,
+  TOKENIZER_FILES,
+  Pooling,
+  Weights,
+  check_shapes,
+  with_head,
+  with_rows,
+)
 from xlmr_jax.model import Config
 from xlmr_jax.runtime import storage
 
@@ -64,9 +70,9 @@ def copy_tokenizer(source, destination) -> None:
   """Copies the tokenizer's files that `source` has."""
   source, destination = pathlib.Path(source), pathlib.Path(destination)
   destination.mkdir(exist_ok=True)
-  for name in weights_lib.TOKENIZER_FILES:
+  for name in TOKENIZER_FILES:
     if (source / name).exists():
-      shutil.copyfile(source / name, destination / name)
+      storage.write_bytes(destination / name, (source / name).read_bytes())
 
 
 def write(folder, weights: Weights) -> None:
@@ -130,10 +136,10 @@ def read(
         f'{folder}: the token table has {rows} rows, and {MODEL} says '
         f'vocab_size = {size} (training fills it up to a multiple of 1,024)'
       )
-    params = weights_lib.with_rows(params, weights.head, size)
+    params = with_rows(params, weights.head, size)
     weights = dataclasses.replace(weights, params=params)
-    weights_lib.check_shapes(weights, str(folder))
-  return weights_lib.with_head(weights, head)
+    check_shapes(weights, str(folder))
+  return with_head(weights, head)
 
 
 def read_description(folder: pathlib.Path, name: str = MODEL) -> Weights:

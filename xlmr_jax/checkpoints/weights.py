@@ -13,7 +13,7 @@ import numpy as np
 from xlmr_jax import heads
 from xlmr_jax.checkpoints.arrays import DiskArray
 from xlmr_jax.checkpoints.hf.names import takes_pooler
-from xlmr_jax.data.tokenizers import folder as tokenizers
+from xlmr_jax.data.tokenizers import folder
 from xlmr_jax.data.tokenizers.hf_tokenizers import BpeTokenizer
 from xlmr_jax.data.tokenizers.xlmr import FILE_NAME as SPM
 from xlmr_jax.data.tokenizers.xlmr import Tokenizer
@@ -21,7 +21,7 @@ from xlmr_jax.model import Config
 
 STORED = 'stored'  # the head that the files hold
 
-# What belongs to a tokenizer and is carried as it is.
+# Files of a tokenizer, which are copied as they are.
 TOKENIZER_FILES = (
   SPM,
   'tokenizer.json',
@@ -117,7 +117,7 @@ def load_tokenizer(weights: Weights) -> Tokenizer | BpeTokenizer | None:
   if weights.tokenizer_dir is None:
     return None
   model_type = ((weights.source or {}).get('config') or {}).get('model_type')
-  return tokenizers.load(
+  return folder.load(
     weights.tokenizer_dir, weights.config.vocab_size, model_type
   )
 
@@ -125,9 +125,9 @@ def load_tokenizer(weights: Weights) -> Tokenizer | BpeTokenizer | None:
 def with_rows(params: dict, head: str | None, rows: int) -> dict:
   """The same parameters with token tables of `rows` rows.
 
-  Grows by zeros (training pads the vocabulary to a multiple of 1,024) or cuts
-  (on the way out). Arrays of the right size are passed on, not copied, and
-  those that lie in files stay there.
+  It adds zeros (training pads the vocabulary to a multiple of 1,024) or cuts
+  (for writing). Arrays of the right size are passed on, not copied, and those
+  that lie in files stay there.
   """
   dims = heads.plan(None, head)
 

@@ -9,8 +9,8 @@
       --corpus='corpus/en.txt,corpus/sw.txt'
 
 extend puts the pieces of a new language behind the old ones, whose ids stay;
-<mask>, the last id, moves. A new piece's row is the mean of the rows of the
-pieces that its letters were before (Gee et al. 2022, Fast Vocabulary Transfer
+<mask>, the last id, moves. A new piece's row is the mean of the rows of its
+old pieces (Gee et al. 2022, Fast Vocabulary Transfer
 for Language Model Compression), or random. trim keeps the pieces that the
 corpus uses: the ids of all move.
 
@@ -35,14 +35,15 @@ from xlmr_jax.checkpoints.hf.files import load_json
 from xlmr_jax.checkpoints.weights import SPM, Weights, load_tokenizer
 from xlmr_jax.data import files
 from xlmr_jax.data.tokenizers import surgery
-from xlmr_jax.data.tokenizers import xlmr as tokenizer_lib
 from xlmr_jax.data.tokenizers.surgery import Change
-from xlmr_jax.data.tokenizers.xlmr import Tokenizer
+from xlmr_jax.data.tokenizers.xlmr import Tokenizer, sample
+from xlmr_jax.runtime import storage
 
 INITS = ('mean', 'random')
 
-# What else of a tokenizer's folder fits a changed vocabulary, ids apart. The
-# rest is other programs' (fairseq's dict.txt) or not of this kind.
+# Other files of a tokenizer's folder that fit a changed vocabulary once their
+# ids are changed. The rest belongs to other programs (fairseq's dict.txt) or to
+# other kinds of tokenizers.
 _FAST, _SETTINGS = 'tokenizer.json', 'tokenizer_config.json'
 _ADDED = 'added_tokens.json'
 _CARRIED = (_FAST, _SETTINGS, _ADDED, 'special_tokens_map.json')
@@ -121,8 +122,8 @@ def with_vocabulary(
       std = weights.config.init_std if out.ndim > 1 else 0.0
       out[places] = std * draw.standard_normal((len(places), *out.shape[1:]))
     elif len(places):
-      sample = leaf[ordinary].astype(np.float32)
-      middle, spread = sample.mean(0), sample.std(0)
+      known = leaf[ordinary].astype(np.float32)
+      middle, spread = known.mean(0), known.std(0)
       for place, new in zip(places, change.new, strict=True):
         if new.parts:
           out[place] = leaf[list(new.parts)].astype(np.float32).mean(0)
@@ -140,8 +141,8 @@ def with_vocabulary(
 def write_tokenizer(folder, change: Change, old_folder, old: Tokenizer) -> None:
   """The files of a changed vocabulary: what the old folder has, renumbered.
 
-  A tokenizer.json that is not the old SentencePiece model over again is left
-  out; transformers makes its own from the model.
+  A tokenizer.json that is no copy of the old SentencePiece model is left out;
+  transformers makes its own from the model.
   """
   folder, old_folder = pathlib.Path(folder), pathlib.Path(old_folder)
   ids = {int(i): n for n, i in enumerate(change.rows) if i >= 0}
@@ -160,7 +161,7 @@ def write_tokenizer(folder, change: Change, old_folder, old: Tokenizer) -> None:
     settings = _renumber(name, settings, lambda _, i: ids.get(i))
     indent = None if name == _FAST else 2
     text = json.dumps(settings, indent=indent, ensure_ascii=False)
-    (folder / name).write_text(text + '\n', encoding='utf-8')
+    storage.write_text(folder / name, text + '\n')
   change.tokenizer.save(folder)
 
 
@@ -314,7 +315,7 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
 
 def _extend(old: Tokenizer, paths: list[str], options) -> Change:
   """Extends, and prints what it did to text that was not learned from."""
-  lines, _ = tokenizer_lib.sample(paths, options.sentences, seed=options.seed)
+  lines, _ = sample(paths, options.sentences, seed=options.seed)
   unseen = lines[::50] if len(lines) >= 50 else []
   learned = [line for i, line in enumerate(lines) if i % 50 or not unseen]
   print(f'{len(learned):,} lines to learn pieces from', flush=True)

@@ -18,9 +18,7 @@ import numpy as np
 import tqdm
 
 from xlmr_jax import heads
-from xlmr_jax.eval.metrics import pairs as mining
-from xlmr_jax.eval.metrics import scores as metrics
-from xlmr_jax.eval.metrics import spans
+from xlmr_jax.eval.metrics import pairs, scores, spans
 from xlmr_jax.eval.task import Task, match_labels, unscored
 from xlmr_jax.inference.loaded import Loaded
 from xlmr_jax.runtime import hosts
@@ -28,15 +26,17 @@ from xlmr_jax.runtime import hosts
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-  """What an evaluation found. Scores as in metrics.py, None without labels.
+  """What an evaluation gives.
+
+  Scores are those of metrics/scores.py; None without labels.
 
   Attributes:
     task: the row.
-    predictions: language → one per example, in the order read; of tags a list,
-      of CLUENER's spans.marked; of retrieval one per query, or the pairs that
-      were mined.
+    predictions: language → one per example, in the order read: a list of tags,
+      CLUENER's spans (spans.marked); for retrieval one per query, or the mined
+      pairs.
     scores: language → score.
-    parts: name → language → score: what the metric was made of, if anything.
+    parts: name → language → score: the parts of the metric, if it has any.
     majority: language → what the best constant scores.
     chance: what guessing scores.
     average: unweighted over languages.
@@ -45,8 +45,8 @@ class Result:
       waits for the compiler, is not counted where there is another.
     packing_efficiency: real per computed tokens over all batches, per cent.
     notes: what a reader of the scores should know.
-    thresholds: language → score from which on a pair was taken for one.
-    ids: language → of each prediction, where the examples have any.
+    thresholds: language → the lowest score of a pair that counts as one.
+    ids: language → the id of each prediction, where the examples have ids.
   """
 
   task: Task
@@ -87,10 +87,10 @@ def evaluate(
       used.
     max_length: tokens of an example; default: the task's, or the model's
       where that is less.
-    truncate: what is cut of a longer one (nothing, where it is read in
+    truncate: which part of a longer one is cut (none, where it is read in
       windows); 'error' refuses it.
-    thresholds: language → from which score on a mined pair counts; default:
-      what is best on these very examples, as for a development set.
+    thresholds: language → the lowest score of a mined pair that counts;
+      default: the best one on these very examples, as for a development set.
     show: whether to show a progress bar.
 
   Raises:
@@ -132,16 +132,16 @@ def evaluate(
   }
   stream = [feature for part in features.values() for feature in part]
   with _Meter(task.name, len(stream), show and hosts.lead()) as meter:
-    scores, outputs = _run(model, task, names, stream, meter)
-  _check_finite(scores, features, examples)
+    values, outputs = _run(model, task, names, stream, meter)
+  _check_finite(values, features, examples)
   outputs = iter(outputs)
-  found = {
+  decoded = {
     language: task.kind.decode(
       list(itertools.islice(outputs, len(part))), names, part, **task.deciding
     )
     for language, part in features.items()
   }
-  facts = _judge(task, examples, found, thresholds or {})
+  facts = _judge(task, examples, decoded, thresholds or {})
   count, notes = sum(map(len, examples.values())), []
   full = sum(len(feature['tokens']) == max_length for feature in stream)
   if task.kind.windows and len(stream) > count:
@@ -159,8 +159,8 @@ def evaluate(
     choices = [len(e.choices) for part in examples.values() for e in part]
   return Result(
     task=task,
-    chance=metrics.chance(task.metric, names, choices),
-    average=metrics.mean(list(facts['scores'].values())),
+    chance=scores.chance(task.metric, names, choices),
+    average=scores.mean(list(facts['scores'].values())),
     tokens=meter.tokens,
     tokens_per_second=meter.tokens_per_second,
     packing_efficiency=100 * meter.tokens / meter.computed,
@@ -170,7 +170,7 @@ def evaluate(
 
 
 def _run(model: Loaded, task: Task, names, features, meter):
-  """Scores of features, and what decides: under a chain its best path."""
+  """Outputs of features, and what `decode` takes: a chain's best path."""
   tokens = [feature['tokens'] for feature in features]
   if not task.heads:
     # Languages share pools of candidates, and a text has one vector.
@@ -178,8 +178,8 @@ def _run(model: Loaded, task: Task, names, features, meter):
     at = [places.setdefault(t.tobytes(), len(places)) for t in tokens]
     distinct = [np.frombuffer(t, np.int32) for t in places]
     meter.expect(len(distinct))
-    found = model.vectors(distinct, progress=meter, **task.vectors)
-    vectors = [found[i] for i in at]  # views: a pool is held once
+    distinct_vectors = model.vectors(distinct, progress=meter, **task.vectors)
+    vectors = [distinct_vectors[i] for i in at]  # views: a pool is held once
     return vectors, vectors
   if not heads.HEADS[model.head].chain:
     logits = model.logits(tokens, meter)
@@ -191,8 +191,8 @@ def _run(model: Loaded, task: Task, names, features, meter):
   return zip(*chain.paths(tokens, active, meter), strict=True)
 
 
-def _check_finite(scores, features, examples) -> None:
-  bad = [i for i, x in enumerate(scores) if not np.isfinite(x).all()]
+def _check_finite(values, features, examples) -> None:
+  bad = [i for i, x in enumerate(values) if not np.isfinite(x).all()]
   if not bad:
     return
   at = bad[0]
@@ -202,24 +202,26 @@ def _check_finite(scores, features, examples) -> None:
       break
     at -= len(part)
   raise ValueError(
-    f'{where}: the model gives {scores[bad[0]]}, as for {len(bad)} of '
-    f'{len(scores)} examples: its parameters are broken, or its dtype too '
+    f'{where}: the model gives {values[bad[0]]}, as for {len(bad)} of '
+    f'{len(values)} examples: its parameters are broken, or its dtype too '
     'narrow'
   )
 
 
-def _judge(task: Task, examples, found, thresholds) -> dict[str, Any]:
-  """The scores of a Result: what was found beside what is right."""
-  scores, parts, majority, used, ids = {}, {}, {}, {}, {}
+def _judge(task: Task, examples, decoded, thresholds) -> dict[str, Any]:
+  """The scores of a Result: predictions against the right answers."""
+  score_of, parts, majority, used, ids = {}, {}, {}, {}, {}
   predictions, notes = {}, []
   for language, part in examples.items():
-    answers, gold = found[language], task.kind.gold(part)
+    answers, gold = decoded[language], task.kind.gold(part)
     why = unscored(task, part)
     if task.metric == 'pair_f1':
-      pairs = {(source, target): score for source, target, score in answers}
+      scored_pairs = {
+        (source, target): score for source, target, score in answers
+      }
       threshold = thresholds.get(language)
       if threshold is None:
-        threshold = 0.0 if why else mining.best_threshold(pairs, gold)
+        threshold = 0.0 if why else pairs.best_threshold(scored_pairs, gold)
         notes.append(
           f'{language}: no threshold is known, so all pairs are written'
           if why
@@ -227,29 +229,29 @@ def _judge(task: Task, examples, found, thresholds) -> dict[str, Any]:
           'very pairs'
         )
       used[language] = threshold
-      answers = mining.mined(pairs, threshold)
+      answers = pairs.mined(scored_pairs, threshold)
     elif part and hasattr(part[0], 'id'):
-      # Of a pool and the queries into it, those of the queries.
-      asked = [e for e in part if getattr(e, 'side', None) != 0]
-      if len(asked) == len(answers):
-        ids[language] = [example.id for example in asked]
+      # Of a pool and its queries only the queries have predictions.
+      queries = [e for e in part if getattr(e, 'side', None) != 0]
+      if len(queries) == len(answers):
+        ids[language] = [example.id for example in queries]
     if task.metric == 'cluener':  # surfaces count, not tags
       answers, gold = (_surfaces(part, tags) for tags in (answers, gold))
     predictions[language] = answers
     if why:
       notes.append(f'{language}: {why}: predictions are written, not scored')
-      scores[language] = majority[language] = None
+      score_of[language] = majority[language] = None
       continue
-    score = metrics.score(task.metric, answers, gold, language)
-    scores[language] = score.pop(task.metric)
+    score = scores.score(task.metric, answers, gold, language)
+    score_of[language] = score.pop(task.metric)
     for name, value in score.items():
       parts.setdefault(name, {})[language] = value
     majority[language] = (
-      metrics.majority(task.metric, gold) if task.heads else None
+      scores.majority(task.metric, gold) if task.heads else None
     )
   return dict(
     predictions=predictions,
-    scores=scores,
+    scores=score_of,
     parts=parts,
     majority=majority,
     thresholds=used,
@@ -260,8 +262,8 @@ def _judge(task: Task, examples, found, thresholds) -> dict[str, Any]:
 
 def _surfaces(examples, tags) -> list:
   return [
-    None if found is None else spans.marked(example.words, found)
-    for example, found in zip(examples, tags, strict=True)
+    None if words_tags is None else spans.marked(example.words, words_tags)
+    for example, words_tags in zip(examples, tags, strict=True)
   ]
 
 

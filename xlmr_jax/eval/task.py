@@ -13,8 +13,8 @@ from xlmr_jax.data.readers import squad, tables, tagged
 from xlmr_jax.eval.metrics import scores
 from xlmr_jax.tasks.kinds import Kind, kind_of_metric
 
-# What XTREME's scripts for NLI and for tagging cut examples to, and Hugging
-# Face's for NLI.
+# XTREME's scripts for NLI and for tagging cut examples to this length, and so
+# does Hugging Face's for NLI.
 MAX_LENGTH = 128
 
 # Readers of users' files that are no tables, by what an example holds.
@@ -33,11 +33,11 @@ class Task:
     kind: a row of tasks.kinds.KINDS.
     read: (data_dir, split, language) → examples.
     languages: in the benchmark's order.
-    metric: one of metrics.METRICS.
+    metric: one of scores.METRICS.
     labels: the classes' names. None where there are none, as of numbers and
       answers, and where they are whatever the checkpoint knows.
     source: language that models are fine-tuned on.
-    known: what commands and recipes call it, if not by its name.
+    known: its name in commands and recipes, if they use another.
     tuned_on: name of the training data, where it shares them with other tasks.
     parts: names of several small training sets, of which a run takes one.
     test_only: whether there is no split but test.
@@ -119,9 +119,9 @@ def user_task(
     label: column or key of the label; None where there is none.
     labels: the classes' names, if not the checkpoint's own.
     metric: 'accuracy' for names; 'mse', 'pearson' or 'spearman' for numbers;
-      'span_f1' for files of tagged sentences (data/tagged.py) and 'squad',
-      'mlqa' or 'cmrc' for SQuAD's JSON (data/squad.py), which have no columns
-      to choose.
+      'span_f1' for files of tagged sentences (data/readers/tagged.py) and
+      'squad', 'mlqa' or 'cmrc' for SQuAD's JSON (data/readers/squad.py), which
+      have no columns to choose.
     kind: of question; default: the one that the metric scores.
     quoted: whether "..." in a table is a quoted field, or text as it is.
     max_length: tokens of an example.
@@ -211,12 +211,12 @@ def _chosen(task: Task, languages: Sequence[str] | None) -> Sequence[str]:
 
 @dataclasses.dataclass(frozen=True)
 class Available:
-  """What a folder has of a task.
+  """The files of a task in a folder.
 
   Attributes:
     examples: language → examples.
-    missing: files that are not there, and where they were looked for.
-    broken: files that are there and cannot be read.
+    missing: files that do not exist, and where they were looked for.
+    broken: files that exist and cannot be read.
   """
 
   examples: dict[str, list]
@@ -311,7 +311,7 @@ def unscored(task: Task, examples: Sequence) -> str | None:
     return f'{missing:,} of {len(gold):,} examples have no label'
   if not task.named:
     return None
-  # Copies of XTREME's test files are about with one label on every line.
+  # Some copies of XTREME's test files have one label on every line.
   kinds = {name for tags in gold for name in tags} if task.tags else set(gold)
   if len(kinds) == 1 and len(examples) >= 100:
     return f'every label is {kinds.pop()!r}, which looks like a placeholder'

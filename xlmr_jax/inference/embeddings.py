@@ -29,7 +29,7 @@ def embed(
     prompt_name: which of the checkpoint's prompts goes in front of each
       text; its default one, if any, where neither this nor `prompt` is
       given.
-    prompt: or: what goes in front.
+    prompt: the text itself that goes in front of each text.
     pooling: 'cls' or 'mean', where the checkpoint does not say.
     normalize: whether vectors are scaled to length 1.
     dim: keep the first so many numbers (Matryoshka), before scaling.
@@ -76,7 +76,7 @@ def vectors(
   Args:
     model: a loaded.Loaded.
     examples: texts, pairs, or lists of ids.
-    layer: after which layer, from 1; 0 is what the first one reads. A float
+    layer: number of the layer, from 1; 0 is the input of the first. A float
       is a share of the depth, 0.5 the middle. None: the last.
     pooling: 'mean' over the example's tokens, or 'cls', the state of <s>.
     skip_specials: whether the mean leaves <s> and </s> out.
@@ -140,7 +140,7 @@ def m3(model, texts: Sequence[Example], progress=None) -> list[dict]:
 
 
 def _prompt(model, name: str | None, text: str | None) -> str:
-  """What goes in front of a text."""
+  """The prompt that goes in front of a text."""
   if text is not None:
     return text
   known = model.pooling.prompts if model.pooling else {}

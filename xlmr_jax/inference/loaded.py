@@ -1,4 +1,4 @@
-"""What `xlmr_jax.load` returns: a model to call.
+"""A loaded model to call: the result of `xlmr_jax.load`.
 
 m = xlmr_jax.load('runs/xnli')
 m.logits([('A man sleeps.', 'He is awake.'), 'one text', [0, 581, 2]])
@@ -178,7 +178,8 @@ class Loaded:
     """Scores, as `logits`, and each example's best labels under its chain.
 
     The ids are int32 [length], -1 but at the `active` tokens, bool [length] per
-    example, which the chain links (crf.py), e.g. the first piece of each word.
+    example, which the chain links (layers/crf.py), e.g. the first piece of each
+    word.
     """
     if not heads.HEADS[self.head].chain or not self.labels:
       raise ValueError('paths need a crf head whose labels have names')

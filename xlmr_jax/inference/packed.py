@@ -184,8 +184,8 @@ def _states(
   if depth == config.num_layers:
     depth = None
   if depth is not None:
-    # Pre-norm states pass the last LayerNorm only at the top: what the next
-    # layer reads is asked for, and one more layer runs. So for no layer.
+    # Pre-norm states pass the last LayerNorm only at the top, so the input of
+    # the next layer is taken, and that layer runs too. Depth 0 needs the same.
     output_hidden_states = config.pre_norm or not depth
     count = depth + output_hidden_states
     cut = jax.tree.map(lambda x: x[:count], params['layers'])

@@ -1,1 +1,1 @@
-"""What a run will need, before it is paid for, by the TPU's compiler."""
+"""Plans a run before it is paid for, with the TPU's compiler."""

@@ -1,4 +1,4 @@
-"""What a pretraining run would need of a machine that is not there.
+"""Plans a pretraining run on a machine that need not exist.
 
   python -m xlmr_jax.plan --config=configs/pretrain.py:model=xl \\
       --topology=v5e:4x4
@@ -252,8 +252,8 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> int:
     reports = sweep(config, name, options)
     best = reports[0]
   else:
-    one = aot.target(config, name, options.vocab_size)
-    best = aot.report(one, options.hlo)
+    target = aot.make_target(config, name, options.vocab_size)
+    best = aot.report(target, options.hlo)
     reports = [best]
   if options.tokens and 'memory' in best:
     best['run'] = cost(best, options.tokens, options.price, options.mfu)

@@ -1,15 +1,14 @@
-"""A training step compiled for devices that are not there.
+"""A training step compiled for devices that need not exist.
 
 The TPU compiler, libtpu, needs no TPU: it is told a topology and gives a
-program, with the memory it takes. GPUs are stood for by as many fake devices
-of the CPU, whose compiler knows their number and nothing else of them.
+program, with the memory it takes. As many fake devices of the CPU stand for
+GPUs; the CPU's compiler knows their number and nothing else of them.
 """
 
 import contextlib
 import dataclasses
 import importlib.metadata
 import os
-import pathlib
 import re
 import time
 
@@ -21,7 +20,7 @@ from xlmr_jax import heads
 from xlmr_jax.layers import masking
 from xlmr_jax.model import VARIANTS, Config
 from xlmr_jax.plan import hlo, roofline
-from xlmr_jax.runtime import chips, commands, sharding
+from xlmr_jax.runtime import chips, commands, sharding, storage
 from xlmr_jax.training import objectives
 from xlmr_jax.training import step as steps
 
@@ -59,7 +58,7 @@ class Target:
   batch: dict[str, jax.ShapeDtypeStruct]
 
 
-def target(config, name: str, vocab_size: int = 0) -> Target:
+def make_target(config, name: str, vocab_size: int = 0) -> Target:
   """A recipe on a topology; nothing is compiled yet.
 
   Args:
@@ -74,7 +73,7 @@ def target(config, name: str, vocab_size: int = 0) -> Target:
   mesh = sharding.make_mesh(config.mesh, config.slices, devices(topology))
   model = encoder(config, vocab_size, topology)
   sharding.check_heads(model.num_heads, mesh)
-  # Of a schedule the longest rows take the most memory.
+  # The longest rows of a schedule take the most memory.
   length = max([config.row_length, *(n for _, n in config.schedule)])
   rows = config.batch_tokens // length
   parts = sharding.row_parts(mesh) * config.accumulate
@@ -106,7 +105,7 @@ def target(config, name: str, vocab_size: int = 0) -> Target:
 
 
 def encoder(config, vocab_size: int, topology: chips.Topology) -> Config:
-  """The model's Config, as job.py makes it."""
+  """The model's Config, as training/initial_model.py makes it."""
   head = heads.HEADS.get(config.objective)
   if head is None or not head.language:
     raise ValueError(
@@ -176,20 +175,20 @@ def devices(topology: chips.Topology) -> list:
     with contextlib.suppress(RuntimeError):  # too late: the CPU is in use
       jax.config.update('jax_platforms', 'cpu')
       jax.config.update('jax_num_cpu_devices', topology.count)
-    there = jax.devices('cpu')
-    if len(there) < topology.count:
+    cpus = jax.devices('cpu')
+    if len(cpus) < topology.count:
       raise ValueError(
         f'{topology.name} has {topology.count} GPUs, and this process started '
-        f'with {len(there)} CPU devices to stand for them'
+        f'with {len(cpus)} CPU devices to stand for them'
       )
-    return there[: topology.count]
+    return cpus[: topology.count]
   try:
     import libtpu
   except ImportError:
     raise ValueError(
       "planning for TPUs needs their compiler: pip install 'xlmr_jax[plan]'"
     ) from None
-  # No TPU is there to be asked; the type is needed, but need not fit.
+  # There is no TPU to ask; libtpu wants a type, but any will do.
   os.environ.setdefault('TPU_LIBRARY_PATH', libtpu.get_library_path())
   os.environ.update(
     TPU_SKIP_MDS_QUERY='1',
@@ -207,33 +206,36 @@ def devices(topology: chips.Topology) -> list:
   if topology.slices > 1:
     more['num_slices'] = topology.slices
   try:
-    found = topologies.get_topology_desc(topology.name, 'tpu', **more).devices
+    described = topologies.get_topology_desc(
+      topology.name, 'tpu', **more
+    ).devices
   except jax.errors.JaxRuntimeError as error:
     raise ValueError(
       f'libtpu has no topology {topology.name!r} ({commands.line(error)}); '
       f'known are {", ".join(topology.chip.topologies)}'
     ) from None
-  if len(found) != topology.count:
+  if len(described) != topology.count:
     raise ValueError(
-      f'{topology.name} has {len(found)} devices where {topology.count} chips '
-      'were expected'
+      f'{topology.name} has {len(described)} devices where {topology.count} '
+      'chips were expected'
     )
-  return list(found)
+  return list(described)
 
 
 def places(topology: chips.Topology, mesh) -> np.ndarray:
   """[devices, 1 + axes]: where each device of the mesh stands."""
-  found = list(mesh.devices.flat)
+  mesh_devices = list(mesh.devices.flat)
   if topology.chip.is_tpu:
     axes = len(topology.shape)
     return np.array(
-      [(getattr(d, 'slice_index', 0), *d.coords[:axes]) for d in found], int
+      [(getattr(d, 'slice_index', 0), *d.coords[:axes]) for d in mesh_devices],
+      int,
     )
-  order = {d: i for i, d in enumerate(sorted(found, key=lambda d: d.id))}
-  return np.array([(order[d] // topology.shape[1], 0) for d in found])
+  order = {d: i for i, d in enumerate(sorted(mesh_devices, key=lambda d: d.id))}
+  return np.array([(order[d] // topology.shape[1], 0) for d in mesh_devices])
 
 
-def compile_step(one: Target):
+def compile_step(target: Target):
   """(the compiled step, seconds).
 
   Raises:
@@ -242,23 +244,23 @@ def compile_step(one: Target):
   """
   start = time.perf_counter()
   try:
-    with jax.set_mesh(one.mesh):
-      params, state = one.step.abstract()
-      lowered = one.step.update.lower(params, state, one.batch)
+    with jax.set_mesh(target.mesh):
+      params, state = target.step.abstract()
+      lowered = target.step.update.lower(params, state, target.batch)
       compiled = lowered.compile()
   except jax.errors.JaxRuntimeError as error:
     text = commands.line(error)
     if 'RESOURCE_EXHAUSTED' not in text:
       raise ValueError(
-        f'{compiler(one.topology)} failed: {text[:500]}'
+        f'{compiler(target.topology)} failed: {text[:500]}'
       ) from error
     needed = needed_bytes(text)
     raise DoesNotFit(
       f'the step does not fit: {needed / GIB:.2f} GiB' * bool(needed)
       + f'the step does not fit: {text}' * (not needed)
-      + f' needed of {one.topology.chip.memory / GIB:.2f} GiB of a chip; raise '
-      'config.accumulate, set config.remat=full, or cut the model over more '
-      'of the mesh (fsdp, tensor)',
+      + f' needed of {target.topology.chip.memory / GIB:.2f} GiB of a chip; '
+      'raise config.accumulate, set config.remat=full, or cut the model over '
+      'more of the mesh (fsdp, tensor)',
       needed,
     ) from None
   return compiled, time.perf_counter() - start
@@ -287,10 +289,10 @@ def libtpu_pin() -> str:
 
 
 def needed_bytes(text: str) -> float | None:
-  """What a RESOURCE_EXHAUSTED says that a program would take, at least."""
-  found = re.findall(r'(?:Used |>= |temporaries \()([\d.]+)([KMGT])', text)
+  """The least memory of a program, as a RESOURCE_EXHAUSTED says."""
+  amounts = re.findall(r'(?:Used |>= |temporaries \()([\d.]+)([KMGT])', text)
   unit = {'K': 2**10, 'M': 2**20, 'G': 2**30, 'T': 2**40}
-  return max((float(n) * unit[u] for n, u in found), default=None)
+  return max((float(n) * unit[u] for n, u in amounts), default=None)
 
 
 def shard_bytes(shapes, layout) -> int:
@@ -305,22 +307,22 @@ def shard_bytes(shapes, layout) -> int:
   return sum(jax.tree.leaves(sizes))
 
 
-def report(one: Target, hlo_file: str = '') -> dict:
-  """Compiles a step; everything there is to say about it.
+def report(target: Target, hlo_file: str = '') -> dict:
+  """Compiles a step and reports its memory, traffic and speed.
 
   Args:
-    one: from `target`.
+    target: from `make_target`.
     hlo_file: where to write the program's text.
 
   Raises:
     DoesNotFit: the compiler says that memory is too small.
   """
-  topology, work, step = one.topology, one.work, one.step
-  compiled, seconds = compile_step(one)
+  topology, work, step = target.topology, target.work, target.step
+  compiled, seconds = compile_step(target)
   stats = compiled.memory_analysis()
   text = compiled.as_text()
   if hlo_file:
-    pathlib.Path(hlo_file).write_text(text)
+    storage.write_text(hlo_file, text)
   program = hlo.Program(text)
   collectives = program.collectives()
   params = shard_bytes(step.shapes, step.layout)
@@ -339,7 +341,7 @@ def report(one: Target, hlo_file: str = '') -> dict:
     'code': stats.generated_code_size_in_bytes,
   }
   chip = topology.chip
-  sent = roofline.network(collectives, topology, places(topology, one.mesh))
+  sent = roofline.network(collectives, topology, places(topology, target.mesh))
   times = work.times(topology, params + state, sent)
   flops = work.flops()
   peak = chip.peak * work.devices

@@ -1,7 +1,7 @@
-"""What a compiled program sends between devices, read from its text.
+"""The traffic between devices of a compiled program, read from its text.
 
-XLA's own cost analysis counts the body of a loop once. Here the text is
-walked from its entry: a loop's body counts as often as the loop runs, and a
+XLA's own cost analysis counts the body of a loop once. This module walks the
+text from its entry: a loop's body counts as often as the loop runs, and a
 collective that XLA spread over several fusions counts once.
 """
 
@@ -76,7 +76,7 @@ class Collective:
     )
     differ = (places != places[:, :1]).any((0, 1))
     return tuple(
-      name for name, one in zip(mesh_shape, differ, strict=True) if one
+      name for name, crosses in zip(mesh_shape, differ, strict=True) if crosses
     )
 
 
@@ -106,47 +106,47 @@ class Program:
           self.entry = name
       elif line == '}':  # inside one, a kernel's notes may hold lines
         current = None
-      elif current is not None and (found := instruction(line)):
-        current[found.name] = found
+      elif current is not None and (parsed := instruction(line)):
+        current[parsed.name] = parsed
         if line.lstrip().startswith('ROOT '):
-          self.roots[name] = found
+          self.roots[name] = parsed
     if not self.entry:
       raise ValueError('this is not the text of a compiled program')
 
   def collectives(self) -> list[Collective]:
     """Everything that a step of the program sends."""
     out: dict[str | tuple, Collective] = {}
-    for where, one, count in self._walk(self.entry, 1):
-      kind = one.opcode.removesuffix('-start')
-      between = _MEGASCALE.search(one.attributes)
-      if one.opcode == 'send' and between:
+    for where, op, count in self._walk(self.entry, 1):
+      kind = op.opcode.removesuffix('-start')
+      between = _MEGASCALE.search(op.attributes)
+      if op.opcode == 'send' and between:
         kind = between[1].lower().replace('_', '-')
       if kind not in KINDS:
         continue
       # Some compilers keep a reduce-scatter as a fusion of its two halves.
       if kind == 'all-reduce' and where.startswith('all-reduce-scatter'):
         kind = 'reduce-scatter'
-      channel = re.search(r'channel_id=(\d+)', one.attributes)
+      channel = re.search(r'channel_id=(\d+)', op.attributes)
       # A collective that was cut up and put into fusions, some of them in loops
       # that run beside it, has one channel; it runs as often as the piece that
       # starts it. Other collectives may all have the same channel.
       pieces = channel and where in self.fused
-      key = channel[1] if pieces else (where, one.name)
+      key = channel[1] if pieces else (where, op.name)
       if key in out and out[key].count <= count:
         continue
       shapes = tuple(
         shape
-        for operand in one.operands
+        for operand in op.operands
         for shape in _shapes(self.computations[where][operand].type)
       )
-      source = re.search(r'op_name="([^"]*)"', one.attributes)
+      source = re.search(r'op_name="([^"]*)"', op.attributes)
       out[key] = Collective(
         kind=kind,
         shapes=shapes,
         bytes=sum(map(shape_bytes, shapes)),
-        groups=across(one.attributes, self.devices)
+        groups=across(op.attributes, self.devices)
         if between
-        else groups(one.attributes, self.devices),
+        else groups(op.attributes, self.devices),
         count=count,
         source=source[1] if source else '',
       )
@@ -156,18 +156,18 @@ class Program:
     self, name: str, count: int
   ) -> Iterator[tuple[str, Instruction, int]]:
     """(computation, one of its instructions, how often it runs)."""
-    for one in self.computations[name].values():
-      yield name, one, count
-      if one.opcode == 'while':
-        body = _called(one.attributes, 'body')[0]
-        turns = self.turns(name, one)
+    for op in self.computations[name].values():
+      yield name, op, count
+      if op.opcode == 'while':
+        body = _called(op.attributes, 'body')[0]
+        turns = self.turns(name, op)
         if turns is None:
-          self.unknown.append(one.name)
+          self.unknown.append(op.name)
           turns = 1
         yield from self._walk(body, count * turns)
-      elif one.opcode in _RUNS:
-        for inner in _called(one.attributes, _RUNS[one.opcode]):
-          if one.opcode == 'fusion':
+      elif op.opcode in _RUNS:
+        for inner in _called(op.attributes, _RUNS[op.opcode]):
+          if op.opcode == 'fusion':
             self.fused.add(inner)
           yield from self._walk(inner, count)
 
@@ -179,8 +179,8 @@ class Program:
     condition = _called(loop.attributes, 'condition')[0]
     body = _called(loop.attributes, 'body')[0]
     test = self._resolve(condition, self.roots[condition].name)
-    order = re.search(r'direction=(\w+)', test.one.attributes)
-    if test.one.opcode != 'compare' or order[1] not in ('LT', 'LE'):
+    order = re.search(r'direction=(\w+)', test.op.attributes)
+    if test.op.opcode != 'compare' or order[1] not in ('LT', 'LE'):
       return None
     counter, bound = (self._operand(test, i) for i in range(2))
     index, bound = _element(counter), _constant(bound)
@@ -188,10 +188,10 @@ class Program:
       return None
     start = self._resolve(where, loop.operands[0])
     new = self._resolve(body, self.roots[body].name)
-    if start.one.opcode != 'tuple' or new.one.opcode != 'tuple':
+    if start.op.opcode != 'tuple' or new.op.opcode != 'tuple':
       return None
     start, new = (self._operand(x, index) for x in (start, new))
-    if new.one.opcode != 'add':
+    if new.op.opcode != 'add':
       return None
     terms = [self._operand(new, i) for i in range(2)]
     step = next((n for x in terms if (n := _constant(x)) is not None), None)
@@ -206,44 +206,44 @@ class Program:
     Args:
       where: the computation that names it.
       name: of the value.
-      calls: (computation, operands) of the fusions that were gone into.
+      calls: (computation, operands) of the fusions around it.
     """
-    one = self.computations[where][name]
-    if one.opcode == 'parameter' and calls:
+    op = self.computations[where][name]
+    if op.opcode == 'parameter' and calls:
       (outer, operands), calls = calls[-1], calls[:-1]
-      return self._resolve(outer, operands[int(one.operands[0])], calls)
-    if one.opcode in _COPIES:
-      return self._resolve(where, one.operands[0], calls)
-    if one.opcode == 'fusion':
-      inner = _called(one.attributes, 'calls')[0]
-      calls = (*calls, (where, one.operands))
+      return self._resolve(outer, operands[int(op.operands[0])], calls)
+    if op.opcode in _COPIES:
+      return self._resolve(where, op.operands[0], calls)
+    if op.opcode == 'fusion':
+      inner = _called(op.attributes, 'calls')[0]
+      calls = (*calls, (where, op.operands))
       return self._resolve(inner, self.roots[inner].name, calls)
-    if one.opcode == 'get-tuple-element':
-      whole = self._resolve(where, one.operands[0], calls)
-      index = int(re.search(r'index=(\d+)', one.attributes)[1])
-      if whole.one.opcode == 'tuple':
+    if op.opcode == 'get-tuple-element':
+      whole = self._resolve(where, op.operands[0], calls)
+      index = int(re.search(r'index=(\d+)', op.attributes)[1])
+      if whole.op.opcode == 'tuple':
         return self._operand(whole, index)
-      if whole.one.opcode == 'parameter':
-        return _Value(whole.where, whole.one, whole.calls, index)
-    return _Value(where, one, calls)
+      if whole.op.opcode == 'parameter':
+        return _Value(whole.where, whole.op, whole.calls, index)
+    return _Value(where, op, calls)
 
   def _operand(self, value: '_Value', index: int) -> '_Value':
-    return self._resolve(value.where, value.one.operands[index], value.calls)
+    return self._resolve(value.where, value.op.operands[index], value.calls)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Value:
-  """What Program._resolve found; element: which one of a parameter it is."""
+  """What Program._resolve gives; `element` says which of a parameter it is."""
 
   where: str
-  one: Instruction
+  op: Instruction
   calls: tuple
   element: int | None = None
 
 
 def _constant(value: _Value) -> int | None:
-  text = value.one.operands[0] if value.one.operands else ''
-  known = value.one.opcode == 'constant' and _INTEGER.match(text)
+  text = value.op.operands[0] if value.op.operands else ''
+  known = value.op.opcode == 'constant' and _INTEGER.match(text)
   return int(text) if known else None
 
 
@@ -255,7 +255,8 @@ _COPIES = (
   *('copy', 'copy-start', 'copy-done', 'bitcast', 'convert', 'reshape'),
   'opt-barrier',
 )
-# What an instruction runs stands in these attributes; all branches count.
+# The attributes with the computations that an instruction runs; all branches
+# count.
 _RUNS = {
   'fusion': 'calls',
   'async-start': 'calls',
@@ -307,11 +308,11 @@ def _balanced(text: str) -> tuple[str, str]:
 def _called(attributes: str, names: str) -> list[str]:
   """Computations that an instruction runs."""
   out = []
-  for found in re.finditer(
+  for match in re.finditer(
     rf'\b(?:{names})=(\{{[^}}]*\}}|%?[^\s,]+)', attributes
   ):
     out += [
-      word.strip().lstrip('%') for word in found[1].strip('{}').split(',')
+      word.strip().lstrip('%') for word in match[1].strip('{}').split(',')
     ]
   return out
 
@@ -332,9 +333,9 @@ def shape_bytes(shape: str) -> int:
 
 
 def _devices(text: str) -> int:
-  """Of how many devices a program is."""
-  found = re.search(r'num_partitions=(\d+)', text[: text.find('\n')])
-  return int(found[1]) if found else 1
+  """The number of devices of a program."""
+  match = re.search(r'num_partitions=(\d+)', text[: text.find('\n')])
+  return int(match[1]) if match else 1
 
 
 def groups(attributes: str, devices: int) -> np.ndarray:
@@ -345,8 +346,8 @@ def groups(attributes: str, devices: int) -> np.ndarray:
   """
   if pairs := re.search(r'source_target_pairs=(\{\{.*?\}\})', attributes):
     return _lists(pairs[1])
-  found = re.search(r'replica_groups=(.*)', attributes)
-  text = found[1] if found else '{}'
+  match = re.search(r'replica_groups=(.*)', attributes)
+  text = match[1] if match else '{}'
   if text.startswith('{{'):
     return _lists(text[: text.index('}}') + 2])
   if iota := re.match(r'\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?', text):
@@ -359,10 +360,10 @@ def groups(attributes: str, devices: int) -> np.ndarray:
 
 
 def across(attributes: str, devices: int) -> np.ndarray:
-  """Groups of what the hosts of TPU slices send each other.
+  """Groups of the traffic between the hosts of TPU slices.
 
-  Each device of a slice with those in its place in the others; devices are
-  numbered slice by slice: target {1,2}x{0:7}, slices x devices of one.
+  A group is the devices in one place of each slice; devices are numbered slice
+  by slice: target {1,2}x{0:7}, slices x devices of one.
   """
   target = re.search(r'_megascale_target="\{([\d,:]+)\}x', attributes)[1]
   first, _, last = target.partition(':')

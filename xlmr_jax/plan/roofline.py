@@ -2,7 +2,7 @@
 
 Three limits, each by itself: the FLOPs at the chip's peak, the bytes that
 must move through its memory, and the bytes that it must send. A step takes at
-least the longest of them; that everything overlaps is what one may hope for.
+least the longest of them, if everything overlaps.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from xlmr_jax.model import Config
 from xlmr_jax.plan import hlo
 from xlmr_jax.runtime import chips, sharding
 
-# What a remat policy computes again of a layer's forward pass.
+# The parts of a layer's forward pass that a remat policy computes again.
 RECOMPUTED = {'none': '', 'dots': 'attention', 'full': 'layers'}
 
 
@@ -62,7 +62,7 @@ class Work:
     body = model.flops(self.length)
     attention = model.num_layers * 4 * self.length * d
     head = 2 * (d * d + d * model.rows)
-    # Nothing in the backward pass of a pre-norm layer reads what comes last.
+    # The backward pass of a pre-norm layer does not read its last output.
     last = model.num_layers * 2 * d * model.ff_dim * model.pre_norm
     again = {'': 0, 'attention': attention, 'layers': body - last}
     return {
@@ -143,22 +143,22 @@ def network(
   """
   seconds = {'network': 0.0, 'between': 0.0}
   known: dict[bytes, float] = {}
-  for one in collectives:
-    if not one.sent:
+  for collective in collectives:
+    if not collective.sent:
       continue
-    key = one.kind[:3].encode() + one.groups.tobytes()
+    key = collective.kind[:3].encode() + collective.groups.tobytes()
     if key not in known:
       known[key] = min(
         topology.rate([tuple(place) for place in places[group]])
-        for group in one.groups
+        for group in collective.groups
       )
-      if one.kind == 'collective-permute':
+      if collective.kind == 'collective-permute':
         # XLA sends both ways round a ring at once.
         inside = topology.chip.link * (2 if topology.chip.is_tpu else 1)
         between = known[key] == topology.chip.outside
         known[key] = topology.chip.outside if between else inside
     where = 'between' if known[key] == topology.chip.outside else 'network'
-    seconds[where] += one.count * one.sent / known[key]
+    seconds[where] += collective.count * collective.sent / known[key]
   return seconds
 
 
@@ -167,11 +167,11 @@ def by_kind(
 ) -> list[dict]:
   """Count and bytes sent per step of each kind, by the mesh axes it is over."""
   table: dict[tuple, list[float]] = {}
-  for one in collectives:
-    key = (one.kind, '+'.join(one.axes(mesh)) or '-')
+  for collective in collectives:
+    key = (collective.kind, '+'.join(collective.axes(mesh)) or '-')
     entry = table.setdefault(key, [0, 0.0])
-    entry[0] += one.count
-    entry[1] += one.count * one.sent
+    entry[0] += collective.count
+    entry[1] += collective.count * collective.sent
   return [
     {'kind': kind, 'axes': axes, 'count': count, 'bytes': sent}
     for (kind, axes), (count, sent) in sorted(

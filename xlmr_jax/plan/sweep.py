@@ -1,4 +1,4 @@
-"""Which mesh, accumulation and remat policy a recipe should have somewhere.
+"""Searches the mesh, accumulation and remat policy of a recipe on a machine.
 
 There are hundreds of ways to cut a step over 256 chips and a compile takes a
 minute. So each is first judged by arithmetic, those that cannot fit are left
@@ -21,7 +21,7 @@ from xlmr_jax.model import Config
 from xlmr_jax.plan import aot, roofline
 from xlmr_jax.runtime import chips, sharding
 
-# What must be left of a chip's memory: a run also evaluates and saves.
+# The share of a chip's memory to leave free: a run also evaluates and saves.
 MARGIN = 0.1
 TENSOR = 16  # no mesh cuts it finer
 REMAT = ('none', 'dots', 'full')
@@ -36,7 +36,7 @@ KEPT = 1.1
 
 
 class TooSmall(ValueError):
-  """By arithmetic nothing fits.
+  """Nothing fits, by arithmetic.
 
   Attributes:
     needed: bytes of a chip at least.
@@ -116,12 +116,12 @@ def guess(work: roofline.Work, topology: chips.Topology) -> tuple[float, float]:
     sent = work.accumulate * rounds * positions * d * 4
     network += sent * 2 * (1 - 1 / tensor) / topology.chip.link
   seconds = work.times(topology, 3 * own * 4, {'network': network})
-  # What overlaps is not known; half of the rest is a guess that ranks.
+  # The overlap is not known; half of the rest is a guess, good for ranking.
   return memory, (seconds['bound'] + seconds['in_turn']) / 2
 
 
 def choices(config, topology: chips.Topology, vocab_size: int) -> list[Choice]:
-  """Of each mesh and remat policy the fewest micro-batches that may fit.
+  """The fewest micro-batches that may fit, for each mesh and remat policy.
 
   Raises:
     TooSmall: nothing can fit.
@@ -239,7 +239,7 @@ def sweep(
 
 
 def rank(facts: dict) -> tuple:
-  """What sorts reports, the best first."""
+  """The key that sorts reports, the best first."""
   if 'memory' not in facts:
     return 2, facts['needed'] or 0
   memory = facts['memory']
@@ -250,7 +250,7 @@ def rank(facts: dict) -> tuple:
 
 def _try(choice: Choice, config, name, vocab_size) -> dict:
   try:
-    return aot.report(aot.target(config, name, vocab_size))
+    return aot.report(aot.make_target(config, name, vocab_size))
   except aot.DoesNotFit as error:
     return {
       'topology': name,

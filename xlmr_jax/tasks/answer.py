@@ -8,9 +8,9 @@ label                                         7 ────── 8     "308" a
 ```
 
 A context that is too long is read in windows that overlap, each with the whole
-question; an answer's place is found and cut out by the offsets of characters
-alone. Rules and defaults are those of SQuAD's scripts as XTREME runs them
-(Rajpurkar et al. 2016, 2018; Hu et al. 2020, arXiv:2003.11080):
+question; an answer is cut out of the context by the offsets of its characters.
+Rules and defaults are those of SQuAD's scripts as XTREME runs them (Rajpurkar
+et al. 2016, 2018; Hu et al. 2020, arXiv:2003.11080):
 
   * A window starts every `stride` tokens.
   * A span's score is the sum of its first token's score as a start and its
@@ -20,9 +20,10 @@ alone. Rules and defaults are those of SQuAD's scripts as XTREME runs them
   * "There is no answer" is `<s>` as start and end, of the window that scores
     it lowest.
 
-There answers are put together from words, and where that fails, whole words
-are taken; here the text is always that of the tokens. White space around it is
-not part of it, nor may a piece without text (a lone ▁) be a span's end.
+Those scripts put answers together from words, and take whole words where that
+fails; here the text is always that of the tokens. White space around it is not
+part of it, and a span does not start or end with a piece without text (a lone
+▁).
 """
 
 from collections.abc import Iterator, Sequence
@@ -54,8 +55,8 @@ def encode(
   Args:
     examples: objects with `question`, `context`, `label` ((text, first
       character) of each right answer, () for no answer, None for unknown; a
-      text at -1 is nowhere) and `where`, as data/squad.py reads.
-    tokenizer: a data.tokenizer.Tokenizer.
+      text at -1 is nowhere) and `where`, as data/readers/squad.py reads.
+    tokenizer: a data.tokenizers.xlmr.Tokenizer.
     labels: there are none.
     max_length: the most tokens of a window, specials included.
     truncate: 'error' refuses what does not fit into one window.
@@ -219,7 +220,7 @@ def _windows(length: int, room: int, stride: int) -> list[tuple[int, int]]:
 def _homes(
   windows: list[tuple[int, int]], length: int
 ) -> list[Bool[np.ndarray, 'window']]:
-  """Of each window's tokens those that have most context in it.
+  """Marks each window's tokens that have more context there than elsewhere.
 
   Context is that of the shorter side and a hundredth of the window's length,
   as in SQuAD's scripts; of equals the earlier window has it.
@@ -324,19 +325,19 @@ def nbest(
     raise ValueError(f'n={n}; there is at least one answer')
   out = []
   for windows in _questions(outputs, features, longest, candidates):
-    found: list[tuple[Any, ...]] = []
+    spans: list[tuple[Any, ...]] = []
     for limit in (candidates, None):
       for scores, feature in windows:
         rows, table = _table(scores, *_ends(feature), longest, limit)
         for row, more in np.argwhere(table > -np.inf):
           first = rows[row]
-          found.append((table[row, more], scores, feature, first, first + more))
-      if found:
+          spans.append((table[row, more], scores, feature, first, first + more))
+      if spans:
         break
     # Sorting keeps the order of equals.
-    found.sort(key=lambda span: -span[0])
+    spans.sort(key=lambda span: -span[0])
     best: dict[str, tuple[float, float]] = {}
-    for _, scores, feature, first, last in found:
+    for _, scores, feature, first, last in spans:
       if len(best) == n:
         break
       ends = float(scores[first, 0]), float(scores[last, 1])
@@ -394,7 +395,7 @@ def _questions(
 
 
 def _ends(feature: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-  """Which tokens may be first, and which last, of an answer."""
+  """Masks of the tokens that an answer may start with, and end with."""
   begins, ends = feature['spans'].T
   return feature['starts'], feature['inside'] & (begins < ends)
 
@@ -408,7 +409,7 @@ def _table(
 ) -> tuple[Int[np.ndarray, 'rows'], Float[np.ndarray, 'rows longest']]:
   """Scores of spans by their first token, and by how many more they have.
 
-  -inf are spans that are none. Nowhere is it a table of all pairs of tokens.
+  What is no span has -inf. No table of all pairs of tokens is made.
   """
   start, end = scores.T
   if candidates is not None and candidates < len(scores):

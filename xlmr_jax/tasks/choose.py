@@ -9,8 +9,8 @@ choices  'I got wet.' 'I slept.'
 ```
 
 Every answer is a feature of its own, and the head gives it one score; the
-highest of a question's is chosen. A question with many answers costs what they
-cost, and none is filled up with answers that are no answers.
+answer with a question's highest score is chosen. No question is padded with
+empty answers.
 
 Questions of a group share their answers and each wants another, as the blanks
 of a text do in CHID. `decode` may then assign them one to one:
@@ -49,9 +49,9 @@ def encode(
   Args:
     examples: objects with `texts` (what stands before an answer), `choices`
       (two or more answers), `label` (the place of the right one, or None) and
-      `where`, as data/choices.py reads. Those with the same `group`, where
-      they have one that is not None, share their answers.
-    tokenizer: a data.tokenizer.Tokenizer.
+      `where`, from data/readers/choices.py. Those with the same `group` that is
+      not None share their answers.
+    tokenizer: a data.tokenizers.xlmr.Tokenizer.
     labels: nothing here: answers differ from question to question.
     max_length: the most tokens of a feature, specials included.
     truncate: what to cut above it; see Tokenizer.encode.
@@ -197,8 +197,8 @@ def greedy(scores: Float[np.ndarray, 'questions answers']) -> list[int]:
 def optimal(scores: Float[np.ndarray, 'questions answers']) -> list[int]:
   """An answer for each question, so that the sum of scores is highest.
 
-  Of equal sums the one whose first question has the first answer, then its
-  second, and so on: a solver's choice would hang on the order of its steps.
+  Of equal sums the one is taken whose first question has the earliest answer,
+  then its second, and so on: a solver's choice depends on its steps' order.
   """
   from scipy import optimize  # a fifth of a second to import
 
@@ -212,8 +212,8 @@ def optimal(scores: Float[np.ndarray, 'questions answers']) -> list[int]:
     """The best places of all questions, those of the first ones given."""
     free = [k for k in range(answers) if k not in fixed]
     rest = scores[len(fixed) :, free]
-    found = optimize.linear_sum_assignment(rest, maximize=True)[1]
-    return [*fixed, *(free[k] for k in found)]
+    chosen = optimize.linear_sum_assignment(rest, maximize=True)[1]
+    return [*fixed, *(free[k] for k in chosen)]
 
   best = solve([])
   for question in rows:
@@ -224,8 +224,8 @@ def optimal(scores: Float[np.ndarray, 'questions answers']) -> list[int]:
       bound = scores[question + 1 :].max(axis=1)
       if total(fixed, bound) < total(best):
         continue  # not even if the others had their best
-      found = solve(fixed)
-      if total(found) >= total(best):
-        best = found
+      solution = solve(fixed)
+      if total(solution) >= total(best):
+        best = solution
         break
   return best

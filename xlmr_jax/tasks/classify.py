@@ -27,8 +27,8 @@ def encode(
 
   Args:
     examples: objects with `texts` (one or two), `label` (a name, a number or
-      None) and `where` (what an error calls it), as data/sources.py reads.
-    tokenizer: a data.tokenizer.Tokenizer.
+      None) and `where` (its name in errors), from data/readers/tables.py.
+    tokenizer: a data.tokenizers.xlmr.Tokenizer.
     labels: the classes in the order of the head's outputs; None for
       regression.
     max_length: the most tokens of a feature, specials included.
@@ -67,7 +67,7 @@ def encode(
 def _label(
   example: Any, index: dict[str, int] | None, required: bool
 ) -> int | float | None:
-  """What the model is to answer: a class's index or a number."""
+  """The label that the model learns: a class's index or a number."""
   label = example.label
   if label is None:
     if required:
@@ -106,7 +106,7 @@ def decode(
   Args:
     logits: one array per example, [C], or [1] for regression.
     labels: names of the C classes; None for regression.
-    features: what `encode` made; the scores say it all.
+    features: of `encode`; not needed here.
   """
   del features
   if not len(logits):

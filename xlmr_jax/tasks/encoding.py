@@ -23,8 +23,8 @@ def encode_texts(
     texts: texts, or tuples of one or two.
     tokenizer: a data.tokenizers.xlmr.Tokenizer or another with
       `encode_batch`.
-    place: index of a text → what an error calls it.
-    prefix: what is put before each text, but is no part of it in an error.
+    place: index of a text → its name in errors.
+    prefix: put before each text, but not shown in errors.
     chunk: how many are tokenised together.
     **options: of `encode_batch`.
 

@@ -1,4 +1,4 @@
-"""The kinds of question: what belongs together, one row a kind.
+"""The kinds of question: one row says what belongs together.
 
 A row names heads, a metric and an objective by their names in `heads.HEADS`,
 `eval.metrics.scores.METRICS` and `training.objectives.OBJECTIVES`, because a
@@ -19,7 +19,7 @@ class Kind:
   Attributes:
     name: of the kind.
     encode: (examples, tokenizer, labels=..., ...) → features.
-    gold: examples → what is right.
+    gold: examples → the right answers.
     decode: (outputs, labels, features, ...) → answers; the inverse of `encode`.
     heads: those that answer it, the usual one first; none: the body alone.
     examples: what an example holds: 'texts', 'words', 'context' (and a
@@ -49,7 +49,7 @@ class Kind:
 
   @property
   def objectives(self) -> tuple[str, ...]:
-    """What it can be trained by: one for each head."""
+    """Names of its training objectives: one for each head."""
     return (self.objective,) if self.objective else self.heads
 
 

@@ -11,8 +11,8 @@ MARGINS = ('ratio', 'distance', 'absolute')
 # Vectors of each side that are compared at once: 8 MB of scores.
 _QUERIES, _KEYS = 512, 4096
 _RANKED = 128  # queries whose candidates are ranked at once
-# float32 finds so many more than are asked for; float64 ranks them, so that
-# the order does not depend on how a block was cut.
+# float32 searches for this many more than k; float64 ranks them, so that the
+# order does not depend on how a block was cut.
 _SPARE = 4
 
 
@@ -51,8 +51,8 @@ def search(
     ValueError: k is not positive.
   """
   queries, keys = (np.ascontiguousarray(v, np.float32) for v in (queries, keys))
-  found, _ = _candidates(queries, keys, _wide(k))
-  return _rank(queries, keys, found, k)
+  candidates, _ = _candidates(queries, keys, _wide(k))
+  return _rank(queries, keys, candidates, k)
 
 
 def _wide(k: int) -> int:
@@ -77,7 +77,7 @@ def _candidates(x, y, count: int, both: bool = False):
       best = _merge(best, scores, first, count)
     of_x.append(best[1])
   return np.concatenate(of_x), (
-    np.concatenate([found for _, found in of_y.values()]) if both else None
+    np.concatenate([places for _, places in of_y.values()]) if both else None
   )
 
 
@@ -92,14 +92,14 @@ def _merge(best, scores, first: int, count: int):
   return values, np.take_along_axis(np.hstack([best[1], at]), kept, 1)
 
 
-def _rank(queries, keys, found, k: int):
+def _rank(queries, keys, candidates, k: int):
   """The best of the candidates, by products in float64."""
-  k = min(k, found.shape[1])
+  k = min(k, candidates.shape[1])
   scores = np.empty((len(queries), k))
   places = np.empty((len(queries), k), np.int64)
   for start in range(0, len(queries), _RANKED):
     rows = slice(start, start + _RANKED)
-    near = found[rows]
+    near = candidates[rows]
     # The sum of a pair does not depend on where the pair stands, as it may in
     # a product of matrices.
     exact = (queries[rows, None].astype(np.float64) * keys[near]).sum(axis=-1)

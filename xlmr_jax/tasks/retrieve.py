@@ -1,4 +1,4 @@
-"""Retrieval: which sentence of the other side translates this one.
+"""Retrieval: the sentence of the other side that translates this one.
 
 Nothing is learned: `encode` makes tokens of every sentence, the model makes
 a vector of each, and `decode` compares the vectors of two sides.
@@ -12,7 +12,7 @@ mine     pairs of ids, each sentence in one pair at most, with scores (BUCC)
 ```
 
 The search is exact, in blocks: its memory grows with the number of sentences,
-not with that of pairs. What is equally close comes in the order given.
+not with that of pairs. Equally close sentences come in the order given.
 """
 
 from collections.abc import Sequence
@@ -38,8 +38,8 @@ def encode(
 
   Args:
     examples: objects with `id`, `text`, `side` (0 or 1), `label` and `where`,
-      as data/bitext.py reads.
-    tokenizer: a data.tokenizer.Tokenizer.
+      as data/readers/bitext.py reads.
+    tokenizer: a data.tokenizers.xlmr.Tokenizer.
     labels: nothing here, there are no classes.
     max_length: the most tokens of a feature, specials included.
     truncate: what to cut above it; see Tokenizer.encode.
@@ -113,8 +113,8 @@ def decode(
     labels: nothing here.
     features: what `encode` made, in its order.
     match: 'nearest', 'rank' or 'mine'; see above.
-    k: how many are ranked, 20 unless told; or how many neighbours the margin
-      of a mined pair is measured by, 4 unless told.
+    k: how many are ranked, by default 20; or how many neighbours the margin
+      of a mined pair is measured by, by default 4.
     margin: of mined pairs; see `mine`.
     normalize: whether vectors are compared by cosine, or by their dot product
       (not when mining).
@@ -123,8 +123,8 @@ def decode(
     For 'nearest' a place among the sentences of side 0, counted from 0, for
     each of side 1; for 'rank' a list of ids each; for 'mine' pairs of ids with
     scores above 0, the best first. As in XTREME, a sentence that stands more
-    than once in its side is in no mined pair: which of them is meant cannot
-    be told.
+    than once in its side is in no mined pair, because it is unclear which of
+    them is meant.
 
   Raises:
     ValueError: not as many outputs as features, a side without sentences, a
@@ -154,9 +154,9 @@ def decode(
     return nearest(x, y, normalize=normalize).tolist()
   if normalize:
     x, y = unit(x), unit(y)
-  _, found = search(y, x, 20 if k is None else k)
+  _, ranked = search(y, x, 20 if k is None else k)
   ids = [features[i]['id'] for i in sides[0]]
-  return [[ids[i] for i in row] for row in found.tolist()]
+  return [[ids[i] for i in row] for row in ranked.tolist()]
 
 
 def _mine_texts(outputs, features, sides, k, margin):

@@ -37,14 +37,14 @@ def encode(
 ) -> list[dict[str, Any]]:
   """Encodes sentences.
 
-  A word of which the tokenizer makes nothing becomes <unk>, and so does one
-  that no window holds, as in XTREME.
+  A word without tokens becomes <unk>, and so does a word that no window holds,
+  as in XTREME.
 
   Args:
     examples: objects with `words`, `label` (a tag for each, or None), `where`
-      and `place(k)` (what an error calls them and their k-th word), as
-      data/tagged.py reads.
-    tokenizer: a data.tokenizer.Tokenizer.
+      and `place(k)` (their name and that of their k-th word in errors), from
+      data/readers/tagged.py.
+    tokenizer: a data.tokenizers.xlmr.Tokenizer.
     labels: the tags in the order of the head's outputs.
     max_length: the most tokens of a window, specials and one spare included.
     truncate: 'error' refuses what does not fit into one window.

@@ -1,1 +1,1 @@
-"""What a run minimises, how it steps, and what a recipe asks of the loop."""
+"""Training: objectives, optimizers, the step, and what a recipe asks for."""

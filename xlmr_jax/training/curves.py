@@ -3,16 +3,18 @@
   xlmr curves runs/small
   xlmr curves runs/small runs/other --output=both.png
 
-Left, the training loss of each run. Right, what its evaluations found: of a
-pretraining run the held-out loss of each language, with a tick where knowing
-only the language's token frequencies would be; else the scores. Runs that go
-on can be looked at.
+The left side shows the training loss of each run, the right side its
+evaluations: the held-out loss of each language for pretraining, with a tick at
+the loss of the language's token frequencies alone; else the scores. The runs
+need not be finished.
 """
 
 import json
 import pathlib
 
 from absl import flags
+
+from xlmr_jax.runtime import storage
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -79,7 +81,7 @@ def draw(workdirs):
       label = part if len(runs) == 1 else f'{name} {part}'
       (line,) = right.plot(*zip(*points, strict=True), marker='.', label=label)
       if f'unigram/{part}' in last:
-        # At the margin: what no context at all would reach.
+        # At the margin: the loss that needs no context.
         right.plot(
           [1.0, 1.02],
           [last[f'unigram/{part}']] * 2,
@@ -106,7 +108,9 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
   output = options.output or str(pathlib.Path(argv[1]) / 'curves.png')
   figure = draw(argv[1:])
   try:
-    figure.savefig(output, dpi=150)
+    with storage.whole_file(output) as temporary:
+      kind = pathlib.Path(output).suffix.removeprefix('.') or 'png'
+      figure.savefig(temporary, format=kind, dpi=150)
   except ValueError as error:
     raise ValueError(f'--output={output}: {error}') from error
   print(f'wrote {output}')

@@ -10,8 +10,9 @@ class Development:
   """Score per development language: accuracy, mean squared error, span F1,
   the mean of an answer's exact match and F1.
 
-  Of names also `collapsed`, 1 where the model gives all of them the same: so
-  do large models that were tuned at too high a rate, for good.
+  Where labels are names, also `collapsed`: 1 if the model gives all examples
+  the same name. Large models that are tuned at too high a rate do so, and do
+  not recover.
   """
 
   def __init__(self, task, examples, model: Loaded):

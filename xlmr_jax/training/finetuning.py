@@ -7,13 +7,13 @@ import pathlib
 import numpy as np
 
 from xlmr_jax.checkpoints.weights import Weights
-from xlmr_jax.data.batches import loader as loaders
+from xlmr_jax.data.batches.loader import Loader
 from xlmr_jax.eval.task import read_examples, unscored
 from xlmr_jax.inference.loaded import Loaded
 from xlmr_jax.runtime import sharding
-from xlmr_jax.training import objectives
+from xlmr_jax.training import initial_model, objectives
 from xlmr_jax.training.development import Development
-from xlmr_jax.training.job import Job, begin, check_length
+from xlmr_jax.training.job import Job, check_length
 from xlmr_jax.training.training_data import (
   find_labels,
   read_training,
@@ -23,7 +23,7 @@ from xlmr_jax.training.training_data import (
 
 def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
   del workdir
-  origin, model, tokenizer, folder = begin(config)
+  origin, model, tokenizer, folder = initial_model.choose(config)
   check_length('max_length', config.max_length, model)
   if config.row_length < config.max_length:
     raise ValueError(
@@ -61,7 +61,7 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
   groups = None
   if kind.grouped:
     groups = _questions(features, examples, config.row_length)
-  loader = loaders.Loader(
+  loader = Loader(
     features,
     row_length=config.row_length,
     batch_size=config.batch_size,

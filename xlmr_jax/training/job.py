@@ -1,4 +1,4 @@
-"""What the train loop is given: rows, objective, start, evaluators.
+"""The train loop's input: rows, objective, start, evaluators.
 
 pretraining.py and finetuning.py make Jobs; train.py runs any of them.
 """
@@ -11,12 +11,10 @@ import jax
 import jax.numpy as jnp
 
 from xlmr_jax import heads
-from xlmr_jax.checkpoints import directory
-from xlmr_jax.checkpoints.weights import Weights, load_tokenizer, with_rows
-from xlmr_jax.data.batches import loader as loaders
+from xlmr_jax.checkpoints.weights import Weights, with_rows
 from xlmr_jax.data.batches import schedule
-from xlmr_jax.data.tokenizers import folder as tokenizers
-from xlmr_jax.model import VARIANTS, Config
+from xlmr_jax.data.batches.loader import Loader
+from xlmr_jax.model import Config
 from xlmr_jax.runtime import sharding
 from xlmr_jax.training import objectives
 
@@ -47,7 +45,7 @@ class Job:
   head: str
   classes: int
   labels: tuple[str, ...] | None
-  loader: loaders.Loader | schedule.Phases
+  loader: Loader | schedule.Phases
   objective: objectives.Objective
   evaluators: list[Evaluator]
   score: str
@@ -62,7 +60,7 @@ class Job:
 
   @property
   def trained_on(self) -> dict[str, str]:
-    """Digests of what a run must find unchanged when it goes on."""
+    """Digests of the data that must be unchanged when a run goes on."""
     return {'the data or how it is drawn': self.fingerprint}
 
   def flops_per_token(self, length: int) -> float:
@@ -113,7 +111,7 @@ class Job:
     return origin is None or not self._same_head() or origin.tied
 
   def weights(self) -> Weights:
-    """What model.json says of this run; no arrays."""
+    """The content of model.json for this run; no arrays."""
     origin = self.origin or Weights(self.model, {})
     return dataclasses.replace(
       origin,
@@ -125,67 +123,6 @@ class Job:
       pooling=None,
       tokenizer_dir=self.tokenizer_dir,
     )
-
-
-def begin(config):
-  """(origin, model config, tokenizer, its folder) of any job."""
-  run = dict(
-    dropout=config.dropout,
-    attention_dropout=config.attention_dropout,
-    vocab_multiple=1024,
-    dtype=config.dtype,
-    param_dtype=config.param_dtype,
-    attention=config.attention,
-    remat=config.remat,
-    scan=config.scan,
-  )
-  if config.init:
-    origin = directory.read(config.init)
-    tokenizer = load_tokenizer(origin)
-    if tokenizer is None:
-      raise ValueError(f'{config.init} has no tokenizer that can be read')
-    if config.tokenizer:
-      other = _tokenizer(config.tokenizer)
-      if other.fingerprint != tokenizer.fingerprint:
-        raise ValueError(
-          f'config.tokenizer={config.tokenizer} is not the tokenizer of '
-          f'config.init={config.init}: leave config.tokenizer empty'
-        )
-    changed = {k: v for k, v in config.sizes.items() if v is not None}
-    for name, value in changed.items():
-      if getattr(origin.config, name) != value:
-        raise ValueError(
-          f'config.sizes.{name}={value}, but config.init has '
-          f'{getattr(origin.config, name)}: sizes are for fresh parameters'
-        )
-    model = dataclasses.replace(origin.config, **run)
-    return origin, model, tokenizer, origin.tokenizer_dir
-  if not config.tokenizer:
-    raise ValueError(
-      'nothing to start from: set config.init to a checkpoint, or '
-      'config.tokenizer to a folder made by xlmr tokenizer'
-    )
-  if config.variant not in VARIANTS:
-    raise ValueError(
-      f'config.variant={config.variant!r} is not one of {", ".join(VARIANTS)}'
-    )
-  folder = pathlib.Path(config.tokenizer)
-  tokenizer = _tokenizer(folder)
-  sizes = {k: v for k, v in config.sizes.items() if v is not None}
-  model = dataclasses.replace(
-    VARIANTS[config.variant], vocab_size=tokenizer.vocab_size, **sizes, **run
-  )
-  return None, model, tokenizer, folder
-
-
-def _tokenizer(folder):
-  tokenizer = tokenizers.load(folder)
-  if tokenizer is None:
-    raise ValueError(
-      f'config.tokenizer={folder} holds no tokenizer: make one with python -m '
-      'xlmr_jax.data.tokenizers.xlmr'
-    )
-  return tokenizer
 
 
 def check_length(name: str, length: int, model: Config) -> None:

@@ -25,8 +25,8 @@ from jaxtyping import Array, Float, Int
 import numpy as np
 
 from xlmr_jax import heads
-from xlmr_jax.layers import crf as chain
 from xlmr_jax.layers import masking
+from xlmr_jax.layers.crf import bio, constrain, log_partition, score
 from xlmr_jax.model import Config, Encoder
 
 Batch = Mapping[str, jax.Array]
@@ -105,8 +105,8 @@ def mlm(
 ) -> Objective:
   """Masked language modelling; the head runs on masked positions only.
 
-  By words and n-grams the loss has a third entry, 'unfit': of the tokens
-  chosen, [B], those that the row's slots did not hold.
+  With words and n-grams the loss has a third entry, 'unfit', [B]: the chosen
+  tokens for which the row had no slots.
 
   Args:
     config: of the model.
@@ -115,7 +115,8 @@ def mlm(
     pieces: half-open range of ordinary pieces.
     rate: share of tokens to predict.
     units: what is masked together: one of masking.UNITS.
-    words: the vocabulary's table from data/words.py; for words and n-grams.
+    words: the vocabulary's table (data/tokenizers/words.py), for words and
+      n-grams.
     slack: room for units of many tokens, of `masking.capacity`; None: enough.
     chunk: masked positions of a row scored at a time (0: all). A chunk's
       logits are computed again in the backward pass.
@@ -151,7 +152,7 @@ def causal(config: Config, *, chunk: int = 0, tied: bool = True) -> Objective:
   """The next token of every position but each example's last.
 
   Args:
-    config: of the model; it should be `causal`, or the answer is in sight.
+    config: of the model; it should be `causal`, or it sees the next token.
     chunk: positions of a row scored at a time, as for mlm.
     tied: whether the head scores with the encoder's own table.
   """
@@ -175,7 +176,7 @@ def _language(config, name, prepare, rate, chunk, tied) -> Objective:
   """Scores of the vocabulary at the positions that `prepare` chose."""
   head = heads.make(config, name, tied=tied)
 
-  def score(params, hidden, targets, weights):
+  def score_positions(params, hidden, targets, weights):
     logits = heads.apply(head, params, hidden, {})
     losses = cross_entropy(logits, targets)
     # argmax would read all logits again; the maximum is in the loss already.
@@ -189,7 +190,7 @@ def _language(config, name, prepare, rate, chunk, tied) -> Objective:
     )
     hidden = jnp.take_along_axis(hidden, masked[:, :, None], axis=1)
     if not chunk or chunk >= masked.shape[1]:
-      total, right = score(params, hidden, targets, weights)
+      total, right = score_positions(params, hidden, targets, weights)
     else:
       pad = -masked.shape[1] % chunk
 
@@ -200,7 +201,7 @@ def _language(config, name, prepare, rate, chunk, tied) -> Objective:
         return jnp.moveaxis(x, 1, 0)
 
       def step(sums, part):
-        more = jax.checkpoint(score)(params, *part)
+        more = jax.checkpoint(score_positions)(params, *part)
         return (sums[0] + more[0], sums[1] + more[1]), None
 
       zero = jnp.zeros(masked.shape[0], jnp.float32)
@@ -284,15 +285,15 @@ def crf(config: Config, labels: Labels) -> Objective:
     labels: names by id; BIO names forbid what the scheme does.
   """
   run = forward(config, 'crf', len(labels))
-  scheme = chain.bio(labels)
+  scheme = bio(labels)
 
   def loss(params: dict, batch: Batch, key) -> Sums:
     emissions = run(params, batch, key)
     tags, segments = batch['labels'], batch['segments']
     active = tags >= 0
-    table = chain.constrain(params['head'], scheme)
-    best = chain.log_partition(emissions, segments, active, table)
-    gold = chain.score(emissions, tags, segments, active, table)
+    table = constrain(params['head'], scheme)
+    best = log_partition(emissions, segments, active, table)
+    gold = score(emissions, tags, segments, active, table)
     count = active.sum(-1).astype(jnp.float32)
     right = (jnp.argmax(emissions, axis=-1) == tags) & active
     return {

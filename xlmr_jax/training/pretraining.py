@@ -9,18 +9,17 @@ import jax
 import numpy as np
 
 from xlmr_jax import heads
-from xlmr_jax.data.batches import loader as loaders
 from xlmr_jax.data.batches import mixture, pack, schedule
-from xlmr_jax.data.corpus import prepare, shards
-from xlmr_jax.data.corpus import sources as inputs
+from xlmr_jax.data.batches.loader import Loader
+from xlmr_jax.data.corpus import prepare, shards, sources
 from xlmr_jax.data.tokenizers import words
 from xlmr_jax.runtime import hosts, sharding
-from xlmr_jax.training import objectives
-from xlmr_jax.training.job import Job, begin, check_length
+from xlmr_jax.training import initial_model, objectives
+from xlmr_jax.training.job import Job, check_length
 
 
 def pretraining(config, workdir: pathlib.Path, mesh) -> Job:
-  origin, model, tokenizer, folder = begin(config)
+  origin, model, tokenizer, folder = initial_model.choose(config)
   head = config.objective
   causal = heads.HEADS[head].causal
   model = dataclasses.replace(model, causal=causal)
@@ -64,8 +63,8 @@ def pretraining(config, workdir: pathlib.Path, mesh) -> Job:
   )
   if not (workdir / 'config.json').exists():  # a run that begins
     total = sum(
-      one.epochs * sum(text.tokens.values())
-      for one, text in zip(
+      phase.epochs * sum(text.tokens.values())
+      for phase, text in zip(
         getattr(loader, 'loaders', [loader]), texts, strict=True
       )
     )
@@ -97,7 +96,7 @@ def _streams(config, workdir, tokenizer, model, mesh):
     if config.example_length and config.example_length <= length:
       name, length = 'example_length', config.example_length
     check_length(name, length, model)
-  # The first host prepares what is not there yet; the others find it.
+  # The first host prepares missing corpora; the others open them.
   corpora = hosts.lead_first(
     lambda: _corpora(config, workdir, tokenizer), 'corpora'
   )
@@ -117,7 +116,7 @@ def _streams(config, workdir, tokenizer, model, mesh):
       phase=phase,
     )
     texts.append(text)
-    return loaders.Loader(
+    return Loader(
       text,
       row_length=row_length,
       batch_tokens=config.batch_tokens,
@@ -136,23 +135,23 @@ def _streams(config, workdir, tokenizer, model, mesh):
 
 def _corpora(config, workdir, tokenizer) -> list[shards.Shards]:
   """The prepared corpora of a run; folders of text are prepared now."""
-  found = []
+  corpora = []
   for folder, kind, list_of in (
-    (config.corpus, 'corpus', inputs.find_text),
-    (config.parallel, 'parallel', inputs.find_pairs),
+    (config.corpus, 'corpus', sources.find_text),
+    (config.parallel, 'parallel', sources.find_pairs),
   ):
     if not folder:
       continue
     if shards.is_shards(folder):
-      found.append(shards.open_shards(folder, tokenizer))
+      corpora.append(shards.open_shards(folder, tokenizer))
       continue
     names = (config.languages or None) if kind == 'corpus' else None
-    sources = list_of(folder, names)
-    identities = [s.identity for some in sources.values() for s in some]
+    text_files = list_of(folder, names)
+    identities = [s.identity for some in text_files.values() for s in some]
     made_of = [tokenizer.fingerprint, identities]
     key = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()[:16]
     text = folder if kind == 'corpus' else None
-    found.append(
+    corpora.append(
       prepare.prepare(
         text,
         _cache(config, workdir) / f'{kind}-{key}',
@@ -161,7 +160,7 @@ def _corpora(config, workdir, tokenizer) -> list[shards.Shards]:
         languages=names,
       )
     )
-  return found
+  return corpora
 
 
 def _cache(config, workdir) -> pathlib.Path:
@@ -173,8 +172,8 @@ class HeldOut:
 
   Masks are drawn once, from key 0, so that two evaluations differ by the
   parameters alone. `heldout_loss` is the unweighted mean over languages, in
-  nats per token; `unigram/<lang>` beside it is what knowing only the
-  language's token frequencies would reach.
+  nats per token; `unigram/<lang>` beside it is the loss of the language's
+  token frequencies alone.
   """
 
   ROWS = 16

@@ -1,4 +1,4 @@
-"""Is it the same run? What a workdir remembers, and what may change.
+"""Whether a run goes on: what its workdir remembers, and what may change.
 
 A run goes on where it stood when the same command is given again. Settings
 that say where and how it is computed may differ: the parameters, the rows of
@@ -11,9 +11,9 @@ import pathlib
 
 from xlmr_jax.runtime import storage
 
-# What is shown, not what is computed.
+# Settings of what is shown, not of what is computed.
 SHOWN = ('log_every', 'progress', 'peak_tflops')
-# How it is computed, or where, and what is done when it goes wrong.
+# Settings of how and where it is computed, and of what follows an error.
 PLACED = (
   'accumulate',
   'attention',
@@ -36,12 +36,12 @@ def plain(config) -> dict:
 
 
 def remember(workdir: pathlib.Path, config) -> None:
-  """From now on the workdir is this config's."""
+  """Writes the config of the run into its workdir."""
   storage.write_json(workdir / 'config.json', plain(config))
 
 
 def differences(workdir: pathlib.Path, config) -> list[str]:
-  """The settings that make another run of it: 'name (there x, now y)'."""
+  """The settings that make it another run, as 'name (there x, now y)'."""
   path = pathlib.Path(workdir) / 'config.json'
   if not path.exists():
     return []
@@ -88,12 +88,12 @@ def refuse_other(workdir, config, *, accept: bool = False) -> list[str]:
 
 
 def check_meta(workdir, meta: dict, now: dict, *, accept: bool) -> list[str]:
-  """Compares what a saved step was trained on with what it would go on with.
+  """Compares the data of a saved step with the data of this run.
 
   Args:
     workdir: of the run.
     meta: the step's.
-    now: {'trained_on': {what: digest}, 'rows': rows of a batch}.
+    now: {'trained_on': {name: digest}, 'rows': rows of a batch}.
     accept: go on all the same.
 
   Returns:
@@ -104,9 +104,9 @@ def check_meta(workdir, meta: dict, now: dict, *, accept: bool) -> list[str]:
   """
   theirs = meta.get('trained_on') or {}
   differ = [
-    what
-    for what, is_now in now['trained_on'].items()
-    if theirs.get(what) != is_now
+    name
+    for name, digest in now['trained_on'].items()
+    if theirs.get(name) != digest
   ]
   if differ and not accept:
     raise ValueError(
@@ -115,12 +115,12 @@ def check_meta(workdir, meta: dict, now: dict, *, accept: bool) -> list[str]:
       'back, choose another --workdir, or accept it with --accept_changes'
     )
   if meta.get('rows') != now['rows']:
-    what = f'{meta.get("rows")} rows in a batch there, {now["rows"]} now'
+    change = f'{meta.get("rows")} rows in a batch there, {now["rows"]} now'
     if not accept:
       raise ValueError(
-        f'{workdir}: {what}: the mesh and the accumulation must divide the '
+        f'{workdir}: {change}: the mesh and the accumulation must divide the '
         'same number of rows, or steps would hold other examples. Change '
         'them, or accept it with --accept_changes'
       )
-    differ.append(what)
+    differ.append(change)
   return differ

@@ -1,7 +1,7 @@
-"""The training step: what it keeps, how it lies on a mesh, what it computes.
+"""The training step: its state, its layout on a mesh, its computation.
 
 `build` knows shapes and shardings only, so that the same step is trained
-(train.py), compiled for a machine that is not there (plan.py) and timed
+(train.py), compiled for a machine that is not there (plan/) and timed
 (benchmarks/): no array exists before `start` makes the first one.
 """
 
@@ -18,7 +18,7 @@ from xlmr_jax.model import Config
 from xlmr_jax.runtime import sharding
 from xlmr_jax.training import objectives, optim
 
-# What a step says of its batch, in the metric `bad`.
+# A step's judgement of its batch, in the metric `bad`.
 FINE, LOSS, GRADIENT, SPIKE = range(4)
 ON_BAD = ('stop', 'skip', 'roll_back')
 
@@ -108,11 +108,10 @@ def build(
   warmup = int(o.warmup * total) if o.warmup < 1 else int(o.warmup)
   rate = optim.schedule(o.learning_rate, warmup, total, o.power, o.end)
   freeze = tuple(o.freeze)
-  if o.name not in optim.NAMES:
-    raise ValueError(
-      f'config.optim.name={o.name!r} is not one of {", ".join(optim.NAMES)}'
-    )
-  optimizer = optim.NAMES[o.name](
+  if o.name not in optim.OPTIMIZERS:
+    known = ', '.join(optim.OPTIMIZERS)
+    raise ValueError(f'config.optim.name={o.name!r} is not one of {known}')
+  optimizer = optim.OPTIMIZERS[o.name](
     rate,
     mask=optim.decays(shapes, dims, o.decay),
     factors=optim.scales(shapes, model.num_layers, o.layer_decay, freeze),
@@ -206,7 +205,7 @@ def _update(objective, optimizer, config, layout):
     new = {**state, 'opt': opt, 'step': state['step'] + 1}
     bad = jnp.where(jnp.isfinite(norm), FINE, GRADIENT)
     bad = jnp.where(jnp.isfinite(rows).all(), bad, LOSS)
-    # Kept whether or not spikes are looked for: a run may begin to.
+    # Kept even if spikes are not looked for: the setting may change.
     limit, seen = _watch(state['loss'], loss / count, config.spike)
     if config.spike:
       bad = jnp.where((bad == FINE) & (loss / count > limit), SPIKE, bad)

@@ -1,4 +1,4 @@
-"""What a fine-tuning learns from: its task, the examples and the labels."""
+"""The data of a fine-tuning: its task, the examples and the labels."""
 
 import dataclasses
 import functools
@@ -60,10 +60,10 @@ def tasks_of(config) -> tuple[Task, Task]:
 
 
 def read_training(config, task: Task) -> dict[str, list]:
-  """What a config trains on: language → examples.
+  """The examples that a config trains on, by language.
 
-  Of the language that a task's data was written in nothing is translated: it
-  is the split 'train' whatever the config says.
+  The language in which a task's data was written has no translations: its split
+  is 'train' whatever the config says.
 
   Raises:
     ValueError: a language twice, another split, fewer examples than none, or
@@ -95,8 +95,8 @@ def read_training(config, task: Task) -> dict[str, list]:
 def draw(examples: list, count: int, seed: int, language: str) -> list:
   """At most `count` examples of a language, in their order; 0 takes all.
 
-  Which they are depends on seed and language only, and a smaller draw is part
-  of a larger one.
+  The draw depends on seed and language only, and a smaller draw is part of a
+  larger draw.
   """
   if not count or len(examples) <= count:
     return examples

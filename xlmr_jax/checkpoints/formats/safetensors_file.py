@@ -1,4 +1,4 @@
-"""Bytes of safetensors files ↔ arrays, and folders that appear whole.
+"""Bytes of safetensors files ↔ arrays.
 
 The format: eight bytes of length, that much JSON (key → dtype, shape, place),
 then the tensors' bytes. Reading is limited by memory traffic, so each tensor

@@ -2,9 +2,9 @@
 
 `torch.save` leaves a pickle beside the raw bytes of its storages. Two formats
 are read: the zip archive of torch 1.6 and later, which is also written, and
-the one before it. Of a tensor only its place is read, for `tensors.Reader` to
-fill. This file finds the pickle and the storages in a format; the pickle goes
-to `unpickle`, apart from here, which alone decides what it may do.
+the one before it. Only a tensor's place is read here; safetensors_file.Reader
+reads its bytes. This file finds the pickle and the storages; torch_pickle reads
+the pickle and alone decides what it may do.
 """
 
 from collections.abc import Mapping
@@ -45,9 +45,9 @@ def read(file) -> Any:
   """The object that torch.save wrote, with a `Tensor` for every tensor.
 
   No tensor's bytes are read, and none of the pickle's code runs. Dicts of all
-  kinds are dicts, parameters are tensors, and what else a training program
-  put in is `unpickle.Settings`, or `unpickle.Global` where it is a class or a
-  dtype.
+  kinds are dicts, parameters are tensors, a class or a dtype is a
+  `torch_pickle.Global`, and every other object of a training program is a
+  `torch_pickle.PlainObject`.
 
   Raises:
     ValueError: the file is truncated, corrupt, or none of PyTorch's; it would

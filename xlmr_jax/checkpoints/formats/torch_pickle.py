@@ -5,7 +5,7 @@ A pickle is a program: Python's unpickler calls what it names. Here
 objects together. It knows the opcodes that torch.save writes, finds a name in
 a table instead of a module, and calls nothing but the functions of this file.
 So whoever asks what a file from a stranger can do reads this file alone: the
-formats around the pickle, which know bytes and places, are in `pickles`.
+formats around the pickle, which know bytes and places, are in torch_file.
 
 Not a subclass of `pickle.Unpickler`: that would still set any attribute on
 what the table returns, look into copyreg's extensions, and make room for a
@@ -52,13 +52,13 @@ class Refused(ValueError):
   """The file is whole, but it is not read; the message is complete."""
 
 
-class Settings:
+class PlainObject:
   """An object of a training program, which nobody made: its values only.
 
   >>> checkpoint['args'].encoder_layers  # an argparse.Namespace
   12
 
-  Its own attributes stand in `vars(settings)`, beside:
+  Its own attributes stand in `vars(args)`, beside:
 
   Attributes:
     kind: the class it was, 'argparse.Namespace'.
@@ -75,7 +75,7 @@ class Settings:
     self.state: Any = None
 
   def __repr__(self):
-    return f'<Settings: {self.kind}>'
+    return f'<PlainObject: {self.kind}>'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -257,7 +257,7 @@ def _globals() -> dict[str, Global]:
   for module in ('pathlib', 'pathlib._local'):
     for path in ('Path', 'PosixPath', 'WindowsPath'):
       settings += [f'{module}.{path}', f'{module}.Pure{path}']
-  makers |= {name: functools.partial(Settings, name) for name in settings}
+  makers |= {name: functools.partial(PlainObject, name) for name in settings}
   table = {name: Global(name, make) for name, make in makers.items()}
   dtypes = {f'torch.{name}': dtype for name, (_, dtype) in TORCH_DTYPES.items()}
   dtypes |= {f'torch.{name}': dtype for dtype, name in STORAGES.items()}
@@ -268,7 +268,7 @@ def _globals() -> dict[str, Global]:
 
 
 GLOBALS = _globals()
-# Programs whose every class is Settings: what trained XLM-R and COMET.
+# Programs whose every class is PlainObject: what trained XLM-R and COMET.
 PROGRAMS = frozenset(
   'fairseq omegaconf pytorch_lightning lightning lightning_fabric'.split()
 )
@@ -283,7 +283,7 @@ def _find(file: pathlib.Path, module, name) -> Global:
   if full in GLOBALS:
     return GLOBALS[full]
   if module.split('.')[0] in PROGRAMS:
-    return Global(full, functools.partial(Settings, full))
+    return Global(full, functools.partial(PlainObject, full))
   shown = full if full.isprintable() else ascii(full)
   raise Refused(
     f'{file} would run {shown[:200]} when it is unpickled: this is refused; '
@@ -391,7 +391,7 @@ def _append(target, values: list) -> None:
     target.extend(values)
   elif type(target) is set:
     target.update(_set(values))
-  elif type(target) is Settings:
+  elif type(target) is PlainObject:
     target.items.extend(values)
   else:
     raise ValueError(f'it appends to a {type(target).__name__}')
@@ -401,7 +401,7 @@ def _set_items(file: pathlib.Path, target, values: list) -> None:
   if len(values) % 2:
     raise ValueError('a key has no value')
   pairs = list(zip(values[::2], values[1::2], strict=True))
-  if type(target) is Settings:
+  if type(target) is PlainObject:
     target.items.extend(pairs)
   elif type(target) is dict:
     for key, value in pairs:
@@ -424,7 +424,7 @@ def _call(target, args) -> Any:
 
 def _build(target, state) -> None:
   """Sets a state; a state_dict's own, its _metadata, is of no use here."""
-  if type(target) is Settings:
+  if type(target) is PlainObject:
     # As pickle splits it: attributes, or (attributes, slots).
     parts = state if type(state) is tuple and len(state) == 2 else (state,)
     if all(part is None or type(part) is dict for part in parts):
@@ -440,9 +440,9 @@ def _build(target, state) -> None:
     raise ValueError(f'it sets the state of a {type(target).__name__}')
 
 
-def _refusal(file: pathlib.Path, what: str, tensor: _Strided) -> Refused:
+def _refusal(file: pathlib.Path, name: str, tensor: _Strided) -> Refused:
   return Refused(
-    f'{file}: {what[:200]} has strides {tensor.strides} for the shape '
+    f'{file}: {name[:200]} has strides {tensor.strides} for the shape '
     f'{tensor.shape}, neither row by row nor transposed: save it again after '
     '.contiguous()'
   )

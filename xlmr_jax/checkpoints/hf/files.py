@@ -2,8 +2,8 @@
 
 A Folder reads each JSON file once. `find` says which tensors lie in it and
 where: safetensors or PyTorch's pickles, one file or shards with an index, and
-bge-m3's two extra files. Nothing of them is read yet but headers. `save`
-writes files back.
+bge-m3's two extra files. Only their headers are read. `save` writes files
+back.
 """
 
 from collections.abc import Mapping
@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from xlmr_jax.checkpoints.formats import safetensors_file as tensors
-from xlmr_jax.checkpoints.formats import torch_file
+from xlmr_jax.checkpoints.formats import safetensors_file, torch_file
 from xlmr_jax.checkpoints.formats.safetensors_file import Tensor
+from xlmr_jax.runtime import storage
 
 WEIGHTS, INDEX = 'model.safetensors', 'model.safetensors.index.json'
 BIN, BIN_INDEX = 'pytorch_model.bin', 'pytorch_model.bin.index.json'
@@ -145,7 +145,7 @@ def find(folder: Folder, body: str | pathlib.PurePath = '') -> Layout:
     if file.parent != path or not file.is_file():
       raise ValueError(f'{path / many} names {name}, which is not there')
     if single == WEIGHTS:
-      held, metadata = tensors.header(file)
+      held, metadata = safetensors_file.header(file)
     else:
       held, metadata = _state(file), {'format': 'pt'}
       name = name.replace('pytorch_model', 'model').replace(
@@ -195,12 +195,14 @@ def save(folder: pathlib.Path, files: Files, index: dict | None) -> None:
     if name in EXTRA:
       stem = name.removesuffix('.pt') + '.'
       plain = {
-        key.removeprefix(stem): np.asarray(array, tensors.DTYPES[dtype])
+        key.removeprefix(stem): np.asarray(
+          array, safetensors_file.DTYPES[dtype]
+        )
         for key, (array, dtype) in arrays.items()
       }
       torch_file.write(folder / name, plain)
     else:
-      tensors.write(folder / name, arrays, metadata)
+      safetensors_file.write(folder / name, arrays, metadata)
   if index is not None:
     where = {
       key: name
@@ -208,9 +210,9 @@ def save(folder: pathlib.Path, files: Files, index: dict | None) -> None:
       if name not in EXTRA
       for key in arrays
     }
-    save_json(folder / INDEX, {**index, 'weight_map': where}, sort=True)
+    save_json(folder / INDEX, {**index, 'weight_map': where}, sort_keys=True)
 
 
-def save_json(file: pathlib.Path, value, sort: bool = False) -> None:
-  text = json.dumps(value, indent=2, sort_keys=sort)
-  file.write_text(text + '\n', encoding='utf-8')
+def save_json(file: pathlib.Path, value, **options) -> None:
+  """Writes JSON as Hugging Face does: everything beyond ASCII is escaped."""
+  storage.write_json(file, value, ensure_ascii=True, **options)

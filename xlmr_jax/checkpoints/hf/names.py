@@ -54,7 +54,7 @@ NAMES = {
   'encoder/layers/ff_norm': 'encoder.layer.{}.output.LayerNorm',
   'pooler/dense': 'pooler.dense',
 }
-# What XL and XXL call otherwise.
+# Names that XL and XXL spell otherwise.
 XL_NAMES = {
   'encoder/layers/attention_norm': (
     'encoder.layer.{}.attention.self_attn_layer_norm'

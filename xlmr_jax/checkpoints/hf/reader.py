@@ -21,7 +21,7 @@ import numpy as np
 
 from xlmr_jax import heads
 from xlmr_jax.checkpoints import arrays
-from xlmr_jax.checkpoints.arrays import Lazy, Part
+from xlmr_jax.checkpoints.arrays import FilePart, Lazy
 from xlmr_jax.checkpoints.formats import safetensors_file
 from xlmr_jax.checkpoints.formats.safetensors_file import DTYPES, Tensor
 from xlmr_jax.checkpoints.hf import files, sentence_transformers
@@ -211,7 +211,7 @@ def _choose(
 
   Returns:
     The head that the files hold, the head that is read, and the names that are
-    left out: other heads' weights. Of the body nothing is ever left out.
+    left out: other heads' weights. The body is never cut.
   """
   held = held_heads(config_json, tensors)
   if head == STORED:
@@ -247,9 +247,9 @@ def _ties(
 ) -> tuple[bool, dict[str, str]]:
   """Whether the decoder is the token table, and a bias that nobody adds.
 
-  As transformers 5 does it: what config.json ties is tied unless the files
-  hold two different tensors; of two biases the decoder's own is added. The
-  other one is kept for the way back, base64.
+  The rule is that of transformers 5: what config.json ties is tied unless the
+  files hold two different tensors; of two biases the decoder's own is added.
+  The other bias is kept for writing, in base64.
   """
   words = NAMES['encoder/embed/tokens']
   tied = config_json.get('tie_word_embeddings', True)
@@ -314,7 +314,7 @@ def gather(
     pieces: the tensors that one of these is made of, and where each starts in
       the whole (None: it is the whole).
   """
-  parts: dict[str, list[Part]] = {}
+  parts: dict[str, list[FilePart]] = {}
   dtypes: dict[str, np.dtype] = {}
   taken, twice = set(), []
   for name, row in rows.items():
@@ -329,7 +329,7 @@ def gather(
       at = [slice(s, s + n) for s, n in zip(starts, tensor.shape, strict=True)]
       at = at[::-1] if row.flip else at
       layer = [] if row.layer is None else [row.layer]
-      part = Part(tensor, (*layer, *at), row.flip)
+      part = FilePart(tensor, (*layer, *at), row.flip)
       parts.setdefault(row.path, []).append(part)
       dtype = DTYPES[tensor.dtype]
       dtypes[row.path] = _promote(dtypes.get(row.path, dtype), dtype)

@@ -5,7 +5,7 @@
   sentence_bert_config.json         the longest text
   config_sentence_transformers.json prompts by name
 
-`read` understands them, and keeps their text for the way back.
+`read` parses them, and keeps their text for writing.
 """
 
 import json

@@ -1,8 +1,8 @@
 """Writes directories in Hugging Face's format.
 
-Weights → a directory: just what came in (the same keys, duplicates, dtypes,
-shards), or with fresh=True what transformers 5 writes. Weights that came from
-pickles leave as safetensors.
+Weights → a directory: exactly the source's files (the same keys, duplicates,
+dtypes, shards), or with fresh=True the files that transformers 5 writes.
+Weights that were read from pickles are written as safetensors.
 """
 
 import base64
@@ -73,7 +73,7 @@ def write(
   lose nothing: parameters trained in a finer one keep theirs.
 
   Args:
-    folder: new, empty, or given up by `overwrite`.
+    folder: new or empty, or any folder with `overwrite`.
     weights: of numpy, or still in files, vocabulary at its real size; its
       tokenizer's files go along.
     fresh: today's keys and the parameters' dtypes, whatever the source had.
@@ -333,7 +333,7 @@ def _patched(
 
 
 def _kind_of(tokenizer_dir) -> dict[str, Any]:
-  """What a tokenizer says of a model that was never Hugging Face's."""
+  """Keys of config.json that the tokenizer decides."""
   if tokenizer_dir is None:
     return {}
   if (pathlib.Path(tokenizer_dir) / SPM).is_file():
@@ -369,7 +369,7 @@ def tokenizer_files(
   if list(content) != [SPM]:
     return content
   name = 'Camembert' if kind == 'camembert' else 'XLMRoberta'
-  # <mask> eats the space before it, as in the published models.
+  # <mask> takes the space before it, as in the published models.
   mask = {'__type': 'AddedToken', 'content': '<mask>', 'lstrip': True}
   mask |= {'normalized': False, 'rstrip': False, 'single_word': False}
   settings = {

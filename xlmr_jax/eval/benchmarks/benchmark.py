@@ -64,7 +64,7 @@ class Benchmark:
 
   @property
   def submission(self):
-    """Its submissions; what they are is said by `form`."""
+    """The benchmark's submissions, in its `form`."""
     return self.form(
       self.name,
       {task.name: files_of(task) for task in self.tasks},
@@ -154,7 +154,7 @@ class Benchmark:
     return None
 
   def other_models(self, task: str, split: str) -> list[Row]:
-    """Scores of the benchmark's own tables, whoever's they are."""
+    """The published scores of the benchmark's own tables, of any model."""
     return [
       row
       for row in self.published

@@ -92,10 +92,10 @@ _SPANS = {
 def _tasks(version: str) -> tuple[Task, ...]:
   """CLUE's; 1.1 has new test files of four tasks.
 
-  Single texts and pairs are cut at the baselines' lengths: of IFLYTEK's, which
-  are long, the first 128 tokens are read.
+  Single texts and pairs are cut at the baselines' lengths: the first 128 tokens
+  of IFLYTEK's long texts are read.
   """
-  # Of dev sets of NLI readers leave rows out; the others keep their numbers.
+  # Readers leave rows of NLI's dev sets out; the others keep their numbers.
   nli = {'own_ids': True}
   return (
     _classify('afqmc', clue.afqmc),

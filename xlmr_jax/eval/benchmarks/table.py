@@ -1,4 +1,4 @@
-"""All benchmarks, by name; adding one is adding a row.
+"""All benchmarks by name; a new one is a new row.
 
 >>> BENCHMARKS['clue']['ocnli'].languages
 ('zh',)
@@ -46,7 +46,7 @@ def find(name: str) -> Benchmark:
 def import_file(path: str | os.PathLike) -> None:
   """Imports a Python file that adds rows to BENCHMARKS.
 
-  It may import its neighbours, as a program may.
+  It may import files beside it, as a program may.
 
   Raises:
     ValueError: the file is not there, or is no Python file.
@@ -65,7 +65,8 @@ def import_file(path: str | os.PathLike) -> None:
 def tasks() -> dict[str, Task]:
   """Every task that can be evaluated, by the name that commands know.
 
-  Of tasks with the same name the first benchmark's: XTREME's, not XTREME-R's.
+  Of two tasks with the same name the first benchmark's is taken: XTREME's, not
+  XTREME-R's.
   """
   out: dict[str, Task] = {}
   for benchmark in BENCHMARKS.values():

@@ -18,8 +18,8 @@ from xlmr_jax.eval.benchmarks.benchmark import Benchmark
 from xlmr_jax.eval.task import Task
 from xlmr_jax.tasks.kinds import KINDS
 
-# What tasks without a head are answered by: the states of a middle layer, the
-# 14th of 24, with mean pooling. XTREME's scripts take that layer for Tatoeba
+# Tasks without a head are answered by the states of a middle layer, the 14th
+# of 24, with mean pooling. XTREME's scripts take that layer for Tatoeba
 # and, by their defaults, the 20th and <s> for BUCC; retrieval depends on it
 # more than on the model, so it is shown with every score.
 _VECTORS = {'layer': 7 / 12, 'pooling': 'mean', 'skip_specials': False}

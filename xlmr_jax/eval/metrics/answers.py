@@ -32,7 +32,7 @@ import unicodedata
 
 _ASCII = frozenset(string.punctuation)
 _ENGLISH = re.compile(r'\b(a|an|the)\b')
-# By language what MLQA's script takes for articles; None: it has no articles.
+# The articles of MLQA's script by language; None: it has no articles.
 # The Arabic expression is '\sال^|ال' there, whose first half never matches.
 _ARTICLES = {
   'ar': re.compile('ال'),
@@ -46,7 +46,7 @@ _ARTICLES = {
   'zh': None,
 }
 _HAN = re.compile('([\u4e00-\u9fa5])')
-# What CMRC's script drops. Its list has `……` too, which no character equals.
+# Signs that CMRC's script drops. It also lists `……`, which no character equals.
 _DROPPED = frozenset('-:_*^/\\~`+=，。：？！“”；’《》·、「」（）－～『』')
 # How NLTK's word_tokenize (since 3.5; after the Penn Treebank's sed script)
 # puts spaces around words: its rules in its order, less those for capitals and
@@ -129,7 +129,7 @@ def cmrc_words(text: str) -> list[str]:
 
 
 def _bare(text: str) -> str:
-  """What of an answer has to be equal for CMRC's exact match."""
+  """The part of an answer that CMRC's exact match compares."""
   text = text.lower().strip()
   return ''.join(char for char in text if char not in _DROPPED)
 
@@ -187,7 +187,7 @@ def mlqa(
   Raises:
     ValueError: as `squad`, or a language that MLQA does not have.
   """
-  mlqa_words('', language)  # a wrong language is said before anything else
+  mlqa_words('', language)  # refuses a wrong language first
   words = lambda text: mlqa_words(text, language)
   return _score('mlqa', predictions, gold, words, _f1)
 
@@ -214,9 +214,9 @@ def cmrc(
     return bare, _mixed_words(bare)
 
   f1 = lambda ours, theirs: _run_f1(ours[1], theirs[1])
-  found = _score('average', predictions, gold, read, f1)
-  exact = found.pop('exact_match')
-  return {'cmrc': exact, 'f1': found['f1'], 'average': found['average']}
+  values = _score('average', predictions, gold, read, f1)
+  exact = values.pop('exact_match')
+  return {'cmrc': exact, 'f1': values['f1'], 'average': values['average']}
 
 
 def _score(

@@ -2,7 +2,7 @@
 
 BUCC 2018 (Zweigenbaum et al. 2018) compares two sets of sentence pairs.
 Mewsli-X and LAReQA (Ruder et al. 2021, XTREME-R) rank candidates for every
-query. Tatoeba's nearest neighbours are scored by metrics.accuracy.
+query. Tatoeba's nearest neighbours are scored by scores.accuracy.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -23,13 +23,13 @@ def pair_scores(
   Raises:
     ValueError: there is no gold pair.
   """
-  found, true = set(map(tuple, predictions)), set(map(tuple, gold))
+  predicted, true = set(map(tuple, predictions)), set(map(tuple, gold))
   if not true:
     raise ValueError('there is nothing to score: no gold pairs')
-  right = len(found & true)
+  right = len(predicted & true)
   if not right:
     return 0.0, 0.0, 0.0
-  precision, recall = right / len(found), right / len(true)
+  precision, recall = right / len(predicted), right / len(true)
   f1 = 2 * precision * recall / (precision + recall)
   return 100 * f1, 100 * precision, 100 * recall
 
@@ -39,9 +39,9 @@ def best_threshold(
 ) -> float:
   """The score from which on candidates are best taken for translations.
 
-  Candidates are sorted by score, equal ones as they come. Of all beginnings
-  of that list the shortest of the highest F1 is meant, and the threshold lies
-  halfway between its last score and the next one, as XTREME's script has it.
+  Candidates are sorted by score, equal ones as they come. The shortest prefix
+  of that list with the highest F1 is taken, and the threshold lies halfway
+  between its last score and the next, as in XTREME's script.
   Where candidates of equal score stand on both sides of that border the
   threshold is their score, and `mined` takes them all.
 

@@ -1,4 +1,4 @@
-"""Scores of predictions against gold, and what stands beside them.
+"""Scores of predictions against gold, and baselines beside them.
 
 Shares and correlations are per cent, 0 to 100 (-100 for a correlation);
 `mse` is in the squared unit of its labels. `METRICS` holds them by name,
@@ -12,7 +12,7 @@ import functools
 import numpy as np
 
 from xlmr_jax.eval.metrics import answers, spans
-from xlmr_jax.eval.metrics import pairs as mining
+from xlmr_jax.eval.metrics.pairs import mean_average_precision, pair_scores
 
 
 def accuracy(predictions: Sequence[str], gold: Sequence[str]) -> float:
@@ -40,24 +40,20 @@ def mean_squared_error(
 def pearson(predictions: Sequence[float], gold: Sequence[float]) -> float:
   """Pearson's correlation times 100; 0 where either side is constant."""
   x, y = _numbers(predictions, gold)
-  # Asked first: the deviations of a constant are rounding, not variation.
+  # The deviations of a constant are rounding errors, which scipy correlates.
   if not np.ptp(x) or not np.ptp(y):
     return 0.0
-  x, y = x - x.mean(), y - y.mean()
-  cosine = (x / np.linalg.norm(x)) @ (y / np.linalg.norm(y))
-  return 100 * float(np.clip(cosine, -1, 1))
+  from scipy import stats  # most of a second to import
+
+  return 100 * float(stats.pearsonr(x, y).statistic)
 
 
 def spearman(predictions: Sequence[float], gold: Sequence[float]) -> float:
   """Pearson's correlation of the ranks; equal values share their mean rank."""
+  from scipy import stats
+
   x, y = _numbers(predictions, gold)
-  return pearson(_ranks(x), _ranks(y))
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-  _, index, counts = np.unique(values, return_inverse=True, return_counts=True)
-  last = np.cumsum(counts)
-  return (last - (counts - 1) / 2)[index]
+  return pearson(stats.rankdata(x), stats.rankdata(y))
 
 
 def span_scores(
@@ -84,11 +80,11 @@ def span_scores(
       raise ValueError(
         f'sentence {index} has {len(ours)} predictions for {len(theirs)} tags'
       )
-    for what, tags in (('prediction', ours), ('tag', theirs)):
+    for name, tags in (('prediction', ours), ('tag', theirs)):
       for word, tag in enumerate(tags):
         if not tag:
           raise ValueError(
-            f'sentence {index}: the {what} of word {word} is {tag!r}; what is '
+            f'sentence {index}: the {name} of word {word} is {tag!r}; what is '
             'outside of every span is O'
           )
   return spans.overlap(spans.read(predictions), spans.read(gold))
@@ -131,10 +127,10 @@ METRICS: Mapping[str, Callable[[Sequence, Sequence, str], dict[str, float]]] = {
   'cluener': lambda predictions, gold, _: spans.surface_scores(
     predictions, gold
   ),
-  'pair_f1': _three('pair_f1', mining.pair_scores),
-  'map@20': _single('map@20', mining.mean_average_precision),
+  'pair_f1': _three('pair_f1', pair_scores),
+  'map@20': _single('map@20', mean_average_precision),
 }
-NUMBERS = ('mse', 'pearson', 'spearman')  # of numbers; the others of names
+NUMBERS = ('mse', 'pearson', 'spearman')  # they score numbers; the others names
 
 
 def score(
@@ -167,7 +163,7 @@ def _first(metric: str, predictions: Sequence, gold: Sequence) -> float:
   return score(metric, predictions, gold)[metric]
 
 
-# The metrics' own values; mlqa, which needs a language, is had from `score`.
+# The metrics' own values; mlqa needs a language: call `score`.
 SCORES: Mapping[str, Callable[[Sequence, Sequence], float]] = {
   name: functools.partial(_first, name) for name in METRICS
 }
@@ -178,11 +174,10 @@ def chance(
   labels: Sequence[str] | None,
   choices: Sequence[int] = (),
 ) -> float | None:
-  """What guessing scores: 100 / C, no correlation; None for the others.
+  """The score of guessing: 100 / C, no correlation; None for the others.
 
-  C is the number of labels or, of questions to choose an answer for, that of
-  each one's `choices`. None for an accuracy with neither, such as that of
-  neighbours.
+  C is the number of labels, or of each question's `choices`. An accuracy with
+  neither, such as that of neighbours, has None.
   """
   if metric == 'accuracy' and choices:
     return mean([100 / count for count in choices])
@@ -192,7 +187,7 @@ def chance(
 
 
 def majority(metric: str, gold: Sequence) -> float | None:
-  """What the best constant scores on these very labels.
+  """The score of the best constant on these very labels.
 
   The most frequent label for accuracy, the mean for mse; 0 for a
   correlation; the most frequent tag at every word for span_f1. None without

@@ -1,9 +1,9 @@
-"""Spans of tags: which there are, and which are right.
+"""Spans of tags, and their scores.
 
 CLUENER (Xu et al. 2020, arXiv:2001.04351) writes the spans of a text as
 {type: {surface: [[first, last], ...]}}, characters counted from 0 and the last
-one included. `marked` makes that of tags, and its official score counts the
-surfaces alone: `surface_scores`.
+one included. `marked` makes this form from tags; the official score counts the
+surfaces alone (`surface_scores`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,8 +15,8 @@ Marked = Mapping[str, Mapping[str, Sequence[Sequence[int]]]]
 def read(sentences: Sequence[Sequence[str]]) -> set[tuple[str, int, int]]:
   """(type, first word, last word) of every span, words counted through.
 
-  As conlleval and seqeval before 1.0 read them, see metrics.span_scores;
-  between sentences a place is left out.
+  They are read as by conlleval and seqeval before 1.0 (scores.span_scores);
+  one number is left out between sentences.
   """
   out = set()
   last, last_kind, begin, at = 'O', '', 0, 0
@@ -40,10 +40,10 @@ def read(sentences: Sequence[Sequence[str]]) -> set[tuple[str, int, int]]:
   return out
 
 
-def overlap(found: set, true: set) -> tuple[float, float, float]:
+def overlap(predicted: set, true: set) -> tuple[float, float, float]:
   """F1, precision and recall of a set, per cent; 0 where nothing is right."""
-  right = len(found & true)
-  precision = right / len(found) if found else 0.0
+  right = len(predicted & true)
+  precision = right / len(predicted) if predicted else 0.0
   recall = right / len(true) if true else 0.0
   both = precision + recall
   f1 = 2 * precision * recall / both if both else 0.0
@@ -80,10 +80,10 @@ def surface_scores(
 ) -> dict[str, float]:
   """Scores of CLUENER, per cent.
 
-  Its score.py compares, type by type, the surfaces that each sentence has:
-  where they stand, and how often, says nothing. It divides by zero where a
-  type is never found; here that type scores 0. Types that only predictions
-  have are in no mean, as there, where the ten types are fixed.
+  CLUENER's score.py compares, type by type, the surfaces of each sentence and
+  ignores their places and counts. It divides by zero where a type is never
+  predicted; here that type scores 0. Types that only predictions have are in no
+  mean, as there, where the ten types are fixed.
 
   Args:
     predictions: the spans of each sentence.
@@ -100,8 +100,8 @@ def surface_scores(
     )
   if not len(gold):
     raise ValueError('there is nothing to score')
-  found, true = _surfaces(predictions), _surfaces(gold)
-  each = [overlap(found.get(kind, set()), true[kind])[0] for kind in true]
+  predicted, true = _surfaces(predictions), _surfaces(gold)
+  each = [overlap(predicted.get(kind, set()), true[kind])[0] for kind in true]
   f1, precision, recall = overlap(_places(predictions), _places(gold))
   return {
     'cluener': sum(each) / len(each) if each else 0.0,

@@ -1,4 +1,4 @@
-"""What the files of CLUE's submissions hold, and those of their labels.
+"""The content of CLUE's submission files and of their labels.
 
   most tasks        a line per row: {"id": 0, "label": "1"}; C3's labels are
                     numbers of choices, FewCLUE's CHID says "answer" for label
@@ -7,8 +7,8 @@
   chid              {"#idiom000378#": number of the idiom}
 
 The leaderboard reads labels line by line and no ids, so a row that is missing
-or out of order shifts all others against what is right: that is an error here.
-What it would score though it looks wrong is remarked on.
+or out of order shifts all others against the labels: that is an error here. A
+remark says what it would score although it looks wrong.
 """
 
 from collections.abc import Sequence
@@ -170,18 +170,18 @@ def _check_spans(label: Any, where: str) -> None:
 
 def _pairs(path: str, task: TaskFile) -> list[Line]:
   """Of one JSON object; json.loads would keep the last of equal keys."""
-  what = 'answer' if task.form == 'answers' else 'number of the idiom'
+  value_name = 'answer' if task.form == 'answers' else 'number of the idiom'
   files.document(path)  # says what is wrong with the file
   with files.open_bytes(path) as file:
     text = file.read().decode('utf-8-sig')
   pairs = json.loads(text, object_pairs_hook=lambda pairs: ('', pairs))
   if not isinstance(pairs, tuple):
-    raise ValueError(f'{path}: not an object of id → {what}')
+    raise ValueError(f'{path}: not an object of id → {value_name}')
   out = []
   for name, value in pairs[1]:
     kind = str if task.form == 'answers' else (int, str)
     if isinstance(value, bool) or not isinstance(value, kind):
-      raise ValueError(f'{path}: {name!r} has {value!r}, no {what}')
+      raise ValueError(f'{path}: {name!r} has {value!r}, no {value_name}')
     out.append(Line(name, value, f'{path}, {name!r}'))
   return out
 
@@ -200,23 +200,25 @@ def _labelled(path: str, task: TaskFile) -> list[Line]:
 
 
 def _articles(*, data: list, **_) -> list:
-  """Of the outermost object, beside `version`."""
+  """The articles of the outermost object, which also has `version`."""
   return data
 
 
 def _questions(path: str) -> list[Line]:
   """CMRC 2018's own form, and SQuAD's."""
-  found = files.document(path)
+  content = files.document(path)
   out: list[Line] = []
   try:
-    for article in _articles(**found) if isinstance(found, dict) else found:
+    for article in (
+      _articles(**content) if isinstance(content, dict) else content
+    ):
       for paragraph in article.get('paragraphs', [article]):
-        for asked in paragraph['qas']:
-          name = asked['id'] if 'id' in asked else asked['query_id']
+        for question in paragraph['qas']:
+          name = question['id'] if 'id' in question else question['query_id']
           # A spreadsheet has turned some of CMRC's answers into numbers.
           texts = tuple(
             str(a['text'] if isinstance(a, dict) else a)
-            for a in asked.get('answers') or ()
+            for a in question.get('answers') or ()
           )
           label = texts if any(texts) else None
           out.append(Line(name, label, f'{path}, {name!r}'))
@@ -232,8 +234,8 @@ def _choices(path: str) -> list[Line]:
   """C3's passages; their questions have ids in CLUE's test files only."""
   out: list[Line] = []
   try:
-    for _, asked, *_ in files.document(path):
-      for question in asked:
+    for _, questions, *_ in files.document(path):
+      for question in questions:
         where = f'{path}, question {len(out)}'
         answer, label = question.get('answer'), None
         if answer:
@@ -252,9 +254,9 @@ def _choices(path: str) -> list[Line]:
 # Predictions beside labels.
 
 
-def _once(found: Sequence[Line]) -> None:
+def _once(lines: Sequence[Line]) -> None:
   seen: dict[str, str] = {}
-  for line in found:
+  for line in lines:
     if line.id in seen:
       raise ValueError(
         f'{line.where}: id {line.id} stands at {seen[line.id]} already; each '
@@ -264,9 +266,9 @@ def _once(found: Sequence[Line]) -> None:
 
 
 def match(
-  path: str, found: Sequence[Line], ids: Sequence[str] | None, form: str
+  path: str, predictions: Sequence[Line], ids: Sequence[str] | None, form: str
 ) -> None:
-  """Whether predictions are those asked for.
+  """Checks that predictions are complete and in order.
 
   Rows are called by their number or by the id that their file has; not all
   of FewCLUE's ids are different.
@@ -276,18 +278,18 @@ def match(
       without an answer, at which CLUE's script stops.
   """
   if form in ('answers', 'blanks') or ids is None:
-    _once(found)
-    if form == 'blanks' and ids and (left := _beyond(ids, found)):
+    _once(predictions)
+    if form == 'blanks' and ids and (left := _beyond(ids, predictions)):
       raise ValueError(
         f'{path}: {len(left)} of {len(ids)} blanks have no answer, {left[0]} '
         'for one'
       )
     return
-  ours = [line.id for line in found]
+  ours = [line.id for line in predictions]
   numbers = list(map(str, range(len(ids))))
   if ours in (numbers, list(ids)):
     return
-  _once(found)
+  _once(predictions)
   if len(ours) != len(ids):
     wanted = numbers if ours[:1] == ['0'] else ids
     left = [name for name in wanted if name not in set(ours)]
@@ -298,56 +300,65 @@ def match(
   wanted = numbers if set(ours) <= set(numbers) else list(ids)
   at = next(i for i, name in enumerate(ours) if name != wanted[i])
   raise ValueError(
-    f'{found[at].where}: id {ours[at]} where row {wanted[at]} belongs; write '
-    'the rows in the order of the file that was predicted'
+    f'{predictions[at].where}: id {ours[at]} where row {wanted[at]} belongs; '
+    'write the rows in the order of the file that was predicted'
   )
 
 
-def _beyond(ids: Sequence[str], found: Sequence[Line]) -> list[str]:
-  known = {line.id for line in found}
+def _beyond(ids: Sequence[str], lines: Sequence[Line]) -> list[str]:
+  known = {line.id for line in lines}
   return [name for name in ids if name not in known]
 
 
 def remarks(
-  path: str, found: Sequence[Line], rows: Sequence[Line] | None, task: TaskFile
+  path: str,
+  predictions: Sequence[Line],
+  rows: Sequence[Line] | None,
+  task: TaskFile,
 ) -> list[str]:
-  """What can be scored, but looks wrong; `rows` is what is asked for."""
+  """Remarks on what can be scored, but looks wrong; `rows` are the labels."""
   out = []
   if task.by_id:
     if rows is not None:
-      if left := _beyond([row.id for row in rows], found):
+      if left := _beyond([row.id for row in rows], predictions):
         out.append(
           f'{path}: {len(left)} of {len(rows)} questions have no answer and '
           f'score 0, {left[0]!r} for one'
         )
-      if more := _beyond([line.id for line in found], rows):
+      if more := _beyond([line.id for line in predictions], rows):
         out.append(
           f'{path}: {len(more)} ids are not asked for, {more[0]!r} for one'
         )
   if task.form == 'spans':
-    return out + _remarks_on_spans(path, found, rows, task)
+    return out + _remarks_on_spans(path, predictions, rows, task)
   if task.names:
-    wrong = [e for e in found if str(e.label).strip() not in task.names]
+    wrong = [e for e in predictions if str(e.label).strip() not in task.names]
     listed = ', '.join(task.names[:20]) + (', …' * (len(task.names) > 20))
-    out += _listed(path, found, wrong, f'are none of {listed}')
+    out += _listed(path, predictions, wrong, f'are none of {listed}')
   if task.form == 'lines' and task.key == 'label':
-    wrong = [e for e in found if not isinstance(e.label, str)]
+    wrong = [e for e in predictions if not isinstance(e.label, str)]
     out += _listed(
-      path, found, wrong, 'are numbers; the leaderboard compares texts, "0"'
+      path,
+      predictions,
+      wrong,
+      'are numbers; the leaderboard compares texts, "0"',
     )
   return out
 
 
-def _remarks_on_spans(path, found, rows, task) -> list[str]:
-  wrong = [e for e in found if set(e.label) - set(task.names)]
+def _remarks_on_spans(path, predictions, rows, task) -> list[str]:
+  wrong = [e for e in predictions if set(e.label) - set(task.names)]
   out = _listed(
-    path, found, wrong, f'name types that are none of {", ".join(task.names)}'
+    path,
+    predictions,
+    wrong,
+    f'name types that are none of {", ".join(task.names)}',
   )
-  if rows is None or len(rows) != len(found):
+  if rows is None or len(rows) != len(predictions):
     return out
   wrong = [
     line
-    for line, row in zip(found, rows, strict=True)
+    for line, row in zip(predictions, rows, strict=True)
     if row.text is not None
     for surfaces in line.label.values()
     for surface, places in surfaces.items()
@@ -355,28 +366,28 @@ def _remarks_on_spans(path, found, rows, task) -> list[str]:
   ]
   wrong = list({id(line): line for line in wrong}.values())
   return out + _listed(
-    path, found, wrong, 'name what does not stand there in the text'
+    path, predictions, wrong, 'name what does not stand there in the text'
   )
 
 
-def _listed(path, found, wrong, what) -> list[str]:
+def _listed(path, predictions, wrong, fault) -> list[str]:
   if not wrong:
     return []
   return [
-    f'{path}: {len(wrong)} of {len(found)} labels {what}; the first is '
+    f'{path}: {len(wrong)} of {len(predictions)} labels {fault}; the first is '
     f'{wrong[0].where}, {wrong[0].label!r}'
   ]
 
 
 def align(
-  found: Sequence[Line], rows: Sequence[Line], form: str
+  predictions: Sequence[Line], rows: Sequence[Line], form: str
 ) -> tuple[list, list]:
-  """Predictions and labels as metrics.score takes them; unlabelled rows go."""
+  """Predictions and labels as scores.score takes them; unlabelled rows go."""
   if form in ('answers', 'blanks'):
-    by_id = {line.id: line.label for line in found}
+    by_id = {line.id: line.label for line in predictions}
     pairs = [(by_id.get(row.id), row.label) for row in rows]
   else:
-    pairs = [(a.label, b.label) for a, b in zip(found, rows, strict=True)]
+    pairs = [(a.label, b.label) for a, b in zip(predictions, rows, strict=True)]
   pairs = [pair for pair in pairs if pair[1] is not None]
   ours, theirs = map(list, zip(*pairs, strict=True))
   return ours, theirs

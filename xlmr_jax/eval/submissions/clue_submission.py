@@ -107,7 +107,7 @@ class Submission:
     expected: Mapping[str, int | Sequence[str]] | None = None,
     tasks: Sequence[str] | None = None,
   ) -> list[str]:
-    """What is wrong with a submission, before it is sent.
+    """Checks a submission before it is sent.
 
     Args:
       path: folder or zip.
@@ -214,8 +214,8 @@ class Submission:
       task: its name.
       predictions: language → predictions, of the one language that there is.
       ids: language → the id of each prediction, where examples have ids.
-      split: says nothing here.
-      keep: says nothing here: there is one language.
+      split: not used here.
+      keep: not used here: there is one language.
 
     Returns:
       The file.

@@ -1,9 +1,10 @@
 """The forms of XTREME's prediction and label files, one class of file each.
 
-A form says how a file is read, what a complete one holds, and how predictions
-are laid beside what is right. Where XTREME's evaluate.py would score a file
-that looks wrong the form only remarks on it, so that scores agree; what it
-would stop at, or silently shift against the labels, is a ValueError.
+A form says how a file is read, what a complete file holds, and how predictions
+are aligned with the labels. Where XTREME's evaluate.py scores a file that looks
+wrong, the form only remarks on it, so that scores agree. A file at which the
+script would stop, or which it would silently shift against the labels, is a
+ValueError.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -74,41 +75,41 @@ def text_of_lines(predictions: Sequence, ids) -> str:
   return ''.join(f'{prediction}\n' for prediction in predictions)
 
 
-def match_lines(path: Path, found: Sequence, count: int | None) -> None:
-  if count is not None and len(found) != count:
-    raise ValueError(f'{path}: {len(found)} lines, not {count}')
+def match_lines(path: Path, lines: Sequence, count: int | None) -> None:
+  if count is not None and len(lines) != count:
+    raise ValueError(f'{path}: {len(lines)} lines, not {count}')
 
 
-def remarks_on_lines(path, found, count, names, language):
+def remarks_on_lines(path, lines, count, names, language):
   if names:
-    return _strange(path, found, names)
-  wrong = [i for i, line in enumerate(found) if not _NUMBER.fullmatch(line)]
-  return _listed(path, found, wrong, 'are no number of a sentence')
+    return _strange(path, lines, names)
+  wrong = [i for i, line in enumerate(lines) if not _NUMBER.fullmatch(line)]
+  return _listed(path, lines, wrong, 'are no number of a sentence')
 
 
-def beyond(path: Path, found: Sequence[str], count: int) -> list[str]:
+def beyond(path: Path, lines: Sequence[str], count: int) -> list[str]:
   """Remarks on numbers of sentences that are not there."""
   wrong = [
     i
-    for i, line in enumerate(found)
+    for i, line in enumerate(lines)
     if _NUMBER.fullmatch(line) and int(line) >= count
   ]
-  return _listed(path, found, wrong, f'are not below {count}')
+  return _listed(path, lines, wrong, f'are not below {count}')
 
 
-def _strange(path, found, names):
-  wrong = [i for i, line in enumerate(found) if line not in names]
+def _strange(path, lines, names):
+  wrong = [i for i, line in enumerate(lines) if line not in names]
   listed = ', '.join(filter(None, names))
-  return _listed(path, found, wrong, f'are none of {listed}')
+  return _listed(path, lines, wrong, f'are none of {listed}')
 
 
-def _listed(path, found, wrong, what):
+def _listed(path, lines, wrong, fault):
   if not wrong:
     return []
   at = wrong[0]
   return [
-    f'{path}: {len(wrong)} of {len(found)} lines {what}; the first is line '
-    f'{at + 1}, {found[at]!r}'
+    f'{path}: {len(wrong)} of {len(lines)} lines {fault}; the first is line '
+    f'{at + 1}, {lines[at]!r}'
   ]
 
 
@@ -144,17 +145,17 @@ def text_of_tags(predictions: Sequence[Sequence[str]], ids) -> str:
 
 
 def match_tags(
-  path: Path, found: Sequence[Sequence], words: Sequence[int] | None
+  path: Path, sentences: Sequence[Sequence], words: Sequence[int] | None
 ) -> None:
   if words is None:
     return
-  if len(found) != len(words):
+  if len(sentences) != len(words):
     raise ValueError(
-      f'{path}: {len(found)} sentences of {sum(map(len, found))} tags, not '
-      f'{len(words)} of {sum(words)}'
+      f'{path}: {len(sentences)} sentences of {sum(map(len, sentences))} tags, '
+      f'not {len(words)} of {sum(words)}'
     )
   line = 1
-  for index, (tags, count) in enumerate(zip(found, words, strict=True)):
+  for index, (tags, count) in enumerate(zip(sentences, words, strict=True)):
     if len(tags) != count:
       raise ValueError(
         f'{path}:{line}: {len(tags)} tags in sentence {index}, not {count}'
@@ -162,9 +163,9 @@ def match_tags(
     line += len(tags) + 1
 
 
-def remarks_on_tags(path, found, words, names, language):
+def remarks_on_tags(path, sentences, words, names, language):
   # As the file's lines, blank ones between sentences included.
-  lines = [tag for tags in found for tag in (*tags, '')]
+  lines = [tag for tags in sentences for tag in (*tags, '')]
   return _strange(path, lines[:-1], (*names, '')) if names else []
 
 
@@ -191,18 +192,18 @@ def gold_pairs(path: Path) -> list[tuple[str, ...]]:
   return pairs
 
 
-def remarks_on_pairs(path, found, expected, names, language):
-  lines = ['\t'.join(pair) for pair in found]
+def remarks_on_pairs(path, pairs, expected, names, language):
+  lines = ['\t'.join(pair) for pair in pairs]
   begins = (f'{language}-', 'en-')
   wrong = [
     i
-    for i, pair in enumerate(found)
+    for i, pair in enumerate(pairs)
     if len(pair) != 2 or not all(map(str.startswith, pair, begins))
   ]
   out = _listed(
     path, lines, wrong, f'are no pair {begins[0]}<number>, tab, en-<number>'
   )
-  if not found:
+  if not pairs:
     out.append(f'{path}: no pairs')
   if twice := len(lines) - len(set(lines)):
     out.append(f'{path}: {twice} pairs stand there again; each counts once')
@@ -218,16 +219,18 @@ def read_answers(path: Path) -> dict[str, str]:
 
 
 def _articles(*, data: list, **_) -> list:
-  """Of the outermost object, beside `version`."""
+  """The articles of the outermost object, which also has `version`."""
   return data
 
 
 def gold_answers(path: Path) -> list[tuple[str, tuple[str, ...]]]:
   """(id, right answers) of every question of a file in SQuAD's format."""
-  found = files.document(path)
+  content = files.document(path)
   out = []
   try:
-    for article in _articles(**found) if isinstance(found, dict) else found:
+    for article in (
+      _articles(**content) if isinstance(content, dict) else content
+    ):
       for paragraph in article['paragraphs']:
         for question in paragraph['qas']:
           texts = tuple(answer['text'] for answer in question['answers'])
@@ -243,8 +246,8 @@ def gold_answers(path: Path) -> list[tuple[str, tuple[str, ...]]]:
   return out
 
 
-def align_answers(found, gold):
-  return [found.get(name) for name, _ in gold], [texts for _, texts in gold]
+def align_answers(answers, gold):
+  return [answers.get(name) for name, _ in gold], [texts for _, texts in gold]
 
 
 # Rankings of candidates, by id.
@@ -269,26 +272,26 @@ def gold_rankings(path: Path) -> list[tuple[str, tuple[str, ...]]]:
   return out
 
 
-def align_rankings(found, gold):
-  return [found.get(name, []) for name, _ in gold], [ids for _, ids in gold]
+def align_rankings(rankings, gold):
+  return [rankings.get(name, []) for name, _ in gold], [ids for _, ids in gold]
 
 
 def names_of(gold: Sequence[tuple[str, Any]]) -> list[str]:
   return [name for name, _ in gold]
 
 
-def remarks_on_ids(path, found, ids, names, language):
+def remarks_on_ids(path, answers, ids, names, language):
   if ids is None:
     return []
   out = []
-  left = [name for name in ids if name not in found]
+  left = [name for name in ids if name not in answers]
   if left:
     out.append(
       f'{path}: {len(left)} of {len(ids)} ids have no answer and score 0, '
       f'{left[0]!r} for one'
     )
   known = set(ids)
-  more = [name for name in found if name not in known]
+  more = [name for name in answers if name not in known]
   if more:
     out.append(
       f'{path}: {len(more)} ids are not asked for, {more[0]!r} for one'
@@ -316,9 +319,9 @@ def read_choices(path: Path) -> list[int]:
   return out
 
 
-def remarks_on_choices(path, found, count, names, language):
-  wrong = [i for i, label in enumerate(found) if label not in (0, 1)]
-  out = _listed(path, found, wrong, 'are neither 0 nor 1')
+def remarks_on_choices(path, labels, count, names, language):
+  wrong = [i for i, label in enumerate(labels) if label not in (0, 1)]
+  out = _listed(path, labels, wrong, 'are neither 0 nor 1')
   # XCOPA's own lines have an index: 0, 1, ... in the order of the file.
   rows = [json.loads(line) for line in files.lines(path)]
   for number, row in enumerate(rows):
@@ -350,15 +353,15 @@ def text_by_id(predictions: Sequence, ids: Sequence[str]) -> str:
 
 
 def _by_id(
-  path: Path, is_right: Callable[[Any], bool], what: str
+  path: Path, is_right: Callable[[Any], bool], value_name: str
 ) -> dict[str, Any]:
-  found = files.document(path)
-  if not isinstance(found, Mapping):
-    raise ValueError(f'{path}: not an object of id → {what}')
-  for name, value in found.items():
+  content = files.document(path)
+  if not isinstance(content, Mapping):
+    raise ValueError(f'{path}: not an object of id → {value_name}')
+  for name, value in content.items():
     if not is_right(value):
-      raise ValueError(f'{path}: {name!r} has {value!r}, not {what}')
-  return found
+      raise ValueError(f'{path}: {name!r} has {value!r}, not {value_name}')
+  return content
 
 
 def _nothing(*_) -> None:
@@ -426,7 +429,7 @@ FORMS: Mapping[str, Form] = {
     _as_they_are,
     text_of_choices,
   ),
-  # CLUENER's, which XTREME has not.
+  # CLUENER's; XTREME has no such files.
   'spans': Form(
     'jsonl',
     read_labels,

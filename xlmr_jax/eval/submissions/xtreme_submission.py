@@ -32,7 +32,7 @@ import pathlib
 import re
 from typing import Any
 
-from xlmr_jax.eval.metrics import scores as metrics
+from xlmr_jax.eval.metrics import scores
 from xlmr_jax.eval.submissions import xtreme_forms
 from xlmr_jax.runtime import storage
 
@@ -131,7 +131,7 @@ class Submission:
     expected: Mapping[str, Mapping[str, Any]] | None = None,
     tasks: Sequence[str] | None = None,
   ) -> list[str]:
-    """What is wrong with a submission, before it is sent.
+    """Checks a submission before it is sent.
 
     Every task and language must be there, in files that can be read and hold
     what they should: without `labels` and `expected` names, numbers and pairs
@@ -187,7 +187,7 @@ class Submission:
   ) -> pathlib.Path:
     """Writes <folder>/<task>/<split>-<language>.<suffix> of every language.
 
-    The task's folder appears whole; one of an earlier evaluation goes.
+    The task's folder appears whole and replaces an earlier one.
 
     Args:
       folder: of the submission.
@@ -278,17 +278,19 @@ def _score_task(
 ) -> dict[str, Any] | None:
   """A task's part of results.json; what is wrong is added to the lists."""
   gold = _present('labels', labels, task, part, missing)
-  scores = {}
+  score_of = {}
   for language, path in _present(
     'predictions', predictions, task, part, missing
   ).items():
     if language in gold:
       try:
-        scores[language], remarks = _score(part, path, gold[language], language)
+        score_of[language], remarks = _score(
+          part, path, gold[language], language
+        )
         notes += remarks
       except ValueError as error:
         problems.append(f'{task} {language}: {error}')
-  return _row(part, scores) if scores else None
+  return _row(part, score_of) if score_of else None
 
 
 def _score(
@@ -302,7 +304,7 @@ def _score(
   want = form.expected(gold)
   form.match(path, predictions, want)
   try:
-    score = metrics.score(part.metric, *form.align(predictions, gold), language)
+    score = scores.score(part.metric, *form.align(predictions, gold), language)
   except ValueError as error:
     raise ValueError(f'{path}: {error}') from error
   return score, form.remarks(path, predictions, want, part.names, language)
@@ -337,17 +339,17 @@ def _need_labels(path: pathlib.Path, part: TaskFiles, gold: Sequence) -> None:
 
 
 def _row(
-  part: TaskFiles, scores: Mapping[str, dict[str, float]]
+  part: TaskFiles, score_of: Mapping[str, dict[str, float]]
 ) -> dict[str, Any]:
   """A task's part of results.json."""
-  complete = len(scores) == len(part.languages)
+  complete = len(score_of) == len(part.languages)
 
   def column(name):
-    values = {language: parts[name] for language, parts in scores.items()}
-    average = metrics.mean(list(values.values())) if complete else None
+    values = {language: parts[name] for language, parts in score_of.items()}
+    average = scores.mean(list(values.values())) if complete else None
     return {'languages': values, 'average': average}
 
-  names = next(iter(scores.values()))
+  names = next(iter(score_of.values()))
   return {
     'metric': part.metric,
     **column(part.metric),

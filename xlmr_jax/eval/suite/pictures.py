@@ -24,9 +24,9 @@ def _scores(results: Mapping) -> dict[str, dict[str, float]]:
   """Task → language → score, of what was scored."""
   out = {}
   for name, task in results['tasks'].items():
-    found = {k: v for k, v in task['languages'].items() if v is not None}
-    if found:
-      out[name] = found
+    scored = {k: v for k, v in task['languages'].items() if v is not None}
+    if scored:
+      out[name] = scored
   if not out:
     raise ValueError('there are no scores to draw')
   return out
@@ -39,11 +39,13 @@ def heat(results: Mapping):
     ValueError: nothing was scored, or no matplotlib.
   """
   scores = _scores(results)
-  languages = sorted({name for found in scores.values() for name in found})
+  languages = sorted(
+    {name for task_scores in scores.values() for name in task_scores}
+  )
   nothing = float('nan')
   cells = [
-    [found.get(name, nothing) for name in languages]
-    for found in scores.values()
+    [task_scores.get(name, nothing) for name in languages]
+    for task_scores in scores.values()
   ]
   figure, axes = _figure(3 + 0.36 * len(languages), 1.5 + 0.4 * len(scores))
   image = axes.imshow(cells, vmin=0, vmax=100, aspect='auto', cmap='viridis')
@@ -78,8 +80,10 @@ def sizes(results: Mapping, tokens: Mapping[str, int]):
   """
   figure, axes = _figure(8, 5)
   drawn = False
-  for name, found in _scores(results).items():
-    points = [(tokens[k], v, k) for k, v in found.items() if tokens.get(k)]
+  for name, task_scores in _scores(results).items():
+    points = [
+      (tokens[k], v, k) for k, v in task_scores.items() if tokens.get(k)
+    ]
     if not points:
       continue
     drawn = True

@@ -1,20 +1,19 @@
-"""What a benchmark's models are tuned on, and by what they are chosen.
+"""The data that a benchmark's models are tuned on and chosen by.
 
   zero-shot            English; tested in every language
   translate-train      English machine-translated into a language; tested there
   translate-train-all  English and all of its translations; tested everywhere
   few-shot             a few examples of a language's own; tested there
 
-So XTREME's baselines are named (Hu et al. 2020, arXiv:2003.11080). English is
-nobody's translation: where each language has a model of its own, that of
-English is the zero-shot one. Tasks that are answered by the body alone have no
-part in this.
+These are the names of XTREME's baselines (Hu et al. 2020, arXiv:2003.11080).
+Nothing is translated into English: where each language has a model of its own,
+English has the zero-shot one. Tasks that the body alone answers are not tuned.
 
-The checkpoint is chosen on English dev: without a language's own data there is
-nothing else, and translations are the data of one who has none. Few-shot has
-it, and is chosen as XTREME's scripts choose, on dev files of the language that
-was trained on; on English where it has none, and where they are what is tested
-(TyDi QA, or split=dev).
+The checkpoint is chosen on English dev files, because zero-shot and translated
+training assume that a language has no data of its own. Few-shot has some: its
+checkpoint is chosen on the dev files of the trained language, as XTREME's
+scripts do. It is chosen on English where the language has no dev files, or
+where they are tested on (TyDi QA, or split=dev).
 """
 
 from collections.abc import Mapping, Sequence
@@ -64,7 +63,7 @@ class Need:
   Attributes:
     task: the row.
     seed: of the fine-tuning.
-    tuned: what on: the task's name, or that of the data that it shares; ''
+    tuned: name of the task, or of the shared data, that it is tuned on; ''
       for the checkpoint as it is.
     protocol: of the fine-tuning.
     language: the one to test in; '' for all of the task's.
@@ -138,8 +137,8 @@ class Training:
 
   Attributes:
     languages: those that can.
-    missing: what is not there, and where it was looked for.
-    broken: what is there and cannot be read.
+    missing: files that do not exist, and where they were looked for.
+    broken: files that exist and cannot be read.
   """
 
   languages: tuple[str, ...]
@@ -152,7 +151,8 @@ def training(
 ) -> Training:
   """Looks for the training data of a protocol.
 
-  What is trained on already is not looked for: a run does not begin without.
+  A language that a run trains on already is not looked for: its files were
+  there when the run began.
 
   Args:
     config: the recipe.
@@ -171,13 +171,13 @@ def training(
     known = table.find(config.benchmark)[need.reader].languages
     wanted = dict.fromkeys((task.source, *known))
   begun = _begun(workdir, need)
-  found, absent, broken, why = [], [], [], ''
+  trainable, absent, broken, why = [], [], [], ''
   for language in wanted:
     try:
       if language not in begun:
         split = _split(protocol, task, language)
         reader.read(folder(config, need), split, language)
-      found.append(language)
+      trainable.append(language)
     except files.Missing as error:
       absent.append(language)
       why = why or str(error)
@@ -187,9 +187,9 @@ def training(
   if absent:
     missing = [f'{need.tuned} {" ".join(absent)}, to train on: {why}']
   others = [language for language in wanted if language != task.source]
-  if others and not set(others) & set(found):
-    found = []  # English alone is another protocol
-  return Training(tuple(found), missing, broken)
+  if others and not set(others) & set(trainable):
+    trainable = []  # English alone is another protocol
+  return Training(tuple(trainable), missing, broken)
 
 
 def _begun(workdir: pathlib.Path, need: Need) -> set[str]:
@@ -220,7 +220,7 @@ def folder(config, need: Need) -> str:
 def settings(
   config, need: Need, languages: Sequence[str], tested: Mapping[str, list]
 ) -> dict[str, object]:
-  """What the recipe of a fine-tuning is told.
+  """The settings of a fine-tuning that its protocol decides.
 
   Args:
     config: the benchmark's recipe.

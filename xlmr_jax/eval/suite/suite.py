@@ -7,9 +7,9 @@
   WORKDIR/submission-<seed>/     predictions in the benchmark's layout
   WORKDIR/results.json, tables.md, heat.png, sizes.png
 
-What is there is not made again, unless a task's files changed, so the same
-command goes on after a kill and is quick once all is done. A fine-tuning is a
-process of its own (runs.py).
+Nothing is made twice unless a task's files changed, so the same command goes
+on after a kill and is quick once all is done. Each fine-tuning is a process of
+its own (trainings.py).
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,14 +30,14 @@ from xlmr_jax.eval.suite import pictures, protocols, summary, trainings
 from xlmr_jax.eval.task import Available, Task, read_available
 from xlmr_jax.inference import loaded
 from xlmr_jax.model import VARIANTS
-from xlmr_jax.runtime import hosts, recipes
+from xlmr_jax.runtime import hosts, recipes, storage
 
 Say = trainings.Say
 ALONE = hosts.Group()
 
 
 def needs(config) -> list[protocols.Need]:
-  """What a recipe asks for.
+  """The models that a recipe asks for.
 
   Raises:
     ValueError: an unknown benchmark, task or protocol.
@@ -90,7 +90,7 @@ def run(config, workdir, say: Say = print, group: hosts.Group = ALONE) -> dict:
 
   Raises:
     ValueError: a setting that does not fit, or nothing could be evaluated.
-    runs.Stopped: a signal to stop came; what was training has saved.
+    trainings.Stopped: a signal to stop came; the training has saved.
   """
   workdir = pathlib.Path(workdir)
   if 'benchmark' in config and not os.path.isdir(config.data_dir or ''):
@@ -116,26 +116,28 @@ def run(config, workdir, say: Say = print, group: hosts.Group = ALONE) -> dict:
   problems: list[str] = []
   with trainings.Stop() as stop:
     try:
-      plans = []
+      evaluations = []
       for _, needs_of in itertools.groupby(wanted, lambda n: n.task.name):
-        plans += _plan(config, list(needs_of), workdir, missing, problems)
-      train = lambda need, told: trainings.train(
-        config, need, told, workdir, stop, say, group
+        evaluations += _evaluations(
+          config, list(needs_of), workdir, missing, problems
+        )
+      train = lambda need, settings: trainings.train(
+        config, need, settings, workdir, stop, say, group
       )
-      for plan in plans:
-        _attempt(plan, problems, say, lambda p: _tune(config, p, train))
+      for entry in evaluations:
+        _attempt(entry, problems, say, lambda p: _tune(config, p, train))
       group.start()
       say = say if hosts.lead() else lambda _: None
-      for plan in plans:
-        _attempt(plan, problems, say, lambda p: _judge(config, p, workdir))
-      found: dict[str, dict[int, list[dict]]] = {}
-      for plan in plans:
-        if plan.facts:
-          seeds = found.setdefault(plan.need.task.name, {})
-          seeds.setdefault(plan.need.seed, []).append(plan.facts)
+      for entry in evaluations:
+        _attempt(entry, problems, say, lambda p: _judge(config, p, workdir))
+      facts: dict[str, dict[int, list[dict]]] = {}
+      for entry in evaluations:
+        if entry.facts:
+          seeds = facts.setdefault(entry.need.task.name, {})
+          seeds.setdefault(entry.need.seed, []).append(entry.facts)
       joined = {
         name: [summary.joined(parts) for parts in seeds.values()]
-        for name, seeds in found.items()
+        for name, seeds in facts.items()
       }
       try:
         if hosts.lead():
@@ -148,28 +150,28 @@ def run(config, workdir, say: Say = print, group: hosts.Group = ALONE) -> dict:
       raise
 
 
-def _results(config, found, missing, problems, workdir, say: Say) -> dict:
-  """Writes and shows what was found."""
+def _results(config, evaluations, missing, problems, workdir, say: Say) -> dict:
+  """Writes and shows the results."""
   for kind, texts in (('missing', missing), ('problem', problems)):
     for text in texts:
       say(f'{kind}: {text}')
-  if not found:
+  if not evaluations:
     raise ValueError('nothing could be evaluated: see above')
-  results = summary.summary(config, found)
+  results = summary.summary(config, evaluations)
   results['missing'], results['problems'] = missing, problems
   summary.write_json(workdir / 'results.json', results)
   text = summary.markdown(config, results)
-  (workdir / 'tables.md').write_text(text, encoding='utf-8')
+  storage.write_text(workdir / 'tables.md', text)
   say(text)
   _draw(config, results, workdir, say)
   if config.split == 'test':
     for seed in range(config.seeds):
-      _check_submission(config, list(found), workdir, seed, say)
+      _check_submission(config, list(evaluations), workdir, seed, say)
   return results
 
 
 def _check_settings(config) -> None:
-  """Refuses what no run would read.
+  """Refuses settings that no run would read.
 
   Raises:
     ValueError: a setting without value or of no task, no model to start from.
@@ -204,7 +206,7 @@ def _check_settings(config) -> None:
 
 
 def _same(config, workdir: pathlib.Path) -> None:
-  """Refuses a workdir of other settings; what only adds work may change."""
+  """Refuses a workdir of other settings; settings that add work may change."""
   free = ('tasks', 'seeds', 'corpus', 'restarts', 'languages')
   mine = {k: v for k, v in config.to_dict().items() if k not in free}
   mine = json.loads(json.dumps(mine, default=list))
@@ -214,7 +216,7 @@ def _same(config, workdir: pathlib.Path) -> None:
   )
   if path.exists() and begun:
     other = json.loads(path.read_text('utf-8'))
-    # Once there was no other.
+    # Older runs had no other protocol.
     other = {'protocol': 'zero-shot', 'shots': mine.get('shots'), **other}
     for name in sorted(mine.keys() | other.keys()):
       if mine.get(name) != other.get(name):
@@ -230,7 +232,7 @@ def _same(config, workdir: pathlib.Path) -> None:
 
 
 @dataclasses.dataclass
-class Plan:
+class Evaluation:
   """An evaluation that is wanted.
 
   Attributes:
@@ -239,7 +241,7 @@ class Plan:
     languages: of all models of the task and seed.
     learnt: the languages that can be trained on.
     path: where its facts are written.
-    facts: what the evaluation found, once it is there.
+    facts: of the evaluation, once it is done.
     source: the checkpoint, once it is trained.
     failed: whether something was wrong.
   """
@@ -254,22 +256,22 @@ class Plan:
   failed: bool = False
 
 
-def _plan(
+def _evaluations(
   config,
   needs: list[protocols.Need],
   workdir: pathlib.Path,
   missing: list[str],
   problems: list[str],
-) -> list[Plan]:
+) -> list[Evaluation]:
   """The evaluations of a task.
 
-  What is missing and what is wrong is added to the lists; the rest goes on.
+  Missing and broken files are added to the lists; the rest goes on.
   """
   task = needs[0].task
-  there = _read(config, task, _split(config, task))
-  missing += there.missing
-  problems += there.broken
-  learnt = protocols.Training(tuple(there.examples), [], [])
+  available = _read(config, task, _split(config, task))
+  missing += available.missing
+  problems += available.broken
+  learnt = protocols.Training(tuple(available.examples), [], [])
   if task.heads:
     learnt = protocols.training(config, task, learnt.languages, workdir)
     # Tasks may share what they are trained on.
@@ -277,7 +279,7 @@ def _plan(
     problems += [text for text in learnt.broken if text not in problems]
   examples = {
     language: part
-    for language, part in there.examples.items()
+    for language, part in available.examples.items()
     if language in learnt.languages
   }
   out = []
@@ -289,44 +291,46 @@ def _plan(
       path = workdir / 'evaluations' / f'{need.name}.json'
       facts = _stored(path, part)
       out.append(
-        Plan(need, part, tuple(examples), learnt.languages, path, facts)
+        Evaluation(need, part, tuple(examples), learnt.languages, path, facts)
       )
   return out
 
 
-def _attempt(plan: Plan, problems: list[str], say: Say, work) -> None:
-  """work(plan); what is wrong with it is noted, and the rest goes on."""
-  if plan.failed:
+def _attempt(entry: Evaluation, problems: list[str], say: Say, work) -> None:
+  """Does work(entry); an error is noted, and the rest goes on."""
+  if entry.failed:
     return
   try:
-    work(plan)
+    work(entry)
   except ValueError as error:
-    plan.failed = True
-    problems.append(f'{plan.path.stem}: {error}')
-    say(f'{plan.path.stem}: {error}; the rest goes on')
+    entry.failed = True
+    problems.append(f'{entry.path.stem}: {error}')
+    say(f'{entry.path.stem}: {error}; the rest goes on')
 
 
-def _tune(config, plan: Plan, train) -> None:
+def _tune(config, entry: Evaluation, train) -> None:
   """Trains what an evaluation wants; no device is touched here."""
-  if plan.facts is not None:
+  if entry.facts is not None:
     return
-  plan.source = config.init
-  if plan.need.run:
-    told = protocols.settings(config, plan.need, plan.learnt, plan.examples)
-    plan.source = train(plan.need, told)
-  if not plan.source:
+  entry.source = config.init
+  if entry.need.run:
+    settings = protocols.settings(
+      config, entry.need, entry.learnt, entry.examples
+    )
+    entry.source = train(entry.need, settings)
+  if not entry.source:
     raise ValueError('config.init is empty: a checkpoint is needed')
 
 
-def _judge(config, plan: Plan, workdir: pathlib.Path) -> None:
+def _judge(config, entry: Evaluation, workdir: pathlib.Path) -> None:
   """Evaluates, unless that was done; the first host writes."""
-  need, result = plan.need, None
-  if plan.facts is None:
-    result = _evaluate(config, plan)
-    plan.facts = {
+  need, result = entry.need, None
+  if entry.facts is None:
+    result = _evaluate(config, entry)
+    entry.facts = {
       **summary.facts_of(result),
       'packing_efficiency': result.packing_efficiency,
-      'of': _identity(plan.examples),
+      'of': _identity(entry.examples),
       'split': _split(config, need.task),
       'notes': list(result.notes),
     }
@@ -337,20 +341,20 @@ def _judge(config, plan: Plan, workdir: pathlib.Path) -> None:
       table.find(config.benchmark).write(
         workdir / f'submission-{need.seed}',
         result,
-        plan.facts['split'],
+        entry.facts['split'],
         keep=bool(need.language),
       )
-      summary.write_json(plan.path, plan.facts)
+      summary.write_json(entry.path, entry.facts)
     _share(config, need, workdir)
     if need.language:
       folder = workdir / f'submission-{need.seed}' / need.task.name
-      _tidy(folder, plan.languages)
+      _tidy(folder, entry.languages)
   finally:
-    hosts.together(plan.path.stem)
+    hosts.together(entry.path.stem)
 
 
 def _tidy(folder: pathlib.Path, languages: Sequence[str]) -> None:
-  """Takes away predictions in languages that are tested no longer."""
+  """Deletes predictions in languages that are no longer tested."""
   for path in folder.glob('*-*.*'):
     if path.stem.partition('-')[2] not in languages:
       path.unlink()
@@ -386,22 +390,22 @@ def _identity(examples: Mapping) -> dict[str, str]:
   }
 
 
-def _evaluate(config, plan: Plan) -> evaluate.Result:
-  task = plan.need.task
+def _evaluate(config, entry: Evaluation) -> evaluate.Result:
+  task = entry.need.task
   more = {} if task.heads else {'head': None}
-  model = loaded.load(plan.source, dtype=config.dtype, **more)
+  model = loaded.load(entry.source, dtype=config.dtype, **more)
   # Positions that no training reached mean nothing.
   length = None
-  if plan.need.run and task.heads:
-    length = min(trainings.max_length(plan.source), model.max_length)
+  if entry.need.run and task.heads:
+    length = min(trainings.max_length(entry.source), model.max_length)
   judge = functools.partial(evaluate.evaluate, model, task, max_length=length)
   thresholds = {}
   if task.metric == 'pair_f1' and _split(config, task) == 'test':
     dev = _read(config, task, 'dev').examples
-    dev = {name: part for name, part in dev.items() if name in plan.examples}
+    dev = {name: part for name, part in dev.items() if name in entry.examples}
     if dev:
       thresholds = judge(dev).thresholds
-  return judge(plan.examples, thresholds=thresholds)
+  return judge(entry.examples, thresholds=thresholds)
 
 
 def _share(config, need: protocols.Need, workdir: pathlib.Path) -> None:
@@ -411,8 +415,8 @@ def _share(config, need: protocols.Need, workdir: pathlib.Path) -> None:
   source = workdir / 'submission-0' / need.task.name
   for seed in range(1, config.seeds):
     target = workdir / f'submission-{seed}' / need.task.name
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(source, target)
+    with storage.whole(target, overwrite=True) as temporary:
+      shutil.copytree(source, temporary, dirs_exist_ok=True)
 
 
 # ── All of them ───────────────────────────────────────────────────────────
@@ -421,13 +425,18 @@ def _share(config, need: protocols.Need, workdir: pathlib.Path) -> None:
 def _draw(config, results, workdir: pathlib.Path, say: Say) -> None:
   """The pictures, where they can be drawn."""
   try:
-    pictures.heat(results).savefig(workdir / 'heat.png', dpi=150)
+    _save(pictures.heat(results), workdir / 'heat.png')
     if config.corpus:
       parts = shards.open_shards(config.corpus).parts.values()
       tokens = {part.name: part.tokens for part in parts if part.kind == 'text'}
-      pictures.sizes(results, tokens).savefig(workdir / 'sizes.png', dpi=150)
+      _save(pictures.sizes(results, tokens), workdir / 'sizes.png')
   except ValueError as error:
     say(f'no pictures: {error}')
+
+
+def _save(figure, path: pathlib.Path) -> None:
+  with storage.whole_file(path) as temporary:
+    figure.savefig(temporary, format='png', dpi=150)
 
 
 def _check_submission(config, tasks, workdir, seed: int, say: Say) -> None:

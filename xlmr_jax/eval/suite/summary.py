@@ -1,4 +1,4 @@
-"""What a benchmark's evaluations come to: results.json, and tables of it."""
+"""The results of a benchmark's evaluations: results.json, and its tables."""
 
 from collections.abc import Mapping, Sequence
 import pathlib
@@ -6,20 +6,22 @@ import statistics
 
 from xlmr_jax.eval.benchmarks import published, table
 from xlmr_jax.eval.evaluate import Result
-from xlmr_jax.eval.metrics import scores as metrics
+from xlmr_jax.eval.metrics import scores
 from xlmr_jax.runtime import storage
 
 
 def facts_of(result: Result) -> dict:
   """A task's part of results.json."""
-  one = lambda values: {
+  with_average = lambda values: {
     'languages': dict(values),
-    'average': metrics.mean([values.get(n) for n in result.scores]),
+    'average': scores.mean([values.get(n) for n in result.scores]),
   }
   out = {
     'metric': result.task.metric,
-    **one(result.scores),
-    'parts': {name: one(values) for name, values in result.parts.items()},
+    **with_average(result.scores),
+    'parts': {
+      name: with_average(values) for name, values in result.parts.items()
+    },
   }
   if result.thresholds:
     out['thresholds'] = dict(result.thresholds)
@@ -33,19 +35,19 @@ def joined(parts: Sequence[dict]) -> dict:
   if len(parts) == 1:
     return parts[0]
 
-  def one(parts):
-    scores = {k: v for part in parts for k, v in part['languages'].items()}
+  def merge(parts):
+    merged = {k: v for part in parts for k, v in part['languages'].items()}
     return {
-      'languages': scores,
-      'average': metrics.mean(list(scores.values())),
+      'languages': merged,
+      'average': scores.mean(list(merged.values())),
     }
 
   notes = [note for part in parts for note in part.get('notes', ())]
   return {
     **parts[0],
-    **one(parts),
+    **merge(parts),
     'parts': {
-      name: one([part['parts'][name] for part in parts])
+      name: merge([part['parts'][name] for part in parts])
       for name in parts[0]['parts']
     },
     'packing_efficiency': statistics.mean(
@@ -55,11 +57,11 @@ def joined(parts: Sequence[dict]) -> dict:
   }
 
 
-def summary(config, found: Mapping[str, Sequence[dict]]) -> dict:
+def summary(config, evaluations: Mapping[str, Sequence[dict]]) -> dict:
   """results.json of tasks: means over seeds, groups, the overall score."""
   benchmark = table.find(config.benchmark)
   tasks = {}
-  for name, runs in found.items():
+  for name, runs in evaluations.items():
     languages = benchmark[name].languages
     whole = all(set(run['languages']) == set(languages) for run in runs)
     row = {'metric': runs[0]['metric'], **_over_seeds(runs, whole)}
@@ -84,7 +86,7 @@ def summary(config, found: Mapping[str, Sequence[dict]]) -> dict:
 
 
 def _over_seeds(runs: Sequence[dict], whole: bool) -> dict:
-  """Means, and with several seeds standard deviations.
+  """Means over seeds; with several seeds also standard deviations.
 
   The average is None where a language is missing or was not scored: it could
   not be compared with others.
@@ -184,5 +186,5 @@ def _less(ours: float | None, theirs: float | None) -> str:
 
 
 def write_json(path: pathlib.Path, value: Mapping) -> None:
-  """Whole or not at all."""
+  """Writes results.json or a part of it, whole or not at all."""
   storage.write_json(path, value, allow_nan=False)

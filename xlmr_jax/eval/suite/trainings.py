@@ -1,7 +1,7 @@
 """Fine-tunings of a benchmark: each a process of its own.
 
-What was begun is gone on with. A signal to stop goes to the training first,
-which saves; then the benchmark ends, and the same command goes on with both.
+A run that was begun goes on. A signal to stop goes to the training first, which
+saves; then the benchmark ends, and the same command goes on with both.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -31,8 +31,8 @@ class Stopped(KeyboardInterrupt):
 
 
 class Stop:
-  """While it is entered, a signal to stop ends the training that runs, if one
-  does, and then raises Stopped."""
+  """A context in which a signal to stop ends the running training, if there is
+  one, and then raises Stopped."""
 
   SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -139,7 +139,7 @@ def _alone(folder: pathlib.Path, group: hosts.Group) -> Iterator[int]:
   """Locks a run as long as the file that is given, or a copy of it, is open.
 
   A training inherits it, and may outlive a benchmark that is killed. Several
-  hosts are not alone, and nothing is locked.
+  hosts train together, so they lock nothing.
   """
   with open(folder.with_name(f'.{folder.name}.lock'), 'w') as file:
     try:
@@ -161,10 +161,10 @@ def _check_languages(folder: pathlib.Path, settings: Mapping) -> None:
   if not now:
     return
   config = json.loads((folder / 'config.json').read_text('utf-8'))
-  there = config['train_languages']
-  if there != now:
+  trained = config['train_languages']
+  if trained != now:
     raise ValueError(
-      f'{folder} was trained on {" ".join(there)}, and now there is data of '
+      f'{folder} was trained on {" ".join(trained)}, and now there is data of '
       f'{" ".join(now)}: take the folder away to train again, or the data'
     )
 
@@ -172,7 +172,7 @@ def _check_languages(folder: pathlib.Path, settings: Mapping) -> None:
 def train_command(
   config, need: Need, settings: Mapping[str, object], folder, factor: float
 ) -> list[str]:
-  """The command line of a fine-tuning; its rate times a factor."""
+  """The command line of a fine-tuning; `factor` scales its learning rate."""
   recipe = recipes.find(config.recipe)
   words = [
     *(sys.executable, '-m', 'xlmr_jax.train'),
@@ -207,7 +207,7 @@ def max_length(folder: pathlib.Path) -> int:
 
 
 def finished(folder: pathlib.Path) -> bool:
-  """Whether a run is through."""
+  """Whether a run has reached its end."""
   return bool(checkpoint_steps.last_meta(folder).get('finished'))
 
 
