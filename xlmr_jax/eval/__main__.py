@@ -75,7 +75,7 @@ from xlmr_jax.eval.task import (
   user_task,
 )
 from xlmr_jax.inference import loaded
-from xlmr_jax.runtime import commands, hosts, recipes
+from xlmr_jax.runtime import buckets, commands, hosts, recipes
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -94,7 +94,9 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     'Directory (ours, a workdir, or Hugging Face) or hub name.',
     **to,
   )
-  flags.DEFINE_string('output_dir', None, 'Folder for results.', **to)
+  flags.DEFINE_string(
+    'output_dir', None, 'Folder for results, also gs://… or s3://….', **to
+  )
   recipes.define_flag(
     values, 'A recipe of a whole benchmark, with --workdir: xtreme:model=base'
   )
@@ -214,7 +216,9 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
   if options.config is not None:
     if not options.workdir:
       raise ValueError('--workdir is needed with --config')
-    suite.run(options.config, options.workdir, group=hosts.Group.of(options))
+    group = hosts.Group.of(options)
+    with buckets.Mirror(options.workdir, several=group.several) as mirror:
+      suite.run(options.config, mirror.folder, group=group)
     return
   if not options.output_dir:
     raise ValueError('--output_dir is needed: the folder for results')
@@ -240,7 +244,8 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
     read_examples(*where, options.languages)  # says which and where
   examples = available.examples
   # Made now: a folder that cannot be written must not cost an evaluation.
-  output = pathlib.Path(options.output_dir)
+  mirror = buckets.Mirror(options.output_dir, room='results')
+  output = mirror.folder
   output.mkdir(parents=True, exist_ok=True)
   hosts.Group.of(options).start()
   timer: dict[str, float] = {}
@@ -266,7 +271,8 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
     if hosts.lead():
       facts = report.facts_of(result, options.checkpoint, options.split)
       facts['missing'] = available.missing
-      report.write(output, result, facts, others)
+      with mirror:
+        report.write(output, result, facts, others)
   finally:
     hosts.together('evaluated')
 
@@ -301,9 +307,10 @@ def score_submission(options) -> None:
   results = table.find(options.benchmark).score(
     options.predictions, ','.join(options.labels)
   )
-  output = pathlib.Path(options.output_dir)
-  output.mkdir(parents=True, exist_ok=True)
-  summary.write_json(output / 'results.json', results)
+  with buckets.Mirror(options.output_dir, room='results') as mirror:
+    output = mirror.folder
+    output.mkdir(parents=True, exist_ok=True)
+    summary.write_json(output / 'results.json', results)
   print(report.submission_table(results))
   print(f'wrote {output / "results.json"}')
 

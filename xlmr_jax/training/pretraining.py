@@ -14,7 +14,7 @@ from xlmr_jax.data.batches import mixture, pack, schedule
 from xlmr_jax.data.corpus import prepare, shards
 from xlmr_jax.data.corpus import sources as inputs
 from xlmr_jax.data.tokenizers import words
-from xlmr_jax.runtime import hosts, sharding
+from xlmr_jax.runtime import buckets, hosts, sharding
 from xlmr_jax.training import objectives
 from xlmr_jax.training.job import Job, begin, check_length
 
@@ -143,6 +143,7 @@ def _corpora(config, workdir, tokenizer) -> list[shards.Shards]:
   ):
     if not folder:
       continue
+    folder = str(buckets.fetch(folder))
     if shards.is_shards(folder):
       found.append(shards.open_shards(folder, tokenizer))
       continue

@@ -55,7 +55,7 @@ from xlmr_jax.data.corpus import sources as inputs
 from xlmr_jax.data.corpus.prepare_language import Settings
 from xlmr_jax.data.corpus.workers import Workers
 from xlmr_jax.data.tokenizers import folder as vocabulary
-from xlmr_jax.runtime import commands
+from xlmr_jax.runtime import buckets, commands
 from xlmr_jax.runtime.cores import usable_cores
 
 _PLAN = 'plan.json'
@@ -395,7 +395,9 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
   )
   flags.DEFINE_string('tfds_split', 'train', 'Which split of those.', **to)
   flags.DEFINE_string('tokenizer', None, 'Folder of the vocabulary.', **to)
-  flags.DEFINE_string('output', None, 'Folder to make.', **to)
+  flags.DEFINE_string(
+    'output', None, 'Folder to make, also gs://… or s3://….', **to
+  )
   flags.DEFINE_list('languages', None, 'Of --corpus; all if left out.', **to)
   flags.DEFINE_list('pairs', None, 'Of --parallel; all if left out.', **to)
   flags.DEFINE_string(
@@ -451,21 +453,22 @@ def main(argv: list[str], args: flags.FlagValues = flags.FLAGS) -> None:
   tokenizer = vocabulary.load(args.tokenizer)
   if tokenizer is None:
     raise ValueError(f'{args.tokenizer} has no vocabulary that is read here')
-  data = prepare(
-    args.corpus,
-    args.output,
-    tokenizer,
-    parallel=args.parallel,
-    tfds=tfds,
-    tfds_dir=args.tfds_data_dir,
-    tfds_split=args.tfds_split,
-    languages=args.languages,
-    pairs=args.pairs,
-    seed=args.seed,
-    drop_duplicates=args.drop_duplicates,
-    shard_tokens=args.shard_tokens,
-    text_key=args.text_key,
-    workers=args.workers,
-    journal_seconds=args.journal_seconds,
-  )
+  with buckets.publishing(args.output, resumes=True) as output:
+    data = prepare(
+      args.corpus,
+      output,
+      tokenizer,
+      parallel=args.parallel,
+      tfds=tfds,
+      tfds_dir=args.tfds_data_dir,
+      tfds_split=args.tfds_split,
+      languages=args.languages,
+      pairs=args.pairs,
+      seed=args.seed,
+      drop_duplicates=args.drop_duplicates,
+      shard_tokens=args.shard_tokens,
+      text_key=args.text_key,
+      workers=args.workers,
+      journal_seconds=args.journal_seconds,
+    )
   print(table(data.manifest))

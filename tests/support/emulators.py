@@ -1,0 +1,44 @@
+"""Object stores on loopback: Google's and Amazon's, a bucket in each."""
+
+import logging
+import socket
+
+
+def gs():
+  """(environment, stop) of a Google Cloud Storage emulator in a thread."""
+  from gcp_storage_emulator.server import create_server
+
+  with socket.socket() as free:
+    free.bind(('127.0.0.1', 0))
+    port = free.getsockname()[1]
+  server = create_server(
+    '127.0.0.1', port, in_memory=True, default_bucket='box'
+  )
+  server.start()
+  return {'STORAGE_EMULATOR_HOST': f'http://127.0.0.1:{port}'}, server.stop
+
+
+def s3():
+  """The same of an S3 emulator."""
+  import boto3
+  from moto.server import ThreadedMotoServer
+
+  logging.getLogger('werkzeug').setLevel('ERROR')
+  server = ThreadedMotoServer('127.0.0.1', 0, verbose=False)
+  server.start()
+  host, port = server.get_host_and_port()
+  address = f'http://{host}:{port}'
+  boto3.client(
+    's3',
+    endpoint_url=address,
+    region_name='us-east-1',
+    aws_access_key_id='test',
+    aws_secret_access_key='test',
+  ).create_bucket(Bucket='box')
+  return {
+    'AWS_ENDPOINT_URL': address,
+    'AWS_ACCESS_KEY_ID': 'test',
+    'AWS_SECRET_ACCESS_KEY': 'test',
+    'AWS_DEFAULT_REGION': 'us-east-1',
+    'AWS_EC2_METADATA_DISABLED': 'true',
+  }, server.stop
