@@ -15,7 +15,11 @@ def gs():
     '127.0.0.1', port, in_memory=True, default_bucket='box'
   )
   server.start()
-  return {'STORAGE_EMULATOR_HOST': f'http://127.0.0.1:{port}'}, server.stop
+  return {
+    'STORAGE_EMULATOR_HOST': f'http://127.0.0.1:{port}',
+    # Read when gcsfs is imported: no questions to Google about the bucket.
+    'GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT': 'false',
+  }, server.stop
 
 
 def s3():
