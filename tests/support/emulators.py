@@ -1,17 +1,23 @@
 """Object stores on loopback: Google's and Amazon's, a bucket in each."""
 
+import http.server
 import logging
 import socket
+import types
 
 
 def gs():
   """(environment, stop) of a Google Cloud Storage emulator in a thread."""
-  from gcp_storage_emulator.server import create_server
+  from gcp_storage_emulator import server as emulator
 
+  # With one thread it waits for ever on the first of two open connections.
+  emulator.server = types.SimpleNamespace(
+    **{**vars(http.server), 'HTTPServer': http.server.ThreadingHTTPServer}
+  )
   with socket.socket() as free:
     free.bind(('127.0.0.1', 0))
     port = free.getsockname()[1]
-  server = create_server(
+  server = emulator.create_server(
     '127.0.0.1', port, in_memory=True, default_bucket='box'
   )
   server.start()
