@@ -14,21 +14,26 @@ import fsspec
 import jax
 import numpy as np
 import pytest
+import tqdm
 
 from configs import finetune, pretrain
 from tests.support import emulators, tiny_runs
 import xlmr_jax
 from xlmr_jax import train
-from xlmr_jax.checkpoints import checkpoint_steps, convert, directory
+from xlmr_jax.checkpoints import convert, directory
 from xlmr_jax.data.corpus import prepare, shards
 from xlmr_jax.eval import __main__ as evaluation
-from xlmr_jax.runtime import buckets, object_store
+from xlmr_jax.eval.benchmarks import table
+from xlmr_jax.eval.benchmarks.benchmark import Benchmark
+from xlmr_jax.eval.task import Task
+from xlmr_jax.runtime import buckets, logs, object_store
+from xlmr_jax.tasks.kinds import KINDS
 
 RECIPES = [finetune, pretrain]
-# Of 80 and 30 steps; that the first save, an evaluation, the best step and
+# Not of 80 and 30 steps: that the first save, an evaluation, the best step and
 # the end are in is enough here.
 SHORT = {
-  finetune: {'epochs': 3, 'eval_every': 8, 'save_every': 5},
+  finetune: {'epochs': 2, 'eval_every': 8, 'save_every': 5},
   pretrain: {'steps': 12},
 }
 
@@ -102,57 +107,74 @@ def die_at(patch, method, at):
     patch.setattr(object_store.Bucket, name, new)
 
 
+def asks_to_stop(patch, step):
+  """A preemption, after a step."""
+  write = logs.Writer.write
+
+  def new(self, at, values):
+    write(self, at, values)
+    if at == step and logs.RATE in values:
+      os.kill(os.getpid(), signal.SIGTERM)
+
+  patch.setattr(logs.Writer, 'write', new)
+
+
+def saved(url):
+  """Steps that another machine finds; it has nothing else of the run."""
+  forget()
+  return sorted(
+    map(int, os.listdir(buckets.Mirror(url).folder / 'checkpoints'))
+  )
+
+
+# Where an upload is cut: in the middle of a step's files, before its marker.
+CUTS = {pretrain: ('send', 6), finetune: ('write', 5)}
+
+
 @pytest.mark.parametrize('module', RECIPES)
-@pytest.mark.parametrize('method, at', [('send', 4), ('write', 4)])
-def test_a_killed_run_goes_on(
-  place, module, method, at, given, local_runs, monkeypatch
-):
+def test_a_killed_run_goes_on(place, module, given, local_runs, monkeypatch):
+  """Killed, cut off while it sends, preempted: it goes on elsewhere."""
   config = tiny_runs.recipe(given, module)
+  process = tiny_runs.Process(given, module, place)
+  process.workdir = buckets.Mirror(place).folder
+  code, output = process.send(signal.SIGKILL, 7)
+  assert code == -signal.SIGKILL, output
+  method, first = CUTS[module]
+  assert saved(place)[-1] == first
+  forget()
   with monkeypatch.context() as patch:
-    die_at(patch, method, at)
+    die_at(patch, method, 2)
     with pytest.raises(Killed):
       train.train(config, place)
-  forget()
   # What was cut off is no step; the one before it is the latest.
-  (step,) = os.listdir(buckets.Mirror(place).folder / 'checkpoints')
-  assert 0 < int(step) < 12
+  assert saved(place)[-1] == first
+  forget()
+  with monkeypatch.context() as patch:
+    asks_to_stop(patch, 9)
+    train.train(config, place)
+  assert saved(place)[-1] == 9
   forget()
   train.train(config, place)
   forget()
   tiny_runs.assert_same_run(buckets.Mirror(place).folder, local_runs[module])
 
 
-def test_sigkill(place, given, local_runs):
-  folder = buckets.Mirror(place).folder
-  process = tiny_runs.Process(given, pretrain, place)
-  process.workdir = folder
-  code, output = process.send(signal.SIGKILL, 7)
-  assert code == -signal.SIGKILL, output
-  forget()
-  train.train(tiny_runs.recipe(given, pretrain), place)
-  forget()
-  tiny_runs.assert_same_run(buckets.Mirror(place).folder, local_runs[pretrain])
+@pytest.fixture(scope='module')
+def stopped(given, tmp_path_factory):
+  """The workdir, on a disk, of a run that was preempted."""
+  workdir = tmp_path_factory.mktemp('stopped') / 'run'
+  with pytest.MonkeyPatch.context() as patch:
+    asks_to_stop(patch, 9)
+    train.train(tiny_runs.recipe(given, finetune), workdir)
+  return workdir
 
 
 def test_a_run_moves_from_disk_to_bucket(
-  kind, place, given, local_runs, tmp_path, monkeypatch
+  kind, place, given, stopped, local_runs
 ):
   """As `gcloud storage cp -r` or `aws s3 cp` copies it: without markers."""
-  config = tiny_runs.recipe(given, finetune)
-  save, saves = checkpoint_steps.Manager.save, []
-
-  def dying(self, step, *args):
-    saves.append(step)
-    if len(saves) == 4:
-      raise Killed
-    save(self, step, *args)
-
-  with monkeypatch.context() as patch:
-    patch.setattr(checkpoint_steps.Manager, 'save', dying)
-    with pytest.raises(Killed):
-      train.train(config, tmp_path / 'run')
-  fsspec.filesystem(kind).put(f'{tmp_path}/run/', f'{place}/', recursive=True)
-  train.train(config, place)
+  fsspec.filesystem(kind).put(f'{stopped}/', f'{place}/', recursive=True)
+  train.train(tiny_runs.recipe(given, finetune), place)
   forget()
   tiny_runs.assert_same_run(buckets.Mirror(place).folder, local_runs[finetune])
 
@@ -196,13 +218,31 @@ def test_load_eval_and_convert(kind, place, local_runs, given, capsys):
       '--benchmark=cats',
       f'--checkpoint={base}/hf',
       f'--test={given[finetune]["data_dir"]}/dev-{{language}}.tsv',
-      f'--output_dir={base}/results',
+      *('--languages=de,en', f'--output_dir={base}/results'),
     )
-  assert 'cats test: accuracy' in capsys.readouterr().out
+  output = capsys.readouterr().out
+  assert 'cats test: accuracy' in output
+  assert f'\nsent to {base}/results\n' in output
   files = fsspec.filesystem(kind)
   scores = json.loads(files.cat_file(f'{base}/results/results.json'))
   assert scores['checkpoint'] == f'{base}/hf'
   assert files.exists(f'{base}/results/predictions/cats/test-de.tsv')
+
+
+def test_a_submission(kind, place, tmp_path, monkeypatch):
+  task = Task('mine', KINDS['classify'], lambda *_: [], ('de',))
+  monkeypatch.setitem(table.BENCHMARKS, 'own', Benchmark('own', (task,)))
+  for name, text in (('predictions', 'a\nb\n'), ('labels', 'a\na\n')):
+    (tmp_path / name / 'mine').mkdir(parents=True)
+    (tmp_path / name / 'mine' / 'test-de.tsv').write_text(text)
+  buckets.publish(tmp_path / 'predictions', f'{place}/predictions')
+  call(
+    evaluation,
+    *('--benchmark=own', f'--predictions={place}/predictions'),
+    *(f'--labels={tmp_path}/labels', f'--output_dir={place}/scores'),
+  )
+  scores = fsspec.filesystem(kind).cat_file(f'{place}/scores/results.json')
+  assert json.loads(scores)['overall'] == 50.0
 
 
 def test_a_corpus(place, given, tiny_tokenizer):
@@ -219,6 +259,28 @@ def test_a_corpus(place, given, tiny_tokenizer):
     'en',
     'ru',
   }
+  for flag in ('report', 'verify'):
+    call(prepare, f'--{flag}={place}')
+
+
+def test_a_benchmark_goes_on(place, monkeypatch):
+  """What its runs and evaluations leave is sent as soon as it is there."""
+  wrote = []
+
+  def run(config, workdir, group, keep):
+    wrote.append(sorted(p.name for p in workdir.glob('*/*')))
+    (workdir / 'runs' / '.lock').parent.mkdir(exist_ok=True)
+    for name in ('runs/.lock', 'runs/model'):
+      (workdir / name).write_text('1')
+    keep()
+    raise Killed
+
+  monkeypatch.setattr(evaluation.suite, 'run', run)
+  for _ in range(2):
+    with pytest.raises(Killed):
+      call(evaluation, '--config=xtreme:model=tiny', f'--workdir={place}')
+    forget()
+  assert wrote == [[], ['model']]
 
 
 def test_nothing_is_sent_or_fetched_twice(place, monkeypatch):
@@ -268,6 +330,26 @@ def test_nothing_is_sent_or_fetched_twice(place, monkeypatch):
   with buckets.Mirror(place) as mirror:
     assert os.listdir(mirror.folder) == ['log', 'cache'][:1]
   assert not files.find(f'{place}/checkpoints')
+
+
+def test_a_long_transfer_shows_a_bar(place, tmp_path, monkeypatch):
+  bars = []
+
+  class Bar(tqdm.tqdm):
+    def __init__(self, **options):
+      assert options['delay'] and options['disable'] is None
+      super().__init__(**options, file=open(os.devnull, 'w'))
+      self.disable = False
+      bars.append(self)
+
+  monkeypatch.setattr(object_store.tqdm, 'tqdm', Bar)
+  for name, size in (('a', 6 << 20), ('b', 3)):
+    (tmp_path / name).write_bytes(b'0' * size)
+  buckets.publish(tmp_path, place)
+  buckets.fetch(place)
+  words = [bar.desc.partition(f' {place}')[0] for bar in bars]
+  assert words == ['sending to', 'fetching']
+  assert [bar.n for bar in bars] == [bar.total for bar in bars]
 
 
 def test_a_publication_that_was_cut_off(place, tmp_path, monkeypatch):
@@ -371,3 +453,21 @@ def test_no_library(path, library, extra):
   assert done.stdout == (
     f"{path} needs {library}: pip install 'xlmr_jax[{extra}]'\n"
   ), done.stderr
+
+
+def test_a_disk_needs_no_library(tmp_path):
+  code = (
+    'import sys; from xlmr_jax.runtime import buckets\n'
+    f'with buckets.Mirror("{tmp_path}") as mirror: mirror.sync()\n'
+    f'with buckets.publishing(buckets.fetch("{tmp_path}")): pass\n'
+    'print({"fsspec", "gcsfs", "s3fs", "aiohttp"} & {*sys.modules})'
+  )
+  done = subprocess.run(
+    [sys.executable, '-c', code],
+    cwd=tiny_runs.ROOT,
+    capture_output=True,
+    text=True,
+    timeout=120,
+    check=True,
+  )
+  assert done.stdout == 'set()\n'

@@ -2,25 +2,35 @@
 
 import http.server
 import logging
-import socket
+import threading
 import types
+
+
+class _Server(http.server.ThreadingHTTPServer):
+  """The emulator of gs:// has a server for one connection at a time."""
+
+  request_queue_size = 128
 
 
 def gs():
   """(environment, stop) of a Google Cloud Storage emulator in a thread."""
   from gcp_storage_emulator import server as emulator
 
-  # With one thread it waits for ever on the first of two open connections.
-  emulator.server = types.SimpleNamespace(
-    **{**vars(http.server), 'HTTPServer': http.server.ThreadingHTTPServer}
-  )
-  with socket.socket() as free:
-    free.bind(('127.0.0.1', 0))
-    port = free.getsockname()[1]
+  emulator.server = types.SimpleNamespace(HTTPServer=_Server)
+  if not hasattr(emulator.Router, 'answer'):
+    # Its store is for one thread.
+    lock, answer = threading.Lock(), emulator.Router.handle
+
+    def handle(self, method):
+      with lock:
+        answer(self, method)
+
+    emulator.Router.handle, emulator.Router.answer = handle, answer
   server = emulator.create_server(
-    '127.0.0.1', port, in_memory=True, default_bucket='box'
+    '127.0.0.1', 0, in_memory=True, default_bucket='box'
   )
   server.start()
+  port = server._api._httpd.server_address[1]
   return {
     'STORAGE_EMULATOR_HOST': f'http://127.0.0.1:{port}',
     # Read when gcsfs is imported: no questions to Google about the bucket.

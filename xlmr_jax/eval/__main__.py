@@ -56,7 +56,6 @@ every host gets the same command (docs/pods.md); the first one writes.
 
 import dataclasses
 import os
-import pathlib
 import sys
 
 from absl import flags
@@ -218,7 +217,8 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
       raise ValueError('--workdir is needed with --config')
     group = hosts.Group.of(options)
     with buckets.Mirror(options.workdir, several=group.several) as mirror:
-      suite.run(options.config, mirror.folder, group=group)
+      folder, keep = mirror.folder, mirror.sync
+      suite.run(options.config, folder, group=group, keep=keep)
     return
   if not options.output_dir:
     raise ValueError('--output_dir is needed: the folder for results')
@@ -273,6 +273,7 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
       facts['missing'] = available.missing
       with mirror:
         report.write(output, result, facts, others)
+      mirror.say_where()
   finally:
     hosts.together('evaluated')
 
@@ -305,7 +306,7 @@ def score_submission(options) -> None:
     if options[name].value:
       raise ValueError(f'--{name} says nothing to --predictions: leave it out')
   results = table.find(options.benchmark).score(
-    options.predictions, ','.join(options.labels)
+    str(buckets.fetch(options.predictions)), ','.join(options.labels)
   )
   with buckets.Mirror(options.output_dir, room='results') as mirror:
     output = mirror.folder
@@ -313,6 +314,7 @@ def score_submission(options) -> None:
     summary.write_json(output / 'results.json', results)
   print(report.submission_table(results))
   print(f'wrote {output / "results.json"}')
+  mirror.say_where()
 
 
 def task_of(options) -> Task:

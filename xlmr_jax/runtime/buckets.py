@@ -85,7 +85,8 @@ class Mirror:
     # None where the copy here is missing or another.
     self._known: dict[str, list | None] = {}
     self._markers: dict[str, dict | None] = {}  # of the steps
-    self._pull(skip)
+    with storage.alone(self.folder.parent, 'fetches'):
+      self._pull(skip)
 
   def __enter__(self):
     return self
@@ -93,10 +94,15 @@ class Mirror:
   def __exit__(self, kind, error, stack):
     if kind is None:
       self.sync()
-    elif issubclass(kind, Exception):
+    elif issubclass(kind, (Exception, KeyboardInterrupt)):
       # What was logged belongs in the bucket, but the first error says more.
       with contextlib.suppress(ValueError, OSError):
         self.sync()
+
+  def say_where(self) -> None:
+    """Prints where the folder was sent; nothing of one on a disk."""
+    if self.remote:
+      print(f'sent to {self._bucket.url}')
 
   def _pull(self, skip) -> None:
     objects = self._bucket.find()
@@ -271,21 +277,28 @@ def publishing(
     if resumes:
       folder = _stage(bucket.url, 'made')
     else:
-      made = stack.enter_context(tempfile.TemporaryDirectory())
+      made = stack.enter_context(tempfile.TemporaryDirectory(dir=_cache()))
       folder = pathlib.Path(made, bucket.url.rpartition('/')[2])
     yield folder
     publish(folder, bucket.url)
     shutil.rmtree(folder)
 
 
-def _stage(url: str, room: str) -> pathlib.Path:
-  """The folder on this disk for a place in a bucket."""
+def _cache() -> pathlib.Path:
+  """The folder on this disk for all that lies in buckets; made."""
   cache = os.environ.get('XLMR_JAX_CACHE')
-  cache = cache or pathlib.Path.home() / '.cache' / 'xlmr_jax'
-  key = hashlib.sha256(url.encode()).hexdigest()[:16]
-  folder = pathlib.Path(cache, 'buckets', room, key, url.rpartition('/')[2])
+  cache = pathlib.Path(cache or pathlib.Path.home() / '.cache' / 'xlmr_jax')
+  folder = cache.absolute() / 'buckets'
   folder.mkdir(parents=True, exist_ok=True)
-  return folder.absolute()
+  return folder
+
+
+def _stage(url: str, room: str) -> pathlib.Path:
+  """The folder on this disk for a place in a bucket; made."""
+  key = hashlib.sha256(url.encode()).hexdigest()[:16]
+  folder = _cache() / room / key / url.rpartition('/')[2]
+  folder.mkdir(parents=True, exist_ok=True)
+  return folder
 
 
 def _files(folder: pathlib.Path, everything: bool = False) -> dict[str, list]:

@@ -12,6 +12,8 @@ import secrets
 import shutil
 from typing import Any
 
+import tqdm
+
 MARKER = '.whole'
 # Protocol → fsspec's library for it, our extra, and how to log in.
 _LIBRARIES = {
@@ -31,10 +33,10 @@ class Bucket:
       raise ValueError(f'{url} is neither gs://BUCKET/… nor s3://BUCKET/…')
     library, extra, self._login = _LIBRARIES[self._kind]
     options: dict[str, Any] = {'use_listings_cache': False}
+    # Read when gcsfs is imported: else it asks by gRPC what sort a bucket is.
+    os.environ.setdefault('GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT', 'false')
     if self._kind == 'gs' and os.environ.get('STORAGE_EMULATOR_HOST'):
       options['token'] = 'anon'
-      # It asks Google what sort of bucket an emulator's is.
-      os.environ.setdefault('GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT', 'false')
     endpoint = os.environ.get('AWS_ENDPOINT_URL')
     if self._kind == 's3' and endpoint:
       options['endpoint_url'] = endpoint
@@ -96,9 +98,12 @@ class Bucket:
     """Puts files of a folder."""
     names = sorted(names)
     if names:
-      with self._plain():
+      total = sum((folder / n).stat().st_size for n in names)
+      with self._plain(), self._bar('sending to', total) as callback:
         self._fs.put(
-          [str(folder / n) for n in names], [f'{self._base}/{n}' for n in names]
+          [str(folder / n) for n in names],
+          [f'{self._base}/{n}' for n in names],
+          callback=callback,
         )
 
   def bring(self, folder: pathlib.Path, sizes: Mapping[str, int]) -> None:
@@ -107,9 +112,12 @@ class Bucket:
       return
     made = folder / f'.{secrets.token_hex(6)}.tmp'
     try:
-      with self._plain():
+      total = sum(sizes.values())
+      with self._plain(), self._bar('fetching', total) as callback:
         self._fs.get(
-          [f'{self._base}/{n}' for n in sizes], [str(made / n) for n in sizes]
+          [f'{self._base}/{n}' for n in sizes],
+          [str(made / n) for n in sizes],
+          callback=callback,
         )
       for name, size in sizes.items():
         if (made / name).stat().st_size != size:
@@ -124,6 +132,38 @@ class Bucket:
     if names:
       with self._plain(), contextlib.suppress(FileNotFoundError):
         self._fs.rm([f'{self._base}/{n}' for n in names])
+
+  @contextlib.contextmanager
+  def _bar(self, what: str, total: int) -> Iterator[Any]:
+    """A callback for fsspec; of what takes long it shows a bar of bytes."""
+    from fsspec.callbacks import Callback
+
+    bar = tqdm.tqdm(
+      desc=f'{what} {self.url}',
+      total=total,
+      unit='B',
+      unit_scale=True,
+      unit_divisor=1024,
+      delay=2,
+      leave=False,
+      disable=None,
+    )
+
+    class Files(Callback):
+      """Of a transfer of files: each gets a callback of its own."""
+
+      def branched(self, path_1, path_2, **kwargs):
+        done = 0
+
+        def show(size, value, **kwargs):
+          nonlocal done
+          done, new = value, value - done
+          bar.update(new)
+
+        return Callback(hooks={'bar': show})
+
+    with bar:
+      yield Files()
 
   @contextlib.contextmanager
   def _plain(self) -> Iterator[None]:
@@ -148,6 +188,7 @@ class Bucket:
         'Credentials' in type(e).__name__
         or isinstance(e, PermissionError)
         or str(getattr(e, 'code', '')) in ('401', '403')
+        or text.startswith('Forbidden')
       ):
         raise ValueError(
           f'{self.url}: no credentials for {bucket} ({text}): {self._login}'

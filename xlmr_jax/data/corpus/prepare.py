@@ -38,10 +38,8 @@ What a prepared folder has, and whether it is what it was:
 
 from collections.abc import Sequence
 from concurrent import futures
-import contextlib
 import dataclasses
 import errno
-import fcntl
 import os
 import shutil
 import threading
@@ -55,7 +53,7 @@ from xlmr_jax.data.corpus import sources as inputs
 from xlmr_jax.data.corpus.prepare_language import Settings
 from xlmr_jax.data.corpus.workers import Workers
 from xlmr_jax.data.tokenizers import folder as vocabulary
-from xlmr_jax.runtime import buckets, commands
+from xlmr_jax.runtime import buckets, commands, storage
 from xlmr_jax.runtime.cores import usable_cores
 
 _PLAN = 'plan.json'
@@ -152,7 +150,7 @@ def prepare(
         ' new folder'
       )
   os.makedirs(output, exist_ok=True)
-  with _alone(output):
+  with storage.alone(output, 'prepares'):
     if os.path.exists(os.path.join(output, shards.MANIFEST)):
       _compare(output, _plan_of(shards.read_manifest(output)), plan)
       shutil.rmtree(os.path.join(output, shards.UNFINISHED), ignore_errors=True)
@@ -273,25 +271,6 @@ class _Progress:
 def _is_inside(path: str, folder: str | os.PathLike) -> bool:
   path, folder = os.path.realpath(path), os.path.realpath(folder)
   return os.path.commonpath([path, folder]) == folder
-
-
-@contextlib.contextmanager
-def _alone(folder: str):
-  """One process prepares a folder; others wait until it has."""
-  file = os.open(folder, os.O_RDONLY)
-  try:
-    try:
-      try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      except BlockingIOError:
-        print(f'another process prepares {folder}: waiting', flush=True)
-        fcntl.flock(file, fcntl.LOCK_EX)
-    except OSError as error:
-      if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL):
-        raise  # the others: this file system has no locks
-    yield
-  finally:
-    os.close(file)
 
 
 def _plan_of(manifest: dict[str, Any]) -> dict[str, Any]:
@@ -437,7 +416,7 @@ def main(argv: list[str], args: flags.FlagValues = flags.FLAGS) -> None:
   commands.check_arguments(argv)
   if args.verify or args.report:
     folder = args.verify or args.report
-    data = shards.open_shards(folder, verify=bool(args.verify))
+    data = shards.open_shards(buckets.fetch(folder), verify=bool(args.verify))
     if args.verify:
       count = sum(len(e['shards']) + 1 for e in data.manifest['parts'].values())
       print(f'{folder}: the checksums of all {count} files are right')

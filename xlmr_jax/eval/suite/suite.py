@@ -12,7 +12,7 @@ command goes on after a kill and is quick once all is done. A fine-tuning is a
 process of its own (runs.py).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import functools
 import hashlib
@@ -79,7 +79,13 @@ def needs(config) -> list[protocols.Need]:
   return out
 
 
-def run(config, workdir, say: Say = print, group: hosts.Group = ALONE) -> dict:
+def run(
+  config,
+  workdir,
+  say: Say = print,
+  group: hosts.Group = ALONE,
+  keep: Callable[[], None] = lambda: None,
+) -> dict:
   """Makes whatever is missing of a recipe; returns what results.json holds.
 
   Args:
@@ -87,6 +93,7 @@ def run(config, workdir, say: Say = print, group: hosts.Group = ALONE) -> dict:
     workdir: folder of all that is made.
     say: prints a line.
     group: the processes that do it together; {} comes back on all but one.
+    keep: called after each fine-tuning and each evaluation.
 
   Raises:
     ValueError: a setting that does not fit, or nothing could be evaluated.
@@ -124,10 +131,12 @@ def run(config, workdir, say: Say = print, group: hosts.Group = ALONE) -> dict:
       )
       for plan in plans:
         _attempt(plan, problems, say, lambda p: _tune(config, p, train))
+        keep()
       group.start()
       say = say if hosts.lead() else lambda _: None
       for plan in plans:
         _attempt(plan, problems, say, lambda p: _judge(config, p, workdir))
+        keep()
       found: dict[str, dict[int, list[dict]]] = {}
       for plan in plans:
         if plan.facts:
