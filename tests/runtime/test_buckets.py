@@ -17,7 +17,7 @@ import pytest
 import tqdm
 
 from configs import finetune, pretrain
-from tests.support import emulators, tiny_runs
+from tests.support import cut_uploads, emulators, tiny_runs
 import xlmr_jax
 from xlmr_jax import train
 from xlmr_jax.checkpoints import convert, directory
@@ -85,26 +85,8 @@ class Killed(BaseException):
   """No code of ours catches it."""
 
 
-def die_at(patch, method, at):
-  """From a call of a Bucket's method on, nothing reaches the bucket.
-
-  Of the call's files the first half does.
-  """
-  calls = [0]
-  for name in ('send', 'write', 'remove'):
-    old = getattr(object_store.Bucket, name)
-
-    def new(self, *args, name=name, old=old):
-      calls[0] += name == method
-      if calls[0] < at:
-        return old(self, *args)
-      if calls[0] == at and name == method == 'send':
-        half = sorted(args[1])
-        old(self, args[0], half[: len(half) // 2])
-      calls[0] = at + 1
-      raise Killed
-
-    patch.setattr(object_store.Bucket, name, new)
+def die():
+  raise Killed
 
 
 def asks_to_stop(patch, step):
@@ -127,28 +109,23 @@ def saved(url):
   )
 
 
-# Where an upload is cut: in the middle of a step's files, before its marker.
-CUTS = {pretrain: ('send', 6), finetune: ('write', 5)}
+# Where the upload of the second step is cut: in the middle of its files, before
+# its marker; and the step before it.
+CUTS = {pretrain: ('send', '4', 4), finetune: ('write', '4', 5)}
 
 
 @pytest.mark.parametrize('module', RECIPES)
 def test_a_killed_run_goes_on(place, module, given, local_runs, monkeypatch):
-  """Killed, cut off while it sends, preempted: it goes on elsewhere."""
+  """A SIGKILL while it sends, a SIGTERM: each time it goes on elsewhere."""
+  method, call_number, whole = CUTS[module]
+  command = 'tests.support.cut_uploads', method, call_number
+  process = tiny_runs.Process(given, module, place, command).process
+  output, _ = process.communicate(timeout=240)
+  assert process.returncode == -signal.SIGKILL, output
+  # What was cut off is no step; the one before it is.
+  assert saved(place) == [whole]
+  forget()
   config = tiny_runs.recipe(given, module)
-  process = tiny_runs.Process(given, module, place)
-  process.workdir = buckets.Mirror(place).folder
-  code, output = process.send(signal.SIGKILL, 7)
-  assert code == -signal.SIGKILL, output
-  method, first = CUTS[module]
-  assert saved(place)[-1] == first
-  forget()
-  with monkeypatch.context() as patch:
-    die_at(patch, method, 2)
-    with pytest.raises(Killed):
-      train.train(config, place)
-  # What was cut off is no step; the one before it is the latest.
-  assert saved(place)[-1] == first
-  forget()
   with monkeypatch.context() as patch:
     asks_to_stop(patch, 9)
     train.train(config, place)
@@ -230,7 +207,8 @@ def test_load_eval_and_convert(kind, place, local_runs, given, capsys):
 
 
 def test_a_submission(kind, place, tmp_path, monkeypatch):
-  task = Task('mine', KINDS['classify'], lambda *_: [], ('de',))
+  kind_of, none = KINDS['classify'], lambda *_: []
+  task = Task('mine', kind_of, none, ('de',), labels=('a', 'b'))
   monkeypatch.setitem(table.BENCHMARKS, 'own', Benchmark('own', (task,)))
   for name, text in (('predictions', 'a\nb\n'), ('labels', 'a\na\n')):
     (tmp_path / name / 'mine').mkdir(parents=True)
@@ -242,7 +220,7 @@ def test_a_submission(kind, place, tmp_path, monkeypatch):
     *(f'--labels={tmp_path}/labels', f'--output_dir={place}/scores'),
   )
   scores = fsspec.filesystem(kind).cat_file(f'{place}/scores/results.json')
-  assert json.loads(scores)['overall'] == 50.0
+  assert json.loads(scores)['overall'] == 50.0, json.loads(scores)
 
 
 def test_a_corpus(place, given, tiny_tokenizer):
@@ -338,8 +316,7 @@ def test_a_long_transfer_shows_a_bar(place, tmp_path, monkeypatch):
   class Bar(tqdm.tqdm):
     def __init__(self, **options):
       assert options['delay'] and options['disable'] is None
-      super().__init__(**options, file=open(os.devnull, 'w'))
-      self.disable = False
+      super().__init__(**{**options, 'disable': False})
       bars.append(self)
 
   monkeypatch.setattr(object_store.tqdm, 'tqdm', Bar)
@@ -356,7 +333,7 @@ def test_a_publication_that_was_cut_off(place, tmp_path, monkeypatch):
   for name in 'abcd':
     (tmp_path / name).write_text(name)
   with monkeypatch.context() as patch:
-    die_at(patch, 'send', 1)
+    cut_uploads.cut('send', 1, die, patch.setattr)
     with pytest.raises(Killed):
       buckets.publish(tmp_path, place)
   with pytest.raises(ValueError, match=f'^{place} is not whole'):

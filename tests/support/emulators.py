@@ -11,6 +11,9 @@ class _Server(http.server.ThreadingHTTPServer):
 
   request_queue_size = 128
 
+  def handle_error(self, request, client_address):
+    """A client that went away, or was killed, is no news."""
+
 
 def gs():
   """(environment, stop) of a Google Cloud Storage emulator in a thread."""
