@@ -114,16 +114,26 @@ def saved(url):
 CUTS = {pretrain: ('send', '4', 4), finetune: ('write', '4', 5)}
 
 
+@pytest.fixture(scope='module')
+def killed(kind, given):
+  """{recipe: workdir} of runs that a SIGKILL ended while they sent."""
+  places = {module: f'{kind}://box/{module.__name__}/run' for module in RECIPES}
+  runs = []
+  for module, place in places.items():
+    command = 'tests.support.cut_uploads', *CUTS[module][:2]
+    runs.append(tiny_runs.Process(given, module, place, command).process)
+  for run in runs:
+    output, _ = run.communicate(timeout=240)
+    assert run.returncode == -signal.SIGKILL, output
+  return places
+
+
 @pytest.mark.parametrize('module', RECIPES)
-def test_a_killed_run_goes_on(place, module, given, local_runs, monkeypatch):
-  """A SIGKILL while it sends, a SIGTERM: each time it goes on elsewhere."""
-  method, call_number, whole = CUTS[module]
-  command = 'tests.support.cut_uploads', method, call_number
-  process = tiny_runs.Process(given, module, place, command).process
-  output, _ = process.communicate(timeout=240)
-  assert process.returncode == -signal.SIGKILL, output
+def test_a_killed_run_goes_on(killed, module, given, local_runs, monkeypatch):
+  """After a SIGKILL and after a SIGTERM, each time on another machine."""
+  place = killed[module]
   # What was cut off is no step; the one before it is.
-  assert saved(place) == [whole]
+  assert saved(place) == [CUTS[module][2]]
   forget()
   config = tiny_runs.recipe(given, module)
   with monkeypatch.context() as patch:
