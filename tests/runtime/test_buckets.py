@@ -1,20 +1,15 @@
 """Workdirs, models and results in buckets, on emulators on loopback."""
 
-import http.server
 import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import threading
 
 from absl import flags
 import fsspec
 import jax
 import numpy as np
 import pytest
-import tqdm
 
 from configs import finetune, pretrain
 from tests.support import cut_uploads, emulators, tiny_runs
@@ -38,27 +33,6 @@ SHORT = {
 }
 
 
-@pytest.fixture(scope='module', params=['gs', 's3'])
-def kind(request, tmp_path_factory):
-  """A protocol, whose emulator runs."""
-  environment, stop = getattr(emulators, request.param)()
-  with pytest.MonkeyPatch.context() as patch:
-    for name, value in environment.items():
-      patch.setenv(name, value)
-    cache = tmp_path_factory.mktemp('cache')
-    patch.setenv('XLMR_JAX_CACHE', str(cache))
-    fsspec.get_filesystem_class(request.param).clear_instance_cache()
-    yield request.param
-    fsspec.get_filesystem_class(request.param).clear_instance_cache()
-  stop()
-
-
-@pytest.fixture
-def place(kind, tmp_path):
-  """A new place in a bucket."""
-  return f'{kind}://box/{tmp_path.name}/run'
-
-
 @pytest.fixture(scope='module')
 def given(tmp_path_factory, tiny_tokenizer):
   folder = tmp_path_factory.mktemp('data')
@@ -76,19 +50,6 @@ def local_runs(given, tmp_path_factory):
   return {module: folder / module.__name__ for module in RECIPES}
 
 
-def forget():
-  """The run goes on on another machine."""
-  shutil.rmtree(os.environ['XLMR_JAX_CACHE'])
-
-
-class Killed(BaseException):
-  """No code of ours catches it."""
-
-
-def die():
-  raise Killed
-
-
 def asks_to_stop(patch, step):
   """A preemption, after a step."""
   write = logs.Writer.write
@@ -103,7 +64,7 @@ def asks_to_stop(patch, step):
 
 def saved(url):
   """Steps that another machine finds; it has nothing else of the run."""
-  forget()
+  emulators.forget()
   return sorted(
     map(int, os.listdir(buckets.Mirror(url).folder / 'checkpoints'))
   )
@@ -134,15 +95,15 @@ def test_a_killed_run_goes_on(killed, module, given, local_runs, monkeypatch):
   place = killed[module]
   # What was cut off is no step; the one before it is.
   assert saved(place) == [CUTS[module][2]]
-  forget()
+  emulators.forget()
   config = tiny_runs.recipe(given, module)
   with monkeypatch.context() as patch:
     asks_to_stop(patch, 9)
     train.train(config, place)
   assert saved(place)[-1] == 9
-  forget()
+  emulators.forget()
   train.train(config, place)
-  forget()
+  emulators.forget()
   tiny_runs.assert_same_run(buckets.Mirror(place).folder, local_runs[module])
 
 
@@ -162,7 +123,7 @@ def test_a_run_moves_from_disk_to_bucket(
   """As `gcloud storage cp -r` or `aws s3 cp` copies it: without markers."""
   fsspec.filesystem(kind).put(f'{stopped}/', f'{place}/', recursive=True)
   train.train(tiny_runs.recipe(given, finetune), place)
-  forget()
+  emulators.forget()
   tiny_runs.assert_same_run(buckets.Mirror(place).folder, local_runs[finetune])
 
 
@@ -241,7 +202,7 @@ def test_a_corpus(place, given, tiny_tokenizer):
     f'--output={place}',
     '--workers=1',
   )
-  forget()
+  emulators.forget()
   assert set(shards.open_shards(buckets.fetch(place)).manifest['parts']) == {
     'de',
     'en',
@@ -261,13 +222,13 @@ def test_a_benchmark_goes_on(place, monkeypatch):
     for name in ('runs/.lock', 'runs/model'):
       (workdir / name).write_text('1')
     keep()
-    raise Killed
+    raise cut_uploads.Killed
 
   monkeypatch.setattr(evaluation.suite, 'run', run)
   for _ in range(2):
-    with pytest.raises(Killed):
+    with pytest.raises(cut_uploads.Killed):
       call(evaluation, '--config=xtreme:model=tiny', f'--workdir={place}')
-    forget()
+    emulators.forget()
   assert wrote == [[], ['model']]
 
 
@@ -309,7 +270,7 @@ def test_nothing_is_sent_or_fetched_twice(place, monkeypatch):
   write(mirror.folder, 'checkpoints/7/a', '22')
   shutil.rmtree(mirror.folder / 'checkpoints/5')
   mirror.sync()
-  forget()
+  emulators.forget()
   folder = buckets.Mirror(place).folder
   assert os.listdir(folder / 'checkpoints') == ['7']
   # An object of a step that lost its end.
@@ -318,39 +279,6 @@ def test_nothing_is_sent_or_fetched_twice(place, monkeypatch):
   with buckets.Mirror(place) as mirror:
     assert os.listdir(mirror.folder) == ['log', 'cache'][:1]
   assert not files.find(f'{place}/checkpoints')
-
-
-def test_a_long_transfer_shows_a_bar(place, tmp_path, monkeypatch):
-  bars = []
-
-  class Bar(tqdm.tqdm):
-    def __init__(self, **options):
-      assert options['delay'] and options['disable'] is None
-      super().__init__(**{**options, 'disable': False})
-      bars.append(self)
-
-  monkeypatch.setattr(object_store.tqdm, 'tqdm', Bar)
-  for name, size in (('a', 6 << 20), ('b', 3)):
-    (tmp_path / name).write_bytes(b'0' * size)
-  buckets.publish(tmp_path, place)
-  buckets.fetch(place)
-  words = [bar.desc.partition(f' {place}')[0] for bar in bars]
-  assert words == ['sending to', 'fetching']
-  assert [bar.n for bar in bars] == [bar.total for bar in bars]
-
-
-def test_a_publication_that_was_cut_off(place, tmp_path, monkeypatch):
-  for name in 'abcd':
-    (tmp_path / name).write_text(name)
-  with monkeypatch.context() as patch:
-    cut_uploads.cut('send', 1, die, patch.setattr)
-    with pytest.raises(Killed):
-      buckets.publish(tmp_path, place)
-  with pytest.raises(ValueError, match=f'^{place} is not whole'):
-    buckets.fetch(place)
-  (tmp_path / 'a').rename(tmp_path / 'e')
-  buckets.publish(tmp_path, place)
-  assert sorted(os.listdir(buckets.fetch(place))) == ['b', 'c', 'd', 'e']
 
 
 def test_errors_are_one_line(kind, place, given, monkeypatch):
@@ -379,82 +307,3 @@ def test_errors_are_one_line(kind, place, given, monkeypatch):
   monkeypatch.setattr(jax, 'process_count', lambda: 2)
   with pytest.raises(ValueError, match='mount a shared filesystem'):
     train.train(config, place)
-
-
-class _Refuses(http.server.BaseHTTPRequestHandler):
-  """A server that gives nobody anything."""
-
-  def do_GET(self):
-    self.send_response(401)
-    self.end_headers()
-    self.wfile.write(b'{"error": {"message": "Anonymous caller"}}')
-
-  def log_message(self, *args):
-    pass
-
-
-def test_no_credentials(kind, place, monkeypatch, tmp_path):
-  files = fsspec.get_filesystem_class(kind)
-  files.clear_instance_cache()
-  server = http.server.HTTPServer(('127.0.0.1', 0), _Refuses)
-  threading.Thread(target=server.serve_forever, daemon=True).start()
-  address = f'http://127.0.0.1:{server.server_address[1]}'
-  if kind == 'gs':
-    monkeypatch.setenv('STORAGE_EMULATOR_HOST', address)
-  else:
-    for name in ('AWS_ACCESS_KEY_ID', 'AWS_SECRET_ACCESS_KEY'):
-      monkeypatch.delenv(name)
-    for name in ('AWS_CONFIG_FILE', 'AWS_SHARED_CREDENTIALS_FILE'):
-      monkeypatch.setenv(name, str(tmp_path / 'none'))
-  try:
-    with pytest.raises(ValueError) as error:
-      xlmr_jax.load(place)
-  finally:
-    files.clear_instance_cache()
-    server.shutdown()
-    server.server_close()
-  text = str(error.value)
-  assert text.startswith(f'{place}: no credentials for {kind}://box (')
-  assert '\n' not in text and ('gcloud auth' in text or 'aws conf' in text)
-
-
-@pytest.mark.parametrize(
-  'path, library, extra',
-  [('gs://box/run', 'gcsfs', 'gcs'), ('s3://box/run', 's3fs', 's3')],
-)
-def test_no_library(path, library, extra):
-  code = (
-    f'import sys; sys.modules["{library}"] = None\n'
-    'from xlmr_jax.runtime import buckets\n'
-    f'try: buckets.fetch("{path}")\n'
-    'except ValueError as error: print(error)'
-  )
-  done = subprocess.run(
-    [sys.executable, '-c', code],
-    cwd=tiny_runs.ROOT,
-    capture_output=True,
-    text=True,
-    timeout=120,
-    check=False,
-  )
-  assert done.stdout == (
-    f"{path} needs {library}: pip install 'xlmr_jax[{extra}]'\n"
-  ), done.stderr
-
-
-def test_a_disk_needs_no_library(tmp_path):
-  code = (
-    'import sys; from xlmr_jax.runtime import buckets\n'
-    f'with buckets.Mirror("{tmp_path}") as mirror: mirror.sync()\n'
-    f'with buckets.publishing(buckets.fetch("{tmp_path}")): pass\n'
-    'print({"fsspec", "gcsfs", "s3fs", "aiohttp"} & {*sys.modules})'
-  )
-  done = subprocess.run(
-    [sys.executable, '-c', code],
-    cwd=tiny_runs.ROOT,
-    capture_output=True,
-    text=True,
-    timeout=120,
-    check=True,
-  )
-  assert done.stdout == 'set()\n'

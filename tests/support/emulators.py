@@ -2,6 +2,8 @@
 
 import http.server
 import logging
+import os
+import shutil
 import threading
 import types
 
@@ -65,3 +67,8 @@ def s3():
     'AWS_DEFAULT_REGION': 'us-east-1',
     'AWS_EC2_METADATA_DISABLED': 'true',
   }, server.stop
+
+
+def forget():
+  """The run goes on on another machine."""
+  shutil.rmtree(os.environ['XLMR_JAX_CACHE'])
