@@ -33,12 +33,20 @@ CORE = [
 
 # Beside our weights and tokenizers: for comparing, and for going back there.
 HF = ['safetensors>=0.6,<1', 'transformers>=5.17,<6']
+# Paths in buckets, gs:// and s3://: fsspec finds the library by the protocol.
+GCS = ['fsspec>=2026.9', 'gcsfs>=2026.9,<2028']
+S3 = ['fsspec>=2026.9', 's3fs>=2026.9,<2028']
 
 TEST = [
   *HF,
+  *GCS,
+  *S3,
   'beartype>=0.20',  # jaxtyping checks shapes with it
+  'boto3>=1.43',
+  'gcp-storage-emulator>=2026.7.19,<2027',
   'ipykernel>=6',
   'matplotlib>=3.8',
+  'moto[server]>=5.2,<6',
   'nbclient>=0.10',
   'nbformat>=5.10',
   'protobuf>=5',  # transformers reads sentencepiece files with it
@@ -75,6 +83,8 @@ setuptools.setup(
     # later one dies inside XLA (0.0.52 did, with XXL on v5p:4x4x4).
     'plan': ['jax[tpu]'],
     'hf': HF,
+    'gcs': GCS,
+    's3': S3,
     'plots': ['matplotlib>=3.8'],
     'test': TEST,
   },

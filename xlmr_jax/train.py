@@ -23,7 +23,15 @@ import numpy as np
 
 from xlmr_jax import heads
 from xlmr_jax.checkpoints import checkpoint_steps, native
-from xlmr_jax.runtime import chips, commands, hosts, logs, recipes, sharding
+from xlmr_jax.runtime import (
+  buckets,
+  chips,
+  commands,
+  hosts,
+  logs,
+  recipes,
+  sharding,
+)
 from xlmr_jax.runtime import profiler as profiling
 from xlmr_jax.training import objectives, overview, resume
 from xlmr_jax.training import step as steps
@@ -64,7 +72,8 @@ def train(
 
   Args:
     config: a ConfigDict from configs/.
-    workdir: folder of the run; made, or resumed from.
+    workdir: folder of the run, on a disk or in a bucket (gs://…, s3://…);
+      made, or resumed from.
     accept: go on with a run whose settings or data changed.
     profile: (start, stop): from when to when, in steps that are done, the run
       is traced into WORKDIR/profile.
@@ -76,12 +85,8 @@ def train(
   # ── Mesh ────────────────────────────────────────────────────────────────
   mesh = sharding.make_mesh(config.mesh, config.slices)
   lead = hosts.lead()
-  if '://' in str(workdir):
-    raise ValueError(
-      f'--workdir={workdir} is no folder: mount the bucket and name its folder '
-      '(docs/pods.md)'
-    )
-  workdir = pathlib.Path(workdir)
+  mirror = buckets.Mirror(workdir, several=jax.process_count() > 1)
+  workdir = mirror.folder
   accepted = resume.refuse_other(workdir, config, accept=accept)
 
   # ── Input ───────────────────────────────────────────────────────────────
@@ -156,6 +161,9 @@ def train(
   @jax.transfer_guard('allow')
   def save(step):
     manager.save(step, params, state, progress)
+    if mirror.remote:  # a step is sent once it is whole
+      manager.wait()
+      mirror.sync()
 
   @jax.transfer_guard('allow')
   def evaluate(step):
@@ -311,6 +319,7 @@ def train(
   # (jax.device_put, jax.device_get), or JAX raises: an implicit transfer makes
   # the host wait in every step. Saves and evaluations are free of that.
   with (
+    mirror,
     manager,
     contextlib.closing(writer),
     contextlib.closing(bar),
@@ -339,7 +348,10 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
   """The command's flags."""
   recipes.define_flag(values, 'Recipe, e.g. finetune:task=xnli,model=base')
   flags.DEFINE_string(
-    'workdir', None, 'Folder of this run.', flag_values=values
+    'workdir',
+    None,
+    'Folder of this run, also gs://BUCKET/… or s3://BUCKET/….',
+    flag_values=values,
   )
   flags.DEFINE_bool(
     'accept_changes',

@@ -37,6 +37,7 @@ TEXTS = {
 THEIRS = {
   '--gpus-per-task': 'srun',
   '--nodes': 'sbatch',
+  '--recursive': 'aws s3 cp',
   '--signal': 'sbatch',
   '--logdir': 'tensorboard',
   '--metadata-cache-ttl-secs': 'gcsfuse',

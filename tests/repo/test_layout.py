@@ -55,6 +55,7 @@ ONLY = {
   'heads': ('layers.', 'model', 'runtime.sharding'),
   'data.': (
     'data.',
+    'runtime.buckets',
     'runtime.commands',
     'runtime.cores',
     'runtime.storage',

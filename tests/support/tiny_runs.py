@@ -108,13 +108,13 @@ def recipe(given, module, **changes):
 class Process:
   """`python -m xlmr_jax.train` in a process of its own."""
 
-  def __init__(self, given, module, workdir):
+  def __init__(self, given, module, workdir, command=('xlmr_jax.train',)):
     self.workdir = workdir
     name = module.__name__.removeprefix('configs.')
     self.process = subprocess.Popen(
       [
         sys.executable,
-        *('-m', 'xlmr_jax.train', f'--workdir={workdir}'),
+        *('-m', *command, f'--workdir={workdir}'),
         f'--config=configs/{name}.py:{ARGUMENT[module]}',
         *(f'--config.{key}={value}' for key, value in given[module].items()),
       ],

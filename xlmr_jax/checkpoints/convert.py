@@ -6,6 +6,7 @@
 SRC is a Hugging Face directory or hub name, an original directory of fairseq
 or COMET, a directory of ours, or a training run's workdir (its best step;
 workdir/checkpoints/500 is another).
+Both may lie in a bucket (gs://…, s3://…).
 DST must be new or empty, and appears whole or not at all. Theirs → ours →
 theirs gives the same tensors under the same names, bit for bit; with --fresh
 the files are those that today's transformers writes.

@@ -12,6 +12,7 @@ from xlmr_jax.checkpoints import comet, fairseq, hub, native
 from xlmr_jax.checkpoints import weights as weights_lib
 from xlmr_jax.checkpoints.hf import reader, writer
 from xlmr_jax.checkpoints.weights import STORED, Weights
+from xlmr_jax.runtime import buckets
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +61,7 @@ def written() -> list[str]:
 
 def recognise(path) -> Format | None:
   """The format of a path, or None."""
-  path = pathlib.Path(path)
+  path = buckets.fetch(path)
   rows = (row for row in FORMATS.values() if row.recognise(path))
   return next(rows, None)
 
@@ -77,8 +78,9 @@ def read(
 
   Args:
     path: our directory, a workdir (its best step, else its latest), a
-      Hugging Face directory, an original one of fairseq or COMET, or a hub
-      name such as 'FacebookAI/xlm-roberta-base'.
+      Hugging Face directory, an original one of fairseq or COMET, each also in
+      a bucket (gs://…, s3://…), or a hub name such as
+      'FacebookAI/xlm-roberta-base'.
     head: the head that is wanted, None for the body alone. A head that the
       checkpoint does not hold is left out, for the caller to make.
     revision: of a hub name: a branch, tag or commit.
@@ -89,7 +91,7 @@ def read(
     ValueError: no model of this family is there, or the hub gives none.
     OSError: the hub's files cannot be stored.
   """
-  folder = pathlib.Path(path)
+  folder = buckets.fetch(path)
   if revision is not None and folder.exists():
     raise ValueError(f'revision={revision!r}, but {folder} is a directory')
   row = recognise(folder)
@@ -128,7 +130,7 @@ def write(folder, weights: Weights, format: str, *, fresh=False) -> None:
   """Writes a model in a format, whole or not at all.
 
   Args:
-    folder: a new or empty directory.
+    folder: a new or empty directory, also gs://… or s3://….
     weights: the model, on devices or not, its tokenizer's files included.
     format: a name of FORMATS: 'orbax' (ours), 'hf' (Hugging Face's files).
     fresh: hf: today's key names instead of the source's own.
@@ -147,4 +149,5 @@ def write(folder, weights: Weights, format: str, *, fresh=False) -> None:
       f'fresh is for the format {", ".join(names)}, not for {format}'
     )
   options = {'fresh': True} if fresh else {}
-  row.write(folder, weights_lib.on_host(weights), **options)
+  with buckets.publishing(folder) as made:
+    row.write(made, weights_lib.on_host(weights), **options)

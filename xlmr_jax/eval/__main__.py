@@ -56,7 +56,6 @@ every host gets the same command (docs/pods.md); the first one writes.
 
 import dataclasses
 import os
-import pathlib
 import sys
 
 from absl import flags
@@ -75,7 +74,7 @@ from xlmr_jax.eval.task import (
   user_task,
 )
 from xlmr_jax.inference import loaded
-from xlmr_jax.runtime import commands, hosts, recipes
+from xlmr_jax.runtime import buckets, commands, hosts, recipes
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -94,7 +93,9 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     'Directory (ours, a workdir, or Hugging Face) or hub name.',
     **to,
   )
-  flags.DEFINE_string('output_dir', None, 'Folder for results.', **to)
+  flags.DEFINE_string(
+    'output_dir', None, 'Folder for results, also gs://… or s3://….', **to
+  )
   recipes.define_flag(
     values, 'A recipe of a whole benchmark, with --workdir: xtreme:model=base'
   )
@@ -214,7 +215,10 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
   if options.config is not None:
     if not options.workdir:
       raise ValueError('--workdir is needed with --config')
-    suite.run(options.config, options.workdir, group=hosts.Group.of(options))
+    group = hosts.Group.of(options)
+    with buckets.Mirror(options.workdir, several=group.several) as mirror:
+      folder, keep = mirror.folder, mirror.sync
+      suite.run(options.config, folder, group=group, keep=keep)
     return
   if not options.output_dir:
     raise ValueError('--output_dir is needed: the folder for results')
@@ -240,7 +244,8 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
     read_examples(*where, options.languages)  # says which and where
   examples = available.examples
   # Made now: a folder that cannot be written must not cost an evaluation.
-  output = pathlib.Path(options.output_dir)
+  mirror = buckets.Mirror(options.output_dir, room='results')
+  output = mirror.folder
   output.mkdir(parents=True, exist_ok=True)
   hosts.Group.of(options).start()
   timer: dict[str, float] = {}
@@ -266,7 +271,9 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
     if hosts.lead():
       facts = report.facts_of(result, options.checkpoint, options.split)
       facts['missing'] = available.missing
-      report.write(output, result, facts, others)
+      with mirror:
+        report.write(output, result, facts, others)
+      mirror.say_where()
   finally:
     hosts.together('evaluated')
 
@@ -299,13 +306,15 @@ def score_submission(options) -> None:
     if options[name].value:
       raise ValueError(f'--{name} says nothing to --predictions: leave it out')
   results = table.find(options.benchmark).score(
-    options.predictions, ','.join(options.labels)
+    str(buckets.fetch(options.predictions)), ','.join(options.labels)
   )
-  output = pathlib.Path(options.output_dir)
-  output.mkdir(parents=True, exist_ok=True)
-  summary.write_json(output / 'results.json', results)
+  with buckets.Mirror(options.output_dir, room='results') as mirror:
+    output = mirror.folder
+    output.mkdir(parents=True, exist_ok=True)
+    summary.write_json(output / 'results.json', results)
   print(report.submission_table(results))
   print(f'wrote {output / "results.json"}')
+  mirror.say_where()
 
 
 def task_of(options) -> Task:

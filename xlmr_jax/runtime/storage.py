@@ -8,6 +8,8 @@ containers that share a folder often have the same process numbers.
 
 from collections.abc import Iterator
 import contextlib
+import errno
+import fcntl
 import json
 import os
 import pathlib
@@ -105,6 +107,30 @@ def whole(
       if not made.exists():
         break
       time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def alone(folder: str | os.PathLike, does: str) -> Iterator[None]:
+  """One process at a time works in a folder that is there; others wait.
+
+  Args:
+    folder: which is locked.
+    does: what the other one does there, to be shown: 'prepares'.
+  """
+  file = os.open(folder, os.O_RDONLY)
+  try:
+    try:
+      try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      except BlockingIOError:
+        print(f'another process {does} {folder}: waiting', flush=True)
+        fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError as error:
+      if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL):
+        raise  # the others: this file system has no locks
+    yield
+  finally:
+    os.close(file)
 
 
 def _temporary(path: pathlib.Path) -> pathlib.Path:

@@ -13,7 +13,7 @@ from xlmr_jax.data.batches import mixture, pack, schedule
 from xlmr_jax.data.batches.loader import Loader
 from xlmr_jax.data.corpus import prepare, shards, sources
 from xlmr_jax.data.tokenizers import words
-from xlmr_jax.runtime import hosts, sharding
+from xlmr_jax.runtime import buckets, hosts, sharding
 from xlmr_jax.training import initial_model, objectives
 from xlmr_jax.training.job import Job, check_length
 
@@ -142,6 +142,7 @@ def _corpora(config, workdir, tokenizer) -> list[shards.Shards]:
   ):
     if not folder:
       continue
+    folder = str(buckets.fetch(folder))
     if shards.is_shards(folder):
       corpora.append(shards.open_shards(folder, tokenizer))
       continue

@@ -38,10 +38,8 @@ What a prepared folder has, and whether it is what it was:
 
 from collections.abc import Sequence
 from concurrent import futures
-import contextlib
 import dataclasses
 import errno
-import fcntl
 import os
 import shutil
 import threading
@@ -55,7 +53,7 @@ from xlmr_jax.data.corpus import sources as inputs
 from xlmr_jax.data.corpus.prepare_language import Settings
 from xlmr_jax.data.corpus.workers import Workers
 from xlmr_jax.data.tokenizers import folder as vocabulary
-from xlmr_jax.runtime import commands
+from xlmr_jax.runtime import buckets, commands, storage
 from xlmr_jax.runtime.cores import usable_cores
 
 _PLAN = 'plan.json'
@@ -152,7 +150,7 @@ def prepare(
         ' new folder'
       )
   os.makedirs(output, exist_ok=True)
-  with _alone(output):
+  with storage.alone(output, 'prepares'):
     if os.path.exists(os.path.join(output, shards.MANIFEST)):
       _compare(output, _plan_of(shards.read_manifest(output)), plan)
       shutil.rmtree(os.path.join(output, shards.UNFINISHED), ignore_errors=True)
@@ -275,25 +273,6 @@ def _is_inside(path: str, folder: str | os.PathLike) -> bool:
   return os.path.commonpath([path, folder]) == folder
 
 
-@contextlib.contextmanager
-def _alone(folder: str):
-  """One process prepares a folder; others wait until it has."""
-  file = os.open(folder, os.O_RDONLY)
-  try:
-    try:
-      try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      except BlockingIOError:
-        print(f'another process prepares {folder}: waiting', flush=True)
-        fcntl.flock(file, fcntl.LOCK_EX)
-    except OSError as error:
-      if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL):
-        raise  # the others: this file system has no locks
-    yield
-  finally:
-    os.close(file)
-
-
 def _plan_of(manifest: dict[str, Any]) -> dict[str, Any]:
   """What a finished folder was made of."""
   plan = {k: v for k, v in manifest.items() if k != 'parts'}
@@ -395,7 +374,9 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
   )
   flags.DEFINE_string('tfds_split', 'train', 'Which split of those.', **to)
   flags.DEFINE_string('tokenizer', None, 'Folder of the vocabulary.', **to)
-  flags.DEFINE_string('output', None, 'Folder to make.', **to)
+  flags.DEFINE_string(
+    'output', None, 'Folder to make, also gs://… or s3://….', **to
+  )
   flags.DEFINE_list('languages', None, 'Of --corpus; all if left out.', **to)
   flags.DEFINE_list('pairs', None, 'Of --parallel; all if left out.', **to)
   flags.DEFINE_string(
@@ -435,7 +416,7 @@ def main(argv: list[str], args: flags.FlagValues = flags.FLAGS) -> None:
   commands.check_arguments(argv)
   if args.verify or args.report:
     folder = args.verify or args.report
-    data = shards.open_shards(folder, verify=bool(args.verify))
+    data = shards.open_shards(buckets.fetch(folder), verify=bool(args.verify))
     if args.verify:
       count = sum(len(e['shards']) + 1 for e in data.manifest['parts'].values())
       print(f'{folder}: the checksums of all {count} files are right')
@@ -451,21 +432,22 @@ def main(argv: list[str], args: flags.FlagValues = flags.FLAGS) -> None:
   tokenizer = vocabulary.load(args.tokenizer)
   if tokenizer is None:
     raise ValueError(f'{args.tokenizer} has no vocabulary that is read here')
-  data = prepare(
-    args.corpus,
-    args.output,
-    tokenizer,
-    parallel=args.parallel,
-    tfds=tfds,
-    tfds_dir=args.tfds_data_dir,
-    tfds_split=args.tfds_split,
-    languages=args.languages,
-    pairs=args.pairs,
-    seed=args.seed,
-    drop_duplicates=args.drop_duplicates,
-    shard_tokens=args.shard_tokens,
-    text_key=args.text_key,
-    workers=args.workers,
-    journal_seconds=args.journal_seconds,
-  )
+  with buckets.publishing(args.output, resumes=True) as output:
+    data = prepare(
+      args.corpus,
+      output,
+      tokenizer,
+      parallel=args.parallel,
+      tfds=tfds,
+      tfds_dir=args.tfds_data_dir,
+      tfds_split=args.tfds_split,
+      languages=args.languages,
+      pairs=args.pairs,
+      seed=args.seed,
+      drop_duplicates=args.drop_duplicates,
+      shard_tokens=args.shard_tokens,
+      text_key=args.text_key,
+      workers=args.workers,
+      journal_seconds=args.journal_seconds,
+    )
   print(table(data.manifest))

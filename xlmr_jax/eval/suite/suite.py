@@ -12,7 +12,7 @@ on after a kill and is quick once all is done. Each fine-tuning is a process of
 its own (trainings.py).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import functools
 import hashlib
@@ -79,7 +79,13 @@ def needs(config) -> list[protocols.Need]:
   return out
 
 
-def run(config, workdir, say: Say = print, group: hosts.Group = ALONE) -> dict:
+def run(
+  config,
+  workdir,
+  say: Say = print,
+  group: hosts.Group = ALONE,
+  keep: Callable[[], None] = lambda: None,
+) -> dict:
   """Makes whatever is missing of a recipe; returns what results.json holds.
 
   Args:
@@ -87,6 +93,7 @@ def run(config, workdir, say: Say = print, group: hosts.Group = ALONE) -> dict:
     workdir: folder of all that is made.
     say: prints a line.
     group: the processes that do it together; {} comes back on all but one.
+    keep: called after each fine-tuning and each evaluation.
 
   Raises:
     ValueError: a setting that does not fit, or nothing could be evaluated.
@@ -126,10 +133,12 @@ def run(config, workdir, say: Say = print, group: hosts.Group = ALONE) -> dict:
       )
       for entry in evaluations:
         _attempt(entry, problems, say, lambda p: _tune(config, p, train))
+        keep()
       group.start()
       say = say if hosts.lead() else lambda _: None
       for entry in evaluations:
         _attempt(entry, problems, say, lambda p: _judge(config, p, workdir))
+        keep()
       facts: dict[str, dict[int, list[dict]]] = {}
       for entry in evaluations:
         if entry.facts:
