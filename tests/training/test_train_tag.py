@@ -11,7 +11,7 @@ from configs import finetune
 import xlmr_jax
 from xlmr_jax import train
 from xlmr_jax.data.readers import tagged
-from xlmr_jax.data.tokenizers import xlmr
+from xlmr_jax.data.tokenizers import train_tokenizer, xlmr
 from xlmr_jax.eval import __main__ as command
 from xlmr_jax.eval.benchmarks import table
 from xlmr_jax.eval.metrics import scores as metrics
@@ -55,7 +55,7 @@ def words_tokenizer(tmp_path_factory):
   """Knows every word but 'catman', which is two pieces."""
   text = [' '.join(words) for words, _ in sentences(400, 9)]
   folder = tmp_path_factory.mktemp('words')
-  model = xlmr.train(text, 40, hard_vocab_limit=False)
+  model = train_tokenizer.train(text, 40, hard_vocab_limit=False)
   xlmr.Tokenizer(model).save(folder)
   return folder
 

@@ -182,8 +182,8 @@ def _tokenizer(folder):
   tokenizer = tokenizers.load(folder)
   if tokenizer is None:
     raise ValueError(
-      f'config.tokenizer={folder} holds no tokenizer: make one with python -m '
-      'xlmr_jax.data.tokenizers.xlmr'
+      f'config.tokenizer={folder} holds no tokenizer: make one with '
+      '`xlmr tokenizer`'
     )
   return tokenizer
 
