@@ -5,7 +5,7 @@
 Both sides go through the same real text of $XLMR_JAX_DATA/corpus with XLM-R's
 vocabulary on all cores. sentencepiece has it in memory, as a list of
 paragraphs, and gives lists of ids (`encode(texts, num_threads=cores)`). Ours
-is the whole of data/corpus/prepare.py, from .txt.xz files to a shuffled corpus
+is the whole of corpus/prepare.py, from .txt.xz files to a shuffled corpus
 with checksums, processes and their start included. It prints the median rates
 of rounds in millions of tokens a second and the median of the rounds' ratios,
 by the clock and by the processors' time. Rounds alternate, because a shared

@@ -34,14 +34,14 @@ XNLI = flags.DEFINE_integer('xnli', 0, 'Pairs of each language, and no else.')
 def inputs(data: pathlib.Path, count: int) -> dict[str, list[list[int]]]:
   """Ids of short and long real texts."""
   from xlmr_jax.data import files
-  from xlmr_jax.data.readers import tables
+  from xlmr_jax.data.readers import nli
   from xlmr_jax.data.tokenizers.xlmr import Tokenizer
 
   tokenizer = Tokenizer(data / 'tokenizers' / 'xlm-roberta')
   rng = np.random.default_rng(0)
   pairs = []
   for language in ('en', 'de', 'zh', 'sw', 'ru'):
-    pairs += tables.xnli(data / 'xnli', 'test', language)
+    pairs += nli.xnli(data / 'xnli', 'test', language)
   chosen = rng.choice(len(pairs), count, replace=False)
   short = [tokenizer.encode(*pairs[i].texts) for i in chosen]
   long = []
@@ -59,7 +59,7 @@ def inputs(data: pathlib.Path, count: int) -> dict[str, list[list[int]]]:
 
 def xnli(data: pathlib.Path, count: int) -> dict[str, list[list[int]]]:
   """Language → ids of its first test pairs."""
-  from xlmr_jax.data.readers import tables
+  from xlmr_jax.data.readers import nli
   from xlmr_jax.data.tokenizers.xlmr import Tokenizer
   from xlmr_jax.eval.benchmarks import table
 
@@ -67,7 +67,7 @@ def xnli(data: pathlib.Path, count: int) -> dict[str, list[list[int]]]:
   return {
     language: [
       tokenizer.encode(*example.texts, max_length=128)
-      for example in tables.xnli(data / 'xnli', 'test', language)[:count]
+      for example in nli.xnli(data / 'xnli', 'test', language)[:count]
     ]
     for language in table.tasks()['xnli'].languages
   }

@@ -30,7 +30,7 @@ import numpy as np
 import tqdm
 
 from xlmr_jax.checkpoints import orbax_arrays
-from xlmr_jax.data.tokenizers import xlmr
+from xlmr_jax.data.tokenizers import train_tokenizer, xlmr
 
 SHOTS = flags.DEFINE_integer('shots', 50, 'How often to shoot.')
 SEED = flags.DEFINE_integer('seed', 0, 'Of the moments and the signals.')
@@ -57,7 +57,7 @@ def write_data(folder: pathlib.Path) -> None:
   for name, text in (('aa', lines[:3000]), ('bb', lines[2000:])):
     body = '\n'.join(t.upper() if name == 'bb' else t for t in text)
     (folder / 'corpus' / f'{name}.txt').write_text(body)
-  model = xlmr.train(
+  model = train_tokenizer.train(
     lines[:500] + [t.upper() for t in lines[:500]], 200, hard_vocab_limit=False
   )
   xlmr.Tokenizer(model).save(folder / 'tokenizer')

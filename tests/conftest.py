@@ -38,6 +38,7 @@ def data_dir() -> pathlib.Path:
 @pytest.fixture(scope='session')
 def tiny_tokenizer(tmp_path_factory) -> pathlib.Path:
   """A folder with a tokenizer of about a hundred pieces."""
+  from xlmr_jax.data.tokenizers import train_tokenizer
   from xlmr_jax.data.tokenizers import xlmr as tokenizer
 
   text = [
@@ -49,7 +50,7 @@ def tiny_tokenizer(tmp_path_factory) -> pathlib.Path:
     'Никто не видит кошку.',
   ]
   folder = tmp_path_factory.mktemp('tokenizer')
-  model = tokenizer.train(text * 20, 120, hard_vocab_limit=False)
+  model = train_tokenizer.train(text * 20, 120, hard_vocab_limit=False)
   tokenizer.Tokenizer(model).save(folder)
   return folder
 

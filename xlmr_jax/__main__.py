@@ -16,10 +16,10 @@ COMMANDS = {
     'from Hugging Face and other formats to ours, and back',
   ),
   'corpus': (
-    'xlmr_jax.data.corpus.prepare',
+    'xlmr_jax.data.corpus.command',
     'prepare text for pretraining: tokenised, shuffled, in shards',
   ),
-  'tokenizer': ('xlmr_jax.data.tokenizers.xlmr', 'train a vocabulary'),
+  'tokenizer': ('xlmr_jax.data.tokenizers.command', 'train a vocabulary'),
   'vocabulary': (
     'xlmr_jax.compress.vocabulary',
     'extend or trim the vocabulary of a checkpoint',
@@ -29,7 +29,7 @@ COMMANDS = {
     'memory, speed and cost of a run on chips that are not here',
   ),
   'curves': ('xlmr_jax.training.curves', 'draw the curves of a run'),
-  'toy': ('xlmr_jax.data.toy.world', 'write a small synthetic world'),
+  'toy': ('xlmr_jax.data.toy.command', 'write a small synthetic world'),
 }
 
 

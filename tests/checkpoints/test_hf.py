@@ -25,6 +25,7 @@ from xlmr_jax.checkpoints.formats import safetensors_file
 from xlmr_jax.checkpoints.hf import config_json, writer
 from xlmr_jax.checkpoints.hf import reader as hf
 from xlmr_jax.checkpoints.weights import STORED, TOKENIZER_FILES
+from xlmr_jax.data.tokenizers import train_tokenizer
 from xlmr_jax.data.tokenizers import xlmr as tokenizers
 from xlmr_jax.model import Config
 
@@ -706,7 +707,7 @@ TEXT = (
 @pytest.fixture(scope='module')
 def spm_folder(tmp_path_factory):
   folder = tmp_path_factory.mktemp('spm')
-  model = tokenizers.train(TEXT * 50, 300, hard_vocab_limit=False)
+  model = train_tokenizer.train(TEXT * 50, 300, hard_vocab_limit=False)
   (folder / TOKENIZER_FILES[0]).write_bytes(model)
   return folder
 

@@ -23,8 +23,7 @@ from xlmr_jax.checkpoints.weights import SPM
 from xlmr_jax.compress import vocabulary as vocab
 from xlmr_jax.data.tokenizers import folder as tokenizers
 from xlmr_jax.data.tokenizers import folder as vocabulary
-from xlmr_jax.data.tokenizers import surgery
-from xlmr_jax.data.tokenizers import xlmr as tokenizer_lib
+from xlmr_jax.data.tokenizers import surgery, train_tokenizer
 from xlmr_jax.data.tokenizers.hf_tokenizers import BpeTokenizer
 from xlmr_jax.data.tokenizers.xlmr import CAMEMBERT, Tokenizer
 
@@ -60,7 +59,9 @@ OLD = [*sentences(KNOWN, 6), 'Eine Katze', 'das кот']
 
 @pytest.fixture(scope='module')
 def model():
-  return tokenizer_lib.train(sentences(KNOWN, 600), 200, hard_vocab_limit=False)
+  return train_tokenizer.train(
+    sentences(KNOWN, 600), 200, hard_vocab_limit=False
+  )
 
 
 @pytest.fixture(scope='module')
@@ -190,13 +191,13 @@ def test_pieces_that_would_never_win_are_not_added(old):
 def test_scores_are_those_of_a_mixture(old, monkeypatch):
   """log(share) lower than the new text's own model has them."""
   models = []
-  real = tokenizer_lib.train
+  real = train_tokenizer.train
 
   def spy(*args, **kwargs):
     models.append(real(*args, **kwargs))
     return models[-1]
 
-  monkeypatch.setattr(tokenizer_lib, 'train', spy)
+  monkeypatch.setattr(train_tokenizer, 'train', spy)
   checked = 0
   for share in (1.0, 0.7):
     change = surgery.extend(old, new_lines(), 20, share=share)

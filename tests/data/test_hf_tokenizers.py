@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tokenizers
 
+from xlmr_jax.data.tokenizers import train_tokenizer
 from xlmr_jax.data.tokenizers import xlmr as tokenizer_lib
 from xlmr_jax.data.tokenizers.hf_tokenizers import BpeTokenizer
 from xlmr_jax.data.tokenizers.xlmr import Tokenizer
@@ -66,7 +67,7 @@ def tiny(files):
 
 @pytest.fixture(scope='module')
 def spm():
-  return Tokenizer(tokenizer_lib.train(corpus(), 250, hard_vocab_limit=False))
+  return Tokenizer(train_tokenizer.train(corpus(), 250, hard_vocab_limit=False))
 
 
 @pytest.fixture(scope='module')

@@ -13,6 +13,7 @@ import pytest
 from xlmr_jax.data import permutation
 from xlmr_jax.data.batches import loader, mixture
 from xlmr_jax.data.corpus import prepare, shards
+from xlmr_jax.data.tokenizers import train_tokenizer
 from xlmr_jax.data.tokenizers import xlmr as tokenizer_lib
 
 WORDS = {
@@ -41,7 +42,7 @@ def texts(language):
 def tokenizer():
   text = [p for language in WORDS for p in texts(language)]
   return tokenizer_lib.Tokenizer(
-    tokenizer_lib.train(text, 120, hard_vocab_limit=False)
+    train_tokenizer.train(text, 120, hard_vocab_limit=False)
   )
 
 

@@ -26,6 +26,7 @@ from xlmr_jax.data.corpus import (
   workers,
 )
 from xlmr_jax.data.corpus import prepare as corpus
+from xlmr_jax.data.tokenizers import train_tokenizer
 from xlmr_jax.data.tokenizers import xlmr as tokenizer_lib
 
 WORDS = {
@@ -51,7 +52,7 @@ def runs(lines, size=32):
 def tokenizer():
   text = [p for name in WORDS for p in paragraphs(name, 300)]
   return tokenizer_lib.Tokenizer(
-    tokenizer_lib.train(text, 120, hard_vocab_limit=False)
+    train_tokenizer.train(text, 120, hard_vocab_limit=False)
   )
 
 
@@ -528,7 +529,7 @@ def test_what_differs_is_said(made, tokenizer, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r'differs: ru \(not asked .*sw \(not'):
       again(languages=['en'])
     other = tokenizer_lib.Tokenizer(
-      tokenizer_lib.train(paragraphs('en', 90), 60, hard_vocab_limit=False)
+      train_tokenizer.train(paragraphs('en', 90), 60, hard_vocab_limit=False)
     )
     with pytest.raises(
       ValueError, match=r'the vocabulary \(\d+ rows, \w+; now'

@@ -8,7 +8,8 @@ from configs import pretrain
 from xlmr_jax.data.batches import loader
 from xlmr_jax.data.batches import schedule as phases
 from xlmr_jax.data.corpus import shards
-from xlmr_jax.data.tokenizers.xlmr import Tokenizer, train
+from xlmr_jax.data.tokenizers.train_tokenizer import train
+from xlmr_jax.data.tokenizers.xlmr import Tokenizer
 from xlmr_jax.runtime import sharding
 from xlmr_jax.train import build_job
 

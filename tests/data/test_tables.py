@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from xlmr_jax.data import files
-from xlmr_jax.data.readers import tables
+from xlmr_jax.data.readers import nli, tables
 
 
 def write(path, text):
@@ -24,11 +24,11 @@ def test_real_xnli_in_every_language(data_dir):
   languages = 'ar bg de el en es fr hi ru sw th tr ur vi zh'.split()
   names = ['contradiction', 'entailment', 'neutral']
   for language in languages:
-    test = tables.xnli(folder, 'test', language)
+    test = nli.xnli(folder, 'test', language)
     assert len(test) == 5010 and all(e.label is not None for e in test)
     gold = [e.label for e in test]
     assert [gold.count(n) for n in names] == [1670] * 3
-  dev = tables.xnli(folder, 'dev', 'en')
+  dev = nli.xnli(folder, 'dev', 'en')
   assert len(dev) == 2490 and len(dev[0].texts) == 2
   assert dev[1].texts[1] == "He didn't say a word."
   assert dev[1].label == 'contradiction'
@@ -37,16 +37,16 @@ def test_real_xnli_in_every_language(data_dir):
 
 def test_xtreme_test_files_without_gold_have_no_labels(tmp_path):
   write(tmp_path / 'test-sw.tsv', 'a\tb\n"c ""d"""\te\n')
-  got = tables.xnli(tmp_path, 'test', 'sw')
+  got = nli.xnli(tmp_path, 'test', 'sw')
   assert [e.texts for e in got] == [('a', 'b'), ('c "d"', 'e')]
   assert [e.label for e in got] == [None, None]
   assert all(e.label is None for e in got)
   write(tmp_path / 'test.labels.txt', 'neutral\ncontradictory\n')
-  got = tables.xnli(tmp_path, 'test', 'sw')
+  got = nli.xnli(tmp_path, 'test', 'sw')
   assert [e.label for e in got] == ['neutral', 'contradiction']
   write(tmp_path / 'test.labels.txt', 'neutral\n')
   with pytest.raises(ValueError, match='1 labels, .*test-sw.tsv has 2'):
-    tables.xnli(tmp_path, 'test', 'sw')
+    nli.xnli(tmp_path, 'test', 'sw')
 
 
 def test_official_xnli_files(tmp_path):
@@ -64,19 +64,19 @@ def test_official_xnli_files(tmp_path):
   ]
   text = '\n'.join('\t'.join(r) for r in rows) + '\n'
   write(tmp_path / 'XNLI-1.0' / 'xnli.test.tsv', text)
-  got = tables.xnli(tmp_path, 'test', 'en')
+  got = nli.xnli(tmp_path, 'test', 'en')
   assert [e.texts for e in got] == [
     ('"Quoted" start', 'so "it" is'),
     ('p', 'q'),
   ]
   assert [e.label for e in got] == ['entailment', 'contradiction']
   assert got[1].where.endswith('xnli.test.tsv:4')
-  assert tables.xnli(tmp_path / 'XNLI-1.0', 'test', 'ar')[0].label == 'neutral'
+  assert nli.xnli(tmp_path / 'XNLI-1.0', 'test', 'ar')[0].label == 'neutral'
   with pytest.raises(ValueError, match="no language 'sw'; it has ar en"):
-    tables.xnli(tmp_path, 'test', 'sw')
+    nli.xnli(tmp_path, 'test', 'sw')
   write(tmp_path / 'XNLI-1.0' / 'xnli.dev.tsv', text + 'en\tneutral\tfew\n')
   with pytest.raises(ValueError, match=r'xnli.dev.tsv:5: 3 columns, exp.* 19'):
-    tables.xnli(tmp_path, 'dev', 'en')
+    nli.xnli(tmp_path, 'dev', 'en')
 
 
 def test_official_training_set(tmp_path):
@@ -84,7 +84,7 @@ def test_official_training_set(tmp_path):
   path.parent.mkdir(parents=True)
   with gzip.open(path, 'wt') as file:
     file.write('premise\thypo\tlabel\n"a\tb\tcontradictory\nc\td\tneutral\n')
-  got = tables.xnli(tmp_path, 'train', 'en')
+  got = nli.xnli(tmp_path, 'train', 'en')
   assert [(e.texts, e.label) for e in got] == [
     (('"a', 'b'), 'contradiction'),
     (('c', 'd'), 'neutral'),
@@ -96,10 +96,10 @@ def test_real_pawsx_in_every_language(data_dir):
   untranslated = {'de': 68, 'en': 0, 'es': 38, 'fr': 8, 'ja': 20}
   untranslated |= {'ko': 35, 'zh': 16}
   for language, count in untranslated.items():
-    dev = tables.pawsx(data_dir / 'pawsx', 'dev', language)
+    dev = nli.pawsx(data_dir / 'pawsx', 'dev', language)
     assert len(dev) == 2000 and {e.label for e in dev} == {'0', '1'}
     assert sum('NS' in e.texts for e in dev) == count
-    test = tables.pawsx(data_dir / 'pawsx', 'test', language)
+    test = nli.pawsx(data_dir / 'pawsx', 'test', language)
     assert len(test) == 2000 and {e.label for e in test} == {None}
     assert all(len(e.texts) == 2 and all(e.texts) for e in dev + test)
 
@@ -115,7 +115,7 @@ def test_official_pawsx_files(tmp_path):
     ('train', 'en'),
   ):
     for folder in (tmp_path, tmp_path / 'x-final'):
-      got = tables.pawsx(folder, split, language)
+      got = nli.pawsx(folder, split, language)
       assert [(e.texts, e.label) for e in got] == [
         (('"A" b', 'NS'), '1'),
         (('c', '"d'), '0'),
@@ -123,42 +123,42 @@ def test_official_pawsx_files(tmp_path):
       assert got[0].where.endswith('.tsv:2')
   write(tmp_path / 'x-final/de/dev_2k.tsv', text + '1\ta\tb\n')
   with pytest.raises(ValueError, match=r'dev_2k.tsv:4: 3 columns, expected 4'):
-    tables.pawsx(tmp_path, 'dev', 'de')
+    nli.pawsx(tmp_path, 'dev', 'de')
   with pytest.raises(ValueError, match="no PAWS-X dev file for 'en'.*dev_2k"):
-    tables.pawsx(tmp_path, 'dev', 'en')
+    nli.pawsx(tmp_path, 'dev', 'en')
   with pytest.raises(ValueError, match="split 'validation'; PAWS-X has"):
-    tables.pawsx(tmp_path, 'validation', 'en')
+    nli.pawsx(tmp_path, 'validation', 'en')
 
 
 def test_languages_of_pawsx_do_not_share_their_labels(tmp_path):
   """As those of XNLI do: 17 of 2,000 differ between German and Chinese."""
   write(tmp_path / 'test-de.tsv', 'a\tb\n"c ""d"""\te\n')
   write(tmp_path / 'test.labels.txt', '1\n0\n')
-  got = tables.pawsx(tmp_path, 'test', 'de')
+  got = nli.pawsx(tmp_path, 'test', 'de')
   assert [(e.texts, e.label) for e in got] == [
     (('a', 'b'), None),
     (('c "d"', 'e'), None),
   ]
   write(tmp_path / 'test-de.tsv', 'a\tb\t1\n')
-  assert tables.pawsx(tmp_path, 'test', 'de')[0].label == '1'
+  assert nli.pawsx(tmp_path, 'test', 'de')[0].label == '1'
 
 
 def test_a_missing_file_lists_what_was_looked_for(tmp_path):
   with pytest.raises(ValueError) as error:
-    tables.xnli(tmp_path, 'dev', 'en')
+    nli.xnli(tmp_path, 'dev', 'en')
   for name in ('dev-en.tsv', 'xnli.dev.tsv', 'XNLI-1.0', '.gz'):
     assert name in str(error.value)
   with pytest.raises(ValueError, match="split 'validation'"):
-    tables.xnli(tmp_path, 'validation', 'en')
+    nli.xnli(tmp_path, 'validation', 'en')
 
 
 def test_wrong_number_of_columns_names_file_and_line(tmp_path):
   write(tmp_path / 'train-en.tsv', 'a\tb\tneutral\nc\td\n')
   with pytest.raises(ValueError, match=r'train-en.tsv:2: 2 columns, .* 3'):
-    tables.xnli(tmp_path, 'train', 'en')
+    nli.xnli(tmp_path, 'train', 'en')
   write(tmp_path / 'test-en.tsv', 'a\tb\nc\td\tneutral\n')
   with pytest.raises(ValueError, match=r'test-en.tsv:2: 3 columns, .* 2'):
-    tables.xnli(tmp_path, 'test', 'en')
+    nli.xnli(tmp_path, 'test', 'en')
   # The line is the file's, not the record's: a quoted field spans two.
   path = write(tmp_path / 'x.tsv', 'a\t"b\nb"\tc\nd\te\n')
   with pytest.raises(ValueError, match=r'x.tsv:3: 2 columns, expected 3'):

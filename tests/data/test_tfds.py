@@ -21,7 +21,7 @@ from tagging_runs import sentences
 from configs import finetune
 from configs import xtreme as recipe
 from xlmr_jax.data import files
-from xlmr_jax.data.readers import bitext, choices, squad, tables, tagged
+from xlmr_jax.data.readers import bitext, choices, nli, squad, tagged
 from xlmr_jax.data.readers import tfds as builders
 from xlmr_jax.eval import __main__ as command
 from xlmr_jax.eval.benchmarks import table
@@ -119,7 +119,7 @@ def nli_rows(count, numbers=None):
 
 
 @pytest.fixture(scope='module')
-def nli(tmp_path_factory):
+def xnli_files(tmp_path_factory):
   """(folder of files, tfds' folder) of XNLI and its translations."""
   from tensorflow_datasets.text import xnli
   from tensorflow_datasets.text.xtreme_xnli import xtreme_xnli
@@ -145,19 +145,19 @@ def nli(tmp_path_factory):
   return folder, f'tfds:{root}'
 
 
-def test_xnli(nli):
-  folder, root = nli
+def test_xnli(xnli_files):
+  folder, root = xnli_files
   for split in ('dev', 'test'):
     for language in LANGUAGES:
       got = builders.read('xnli', root, split, language)
-      assert bare(got) == bare(tables.xnli(folder, split, language))
+      assert bare(got) == bare(nli.xnli(folder, split, language))
   assert 'xnli/1.1.0:test[' in got[0].where
   places = [int(e.where.split('[')[1][:-1]) for e in got]
   assert sorted(places) == list(range(150)) != places
   # MultiNLI's translations; a pair that stands twice in English is one.
   for language in ('de', 'zh'):
     got = builders.read('xnli', root, 'translate-train', language)
-    want = bare(tables.xnli(folder, 'translate-train', language))
+    want = bare(nli.xnli(folder, 'translate-train', language))
     assert want[-1].label == 'neutral' and want[0].texts == want[-1].texts
     assert bare(got) == want[:-1]
   got = builders.read('xnli', root, 'train', 'en')
@@ -178,7 +178,7 @@ def test_pairs_that_are_numbered_otherwise(tmp_path):
   prepare(tmp_path / 'tfds', xnli.Xnli, lambda url: str(tmp_path))
   with pytest.warns(UserWarning, match='lines of a submission would be others'):
     got = builders.read('xnli', f'tfds:{tmp_path}/tfds', 'test', 'sw')
-  want = bare(tables.xnli(tmp_path, 'test', 'sw'))
+  want = bare(nli.xnli(tmp_path, 'test', 'sw'))
   assert sorted(bare(got), key=repr) == sorted(want, key=repr)
 
 
@@ -416,7 +416,7 @@ def test_real_files(data_dir, tmp_path):
   # By what XNLI's order is known again.
   for language in LANGUAGES:
     for split in ('dev', 'test'):
-      found = tables.xnli(data_dir / 'xnli', split, language)
+      found = nli.xnli(data_dir / 'xnli', split, language)
       for i in range(0, len(found), 3):
         assert len({e.texts[0] for e in found[i : i + 3]}) == 1
         assert {e.label for e in found[i : i + 3]} == set(NLI)
@@ -464,7 +464,7 @@ def test_why_pawsx_is_refused(data_dir, tmp_path):
     paws_x_wiki_dataset_builder,
   )
 
-  want = tables.pawsx(data_dir / 'pawsx', 'dev', 'es')
+  want = nli.pawsx(data_dir / 'pawsx', 'dev', 'es')
   lines = ['id\tsentence1\tsentence2\tlabel']
   for i, e in enumerate(want, 1):  # as the official files have them
     lines.append('\t'.join([str(i), *e.texts, e.label]))

@@ -15,7 +15,7 @@ import sys
 import pytest
 import sentencepiece
 
-from xlmr_jax.data.tokenizers import xlmr as tokenizer_lib
+from xlmr_jax.data.tokenizers import base, train_tokenizer, xlmr
 from xlmr_jax.data.tokenizers.xlmr import Tokenizer
 
 WORDS = (
@@ -34,7 +34,7 @@ def corpus(count=1500, seed=0):
 
 @pytest.fixture(scope='module')
 def tiny():
-  return Tokenizer(tokenizer_lib.train(corpus(), 200, hard_vocab_limit=False))
+  return Tokenizer(train_tokenizer.train(corpus(), 200, hard_vocab_limit=False))
 
 
 @pytest.fixture(scope='module')
@@ -138,7 +138,7 @@ def test_white_space_is_what_the_normalizer_says(real):
     for c in range(0x10000)
     if not 0xD800 <= c < 0xE000 and real._spm.normalize(f'a{chr(c)}b') == '▁a▁b'
   }
-  assert spaces == set(tokenizer_lib.SPACE)
+  assert spaces == set(base.SPACE)
 
 
 @pytest.mark.parametrize('length', range(4, 13))
@@ -243,8 +243,8 @@ def test_bad_files(tmp_path):
 
 @pytest.fixture(scope='module')
 def french():
-  model = tokenizer_lib.train(corpus(), 200, hard_vocab_limit=False)
-  return Tokenizer(model, tokenizer_lib.CAMEMBERT)
+  model = train_tokenizer.train(corpus(), 200, hard_vocab_limit=False)
+  return Tokenizer(model, xlmr.CAMEMBERT)
 
 
 def test_camemberts_ids(tiny, french):
@@ -255,7 +255,7 @@ def test_camemberts_ids(tiny, french):
   assert french.special_ids == (0, 1, 2, 3, 4, 5, 6, pieces + 4)
   assert french.pieces == (7, pieces + 4)
   # As published: 32,000 pieces make 32,005 rows.
-  assert tokenizer_lib.CAMEMBERT.rows(32_000) == 32_005
+  assert xlmr.CAMEMBERT.rows(32_000) == 32_005
   assert [french.id_to_piece(i) for i in french.special_ids] == (
     '<s>NOTUSED <pad> </s>NOTUSED <unk> <unk>NOTUSED <s> </s> <mask>'.split()
   )
@@ -344,25 +344,25 @@ def test_truncate_is_checked_before_it_is_needed(tiny):
 
 
 def test_training_counts_the_models_rows(tiny):
-  exact = Tokenizer(tokenizer_lib.train(corpus(), 70))
+  exact = Tokenizer(train_tokenizer.train(corpus(), 70))
   assert exact.vocab_size == 70
   assert (
     exact.fingerprint
-    == Tokenizer(tokenizer_lib.train(corpus(), 70)).fingerprint
+    == Tokenizer(train_tokenizer.train(corpus(), 70)).fingerprint
   )
   with pytest.raises(ValueError, match='too high for this text: at most'):
-    tokenizer_lib.train(corpus(), 5000)
+    train_tokenizer.train(corpus(), 5000)
   with pytest.raises(ValueError, match='too low for this text: more than'):
-    tokenizer_lib.train(corpus(), 20)
+    train_tokenizer.train(corpus(), 20)
   with pytest.raises(ValueError, match='no text'):
-    tokenizer_lib.train(['', ' '], 50)
+    train_tokenizer.train(['', ' '], 50)
 
 
 def test_the_bound_in_the_error_can_be_had():
   with pytest.raises(ValueError, match='at most') as caught:
-    tokenizer_lib.train(corpus(), 5000)
+    train_tokenizer.train(corpus(), 5000)
   bound = int(str(caught.value).split('at most ')[1].split(',')[0])
-  assert Tokenizer(tokenizer_lib.train(corpus(), bound)).vocab_size == bound
+  assert Tokenizer(train_tokenizer.train(corpus(), bound)).vocab_size == bound
 
 
 def test_seeds_from_frequency_keep_the_words_of_templates_whole():
@@ -378,7 +378,7 @@ def test_seeds_from_frequency_keep_the_words_of_templates_whole():
   pieces = {}
   for frequency in (False, True):
     trained = Tokenizer(
-      tokenizer_lib.train(
+      train_tokenizer.train(
         text, 150, seed_from_frequency=frequency, hard_vocab_limit=False
       )
     )
@@ -394,7 +394,7 @@ def test_command_draws_languages_by_alpha(tmp_path):
     file.write('\n'.join(corpus(100, seed=1)))
   with lzma.open(tmp_path / 'ru.txt.xz', 'wt', encoding='utf-8') as file:
     file.write('\n'.join(corpus(10, seed=2)))
-  lines, counts = tokenizer_lib.sample(
+  lines, counts = train_tokenizer.sample(
     [str(p) for p in sorted(tmp_path.iterdir())], 200, alpha=0.5
   )
   # 30 : 10 : 3.2 shares of 200; ru gives all of its 10 lines.

@@ -8,7 +8,7 @@ import pytest
 import tokenizers
 
 from xlmr_jax.data.tokenizers import folder as vocabulary
-from xlmr_jax.data.tokenizers import xlmr as tokenizer_lib
+from xlmr_jax.data.tokenizers import train_tokenizer
 from xlmr_jax.data.tokenizers.hf_tokenizers import BpeTokenizer
 from xlmr_jax.data.tokenizers.xlmr import CAMEMBERT, XLMR, Tokenizer
 
@@ -24,7 +24,7 @@ def corpus():
 @pytest.fixture(scope='module')
 def spm(tmp_path_factory):
   """The path of a SentencePiece model."""
-  model = tokenizer_lib.train(corpus(), 120, hard_vocab_limit=False)
+  model = train_tokenizer.train(corpus(), 120, hard_vocab_limit=False)
   return Tokenizer(model).save(tmp_path_factory.mktemp('spm'))
 
 

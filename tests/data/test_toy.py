@@ -11,7 +11,7 @@ import pytest
 
 from xlmr_jax.data.toy import lexicon
 from xlmr_jax.data.toy import world as toy
-from xlmr_jax.data.toy.world import Clause, Request
+from xlmr_jax.data.toy.sentences import Clause, Request, render
 
 ALL = list(lexicon.LANGUAGES.values())
 
@@ -135,7 +135,7 @@ def test_no_two_phrases_say_the_same(language):
   ],
 )
 def test_sentences(code, sentence, text):
-  said = toy.render(lexicon.LANGUAGES[code], sentence)
+  said = render(lexicon.LANGUAGES[code], sentence)
   assert said == text or said == f'{text} the phone.'
 
 

@@ -15,7 +15,7 @@ from tiny_runs import SIZES
 from configs import clue as recipe
 from configs import finetune
 from xlmr_jax.data.readers import cluener
-from xlmr_jax.data.tokenizers import xlmr
+from xlmr_jax.data.tokenizers import train_tokenizer, xlmr
 from xlmr_jax.eval.benchmarks import table
 from xlmr_jax.eval.suite import protocols, suite, trainings
 from xlmr_jax.eval.task import Available, read_available
@@ -148,7 +148,7 @@ def vocabulary(tmp_path_factory):
   text = [row['text'] for row in entities(300, 0)]
   text += IDIOMS * 20 + ['谁在北京玩扫雷，____、□□□□'] * 20
   folder = tmp_path_factory.mktemp('characters')
-  model = xlmr.train(text, 200, hard_vocab_limit=False)
+  model = train_tokenizer.train(text, 200, hard_vocab_limit=False)
   xlmr.Tokenizer(model).save(folder)
   return folder
 

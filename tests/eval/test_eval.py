@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from xlmr_jax.data import files
-from xlmr_jax.data.readers import tables, tagged
+from xlmr_jax.data.readers import nli, tables, tagged
 from xlmr_jax.eval import __main__ as command
 from xlmr_jax.eval import evaluate
 from xlmr_jax.eval.benchmarks import benchmark, table
@@ -69,7 +69,7 @@ def folder(tmp_path):
 @pytest.fixture
 def gold(model, folder):
   """test.labels.txt: what the model says of English."""
-  texts = [e.texts for e in tables.xnli(folder, 'test', 'en')]
+  texts = [e.texts for e in nli.xnli(folder, 'test', 'en')]
   answers = [ORDER[int(x.argmax())] for x in model.logits(texts)]
   assert len(set(answers)) == 3  # else the tests below could not fail
   (folder / 'test.labels.txt').write_text(''.join(a + '\n' for a in answers))

@@ -20,8 +20,7 @@ from tagging_runs import words_tokenizer as words_tokenizer
 from configs import xtreme as suite_recipe
 from xlmr_jax import train
 from xlmr_jax.data import files
-from xlmr_jax.data.readers import squad, tagged
-from xlmr_jax.data.readers import tables as sources
+from xlmr_jax.data.readers import nli, squad, tagged
 from xlmr_jax.eval.benchmarks import table as benchmarks
 from xlmr_jax.eval.suite import protocols, suite, summary, trainings
 from xlmr_jax.runtime import sharding
@@ -110,7 +109,7 @@ def test_translations_of_xnli(tmp_path):
   """Official ones, XTREME's, and files in XTREME's form, which go first."""
   row = ('the "man', 'a house', 'contradictory')
   read = lambda split='translate-train': [
-    (e.texts, e.label) for e in sources.xnli(tmp_path, split, 'sw')
+    (e.texts, e.label) for e in nli.xnli(tmp_path, split, 'sw')
   ]
   theirs = ('no man', 'no house', *row)
   table(tmp_path / 'en-sw-translated.tsv', [theirs, theirs])
@@ -126,7 +125,7 @@ def test_translations_of_xnli(tmp_path):
   with pytest.raises(files.Missing, match="for 'sw'.*the split 'translate-tr"):
     read('train')
   with pytest.raises(files.Missing, match='looked for.*multinli.train.fr.tsv'):
-    sources.xnli(tmp_path, 'translate-train', 'fr')
+    nli.xnli(tmp_path, 'translate-train', 'fr')
 
 
 def test_translations_of_pawsx(tmp_path):
@@ -135,12 +134,12 @@ def test_translations_of_pawsx(tmp_path):
     [('1', 'a', 'NS', '1')],
     'id\tsentence1\tsentence2\tlabel',
   )
-  got = sources.pawsx(tmp_path, 'translate-train', 'ja')
+  got = nli.pawsx(tmp_path, 'translate-train', 'ja')
   assert [(e.texts, e.label) for e in got] == [(('a', 'NS'), '1')]
   with pytest.raises(files.Missing, match="no PAWS-X train file for 'ja'"):
-    sources.pawsx(tmp_path, 'train', 'ja')
+    nli.pawsx(tmp_path, 'train', 'ja')
   with pytest.raises(files.Missing, match='translated_train.tsv'):
-    sources.pawsx(tmp_path, 'translate-train', 'ko')
+    nli.pawsx(tmp_path, 'translate-train', 'ko')
 
 
 def test_translations_of_questions(data):

@@ -20,6 +20,7 @@ from xlmr_jax.checkpoints import weights as weights_lib
 from xlmr_jax.checkpoints.hf import sentence_transformers, writer
 from xlmr_jax.checkpoints.hf.sentence_transformers import LENGTH, MODULES
 from xlmr_jax.checkpoints.weights import SPM, Pooling, Weights, with_rows
+from xlmr_jax.data.tokenizers import train_tokenizer
 from xlmr_jax.data.tokenizers import xlmr as tokenizers
 from xlmr_jax.inference import loaded, packed
 from xlmr_jax.model import Config
@@ -386,14 +387,16 @@ def test_options_that_contradict_each_other(saved, options, message):
 def test_a_tokenizer_of_another_size_is_refused(saved):
   """Both sizes are named: ids would point at the wrong rows."""
   model, folder = saved
-  other = tokenizers.train(['ein anderer Text'] * 9, 40, hard_vocab_limit=False)
+  other = train_tokenizer.train(
+    ['ein anderer Text'] * 9, 40, hard_vocab_limit=False
+  )
   for file in folder.rglob(SPM):
     file.write_bytes(other)
   size = tokenizers.Tokenizer(other).vocab_size
   rows = model.config.vocab_size
   if 0 <= rows - size < 1024:  # a few rows more than ids are XL's habit
     assert xlmr_jax.load(folder).tokenizer.vocab_size == size
-  big = tokenizers.train(
+  big = train_tokenizer.train(
     [chr(0x4E00 + i) for i in range(400)], 420, hard_vocab_limit=False
   )
   for file in folder.rglob(SPM):

@@ -20,6 +20,7 @@ from tiny_runs import (
 
 from configs import finetune, pretrain
 from xlmr_jax import heads, train
+from xlmr_jax.data.tokenizers import train_tokenizer
 from xlmr_jax.data.tokenizers import xlmr as tokenizer
 from xlmr_jax.model import VARIANTS
 from xlmr_jax.runtime import commands, sharding
@@ -429,7 +430,7 @@ def test_a_start_that_does_not_fit(given, make_model, tiny_tokenizer, tmp_path):
   assert job.model.model_dim == 32 and job.origin.head is None
   text = ['ein anderes', 'Vokabular', 'another', 'vocabulary'] * 20
   (tmp_path / 'other').mkdir()
-  other = tokenizer.train(text, 40, hard_vocab_limit=False)
+  other = train_tokenizer.train(text, 40, hard_vocab_limit=False)
   tokenizer.Tokenizer(other).save(tmp_path / 'other')
   with pytest.raises(ValueError, match='is not the tokenizer of config.init'):
     build(given, finetune, tmp_path, **init, tokenizer=f'{tmp_path}/other')

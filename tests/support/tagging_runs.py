@@ -5,7 +5,7 @@ import pytest
 from tiny_runs import SIZES
 
 from configs import finetune
-from xlmr_jax.data.tokenizers import xlmr
+from xlmr_jax.data.tokenizers import train_tokenizer, xlmr
 
 TAGS = {
   'man': 'NOUN',
@@ -44,7 +44,7 @@ def words_tokenizer(tmp_path_factory):
   """Knows every word but 'catman', which is two pieces."""
   text = [' '.join(words) for words, _ in sentences(400, 9)]
   folder = tmp_path_factory.mktemp('words')
-  model = xlmr.train(text, 40, hard_vocab_limit=False)
+  model = train_tokenizer.train(text, 40, hard_vocab_limit=False)
   xlmr.Tokenizer(model).save(folder)
   return folder
 

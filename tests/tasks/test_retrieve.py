@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from xlmr_jax.data.readers import bitext
+from xlmr_jax.data.tokenizers import train_tokenizer
 from xlmr_jax.data.tokenizers import xlmr as tokenizer_lib
 from xlmr_jax.eval.metrics import pairs
 from xlmr_jax.eval.metrics import scores as metrics
@@ -18,7 +19,7 @@ from xlmr_jax.tasks import neighbours, retrieve
 def tokenizer():
   text = ['the dog sees a cat', 'a cat is near the house', 'no dog is here']
   return tokenizer_lib.Tokenizer(
-    tokenizer_lib.train(text * 50, 60, hard_vocab_limit=False)
+    train_tokenizer.train(text * 50, 60, hard_vocab_limit=False)
   )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from xlmr_jax.data.readers import tagged
-from xlmr_jax.data.tokenizers import hf_tokenizers
+from xlmr_jax.data.tokenizers import hf_tokenizers, train_tokenizer
 from xlmr_jax.data.tokenizers import xlmr as tokenizer_lib
 from xlmr_jax.eval.benchmarks import table
 from xlmr_jax.tasks import tag
@@ -20,7 +20,7 @@ WORDS = 'the dog sees a cat near house red . ! dogs catlike 水 \u200b \u3000'
 def tokenizer():
   text = ['the dog sees a cat', 'a cat is near the house', 'no dog is here .']
   return tokenizer_lib.Tokenizer(
-    tokenizer_lib.train(text * 50, 60, hard_vocab_limit=False)
+    train_tokenizer.train(text * 50, 60, hard_vocab_limit=False)
   )
 
 

@@ -22,7 +22,7 @@ from tiny_runs import (
 from configs import finetune, pretrain
 import xlmr_jax
 from xlmr_jax import heads, train
-from xlmr_jax.data.tokenizers import xlmr
+from xlmr_jax.data.tokenizers import train_tokenizer
 from xlmr_jax.runtime import logs, sharding
 from xlmr_jax.training import resume
 from xlmr_jax.training import step as training_step
@@ -469,7 +469,9 @@ def test_other_data_under_the_same_name(
     'rote кошку доме',
   ]
   try:
-    path.write_bytes(xlmr.train(words * 20, 60, hard_vocab_limit=False))
+    path.write_bytes(
+      train_tokenizer.train(words * 20, 60, hard_vocab_limit=False)
+    )
     with pytest.raises(ValueError, match='with another tokenizer, than its'):
       train.train(recipe(given, module), workdir)
   finally:

@@ -14,7 +14,7 @@ import xlmr_jax
 from xlmr_jax import train
 from xlmr_jax.data.batches import loader, pack
 from xlmr_jax.data.readers import choices
-from xlmr_jax.data.tokenizers import xlmr
+from xlmr_jax.data.tokenizers import train_tokenizer, xlmr
 from xlmr_jax.eval import __main__ as command
 from xlmr_jax.eval.benchmarks import table
 from xlmr_jax.eval.benchmarks.benchmark import Benchmark
@@ -67,7 +67,7 @@ def vocabulary(tmp_path_factory):
     for premise, asked, given, _ in questions(400, 9)
   ]
   folder = tmp_path_factory.mktemp('words')
-  model = xlmr.train(text, 60, hard_vocab_limit=False)
+  model = train_tokenizer.train(text, 60, hard_vocab_limit=False)
   xlmr.Tokenizer(model).save(folder)
   return folder
 

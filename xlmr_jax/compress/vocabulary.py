@@ -34,9 +34,9 @@ from xlmr_jax.checkpoints import directory
 from xlmr_jax.checkpoints.hf.files import load_json
 from xlmr_jax.checkpoints.weights import SPM, Weights, load_tokenizer
 from xlmr_jax.data import files
-from xlmr_jax.data.tokenizers import surgery
+from xlmr_jax.data.tokenizers import surgery, train_tokenizer
 from xlmr_jax.data.tokenizers.surgery import Change
-from xlmr_jax.data.tokenizers.xlmr import Tokenizer, sample
+from xlmr_jax.data.tokenizers.xlmr import Tokenizer
 from xlmr_jax.runtime import storage
 
 INITS = ('mean', 'random')
@@ -315,7 +315,7 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
 
 def _extend(old: Tokenizer, paths: list[str], options) -> Change:
   """Extends, and prints what it did to text that was not learned from."""
-  lines, _ = sample(paths, options.sentences, seed=options.seed)
+  lines, _ = train_tokenizer.sample(paths, options.sentences, seed=options.seed)
   unseen = lines[::50] if len(lines) >= 50 else []
   learned = [line for i, line in enumerate(lines) if i % 50 or not unseen]
   print(f'{len(learned):,} lines to learn pieces from', flush=True)

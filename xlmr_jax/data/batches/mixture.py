@@ -11,7 +11,7 @@ documents; of parallel text, pairs. A run reads a language's units in a stream
 of permutations, one for each time it goes through them all, and cuts the
 streams of all languages at the same moments: a window holds each language's
 share of about 2^24 tokens. Where each stream is at a window is arithmetic,
-and so is each place in a permutation (data/shuffle.py). Nothing is as long as
+and so is each place in a permutation (permutation.py). Nothing is as long as
 a corpus, and any window can be had without those before it.
 
 * Rows. 'stream': text as RoBERTa's full-sentences format joins it (section
@@ -37,7 +37,7 @@ import numpy as np
 from xlmr_jax.data import permutation
 from xlmr_jax.data.batches import pack
 from xlmr_jax.data.batches.streams import Documents, Pairs, Pieces
-from xlmr_jax.data.tokenizers import xlmr as tokenizer_lib
+from xlmr_jax.data.tokenizers import base
 
 ROWS = {'stream': Pieces, 'packed': Documents, 'document': Documents}
 _VERSION = 1  # of what the same settings draw; part of the fingerprint
@@ -74,7 +74,7 @@ class Mixture:
   def __init__(
     self,
     corpora: Sequence[Any],
-    tokenizer: tokenizer_lib.Tokenizer,
+    tokenizer: base.Base,
     *,
     max_length: int,
     rows: Literal['stream', 'packed', 'document'] = 'stream',
@@ -89,7 +89,7 @@ class Mixture:
     """Reads where documents end, and works out the shares.
 
     Args:
-      corpora: prepared ones (data/shards.py), with text or pairs or both.
+      corpora: prepared ones (corpus/shards.py), with text or pairs or both.
       tokenizer: theirs.
       max_length: the most tokens of an example, specials included.
       rows: what a row is made of.

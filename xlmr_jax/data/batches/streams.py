@@ -16,7 +16,7 @@ from typing import Any
 from jaxtyping import Int
 import numpy as np
 
-from xlmr_jax.data.tokenizers import xlmr as tokenizer_lib
+from xlmr_jax.data.tokenizers import base
 
 _CHUNK = 1 << 20  # entries of an index read together
 _BLOCK = 1 << 16  # tokens counted together
@@ -178,7 +178,7 @@ class Pairs:
   ) -> Int[np.ndarray, 'n']:
     sides = list(self._part.pair(unit))
     if end - begin > self._room:
-      keep = tokenizer_lib.longest_first([len(s) for s in sides], self._room)
+      keep = base.longest_first([len(s) for s in sides], self._room)
       sides = [s[:k] for s, k in zip(sides, keep, strict=True)]
     a, b = reversed(sides) if flip else sides
     bos, eos = self._ends

@@ -14,26 +14,6 @@ The same files, vocabulary and settings make the same bytes, however many
 processes work and however often they are killed: the next call goes on where
 the last one was. A finished folder is opened at once, and one made of other
 things is refused, with what differs.
-
-Every <lang>.txt, .jsonl (plain, .gz, .xz, .zst) and <lang>/ of a folder:
-
-    xlmr corpus --corpus=cc100 --tokenizer=xlmr-base \\
-        --output=cc100-shards
-
-Three languages and their translations; paragraphs seen before are dropped:
-
-    xlmr corpus --corpus=text --languages=en,sw,ru \\
-        --parallel=opus --drop_duplicates --tokenizer=DIR --output=DIR
-
-Data sets that tensorflow_datasets has prepared, each with its language:
-
-    xlmr corpus --tfds=en=wiki40b/en --tfds=sw=wiki40b/sw \\
-        --tfds_data_dir=DIR --tokenizer=DIR --output=DIR
-
-What a prepared folder has, and whether it is what it was:
-
-    xlmr corpus --report=DIR
-    xlmr corpus --verify=DIR
 """
 
 from collections.abc import Sequence
@@ -45,15 +25,14 @@ import shutil
 import threading
 from typing import Any
 
-from absl import flags
 import tqdm
 
+from xlmr_jax.data import files
 from xlmr_jax.data.corpus import prepare_language, shards
 from xlmr_jax.data.corpus import sources as inputs
 from xlmr_jax.data.corpus.prepare_language import Settings
 from xlmr_jax.data.corpus.workers import Workers
-from xlmr_jax.data.tokenizers import folder as vocabulary
-from xlmr_jax.runtime import buckets, commands, storage
+from xlmr_jax.runtime import storage
 from xlmr_jax.runtime.cores import usable_cores
 
 _PLAN = 'plan.json'
@@ -126,13 +105,13 @@ def prepare(
   for language, name in tfds:
     found.append({language: [inputs.find_tfds(name, tfds_dir, tfds_split)]})
   for some in found:
-    for name, files in some.items():
+    for name, listed in some.items():
       if name in sources:
         raise ValueError(
           f'{name!r} comes from {sources[name][0].path} and from'
-          f' {files[0].path}; keep one of them'
+          f' {listed[0].path}; keep one of them'
         )
-      sources[name] = files
+      sources[name] = listed
   if not sources:
     raise ValueError('there is nothing to prepare: name a folder of text')
   plan = {
@@ -188,7 +167,7 @@ def _prepare(
   os.makedirs(work, exist_ok=True)
   path = os.path.join(work, _PLAN)
   if os.path.exists(path):
-    _compare(output, shards.read_json(path), plan)
+    _compare(output, files.document(path), plan)
   else:
     shards.write_json(path, plan)
   dtype = shards.dtype_for(tokenizer.vocab_size)
@@ -316,138 +295,3 @@ def _compare(output: str, old: dict[str, Any], new: dict[str, Any]) -> None:
       f'{output} was prepared from something else; what differs:'
       f' {"; ".join(differences)}. Name another output, or delete this folder'
     )
-
-
-def table(manifest: dict[str, Any]) -> str:
-  """What a prepared corpus has, a line for each language and pair."""
-  rows = [
-    ['', 'files', 'documents', 'paragraphs', 'characters', 'tokens']
-    + ['tokens/character', 'dropped']
-  ]
-  keys = ('documents', 'paragraphs', 'characters', 'tokens', 'dropped')
-  parts = sorted(manifest['parts'].items())
-  for name, entry in parts:
-    rows.append([name, *_cells(len(entry.get('sources', ())), entry)])
-  if len(parts) > 1:
-    total = {k: sum(entry.get(k, 0) for _, entry in parts) for k in keys}
-    files = sum(len(entry.get('sources', ())) for _, entry in parts)
-    rows.append(['all', *_cells(files, total)])
-  widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-  return '\n'.join(
-    row[0].ljust(widths[0])
-    + ''.join(
-      f'  {cell:>{width}}'
-      for cell, width in zip(row[1:], widths[1:], strict=True)
-    )
-    for row in rows
-  )
-
-
-def _cells(files: int, entry: dict[str, Any]) -> list[str]:
-  # What shards.write made knows of documents and tokens only.
-  keys = ('documents', 'paragraphs', 'characters', 'tokens')
-  counts = [files, *(entry.get(key, 0) for key in keys)]
-  ratio = (
-    entry['tokens'] / entry['characters'] if entry.get('characters') else 0
-  )
-  dropped = entry.get('dropped', 0)
-  return [*(f'{n:,}' for n in counts), f'{ratio:.3f}', f'{dropped:,}']
-
-
-# The command.
-
-
-def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
-  """The command's flags."""
-  to = {'flag_values': values}
-  flags.DEFINE_string(
-    'corpus', None, 'Folder of text, <lang>.txt and such.', **to
-  )
-  flags.DEFINE_string(
-    'parallel', None, 'Folder of translations, <a>-<b>.tsv.', **to
-  )
-  flags.DEFINE_multi_string(
-    'tfds', [], 'LANGUAGE=name/config: a data set of tensorflow_datasets.', **to
-  )
-  flags.DEFINE_string(
-    'tfds_data_dir', '~/tensorflow_datasets', 'Where those are prepared.', **to
-  )
-  flags.DEFINE_string('tfds_split', 'train', 'Which split of those.', **to)
-  flags.DEFINE_string('tokenizer', None, 'Folder of the vocabulary.', **to)
-  flags.DEFINE_string(
-    'output', None, 'Folder to make, also gs://… or s3://….', **to
-  )
-  flags.DEFINE_list('languages', None, 'Of --corpus; all if left out.', **to)
-  flags.DEFINE_list('pairs', None, 'Of --parallel; all if left out.', **to)
-  flags.DEFINE_string(
-    'text_key', 'text', 'Of the text in .jsonl and --tfds.', **to
-  )
-  flags.DEFINE_integer('seed', 0, 'Of the order of documents.', **to)
-  flags.DEFINE_bool(
-    'drop_duplicates',
-    False,
-    'Whether a paragraph that occurred before in its language is dropped.',
-    **to,
-  )
-  flags.DEFINE_integer(
-    'shard_tokens',
-    Settings.shard_tokens,
-    'About how many tokens a shard has.',
-    **to,
-  )
-  flags.DEFINE_integer(
-    'workers', None, 'Processes; one a core if left out.', **to
-  )
-  flags.DEFINE_float(
-    'journal_seconds',
-    10.0,
-    'How much work a kill may cost, in seconds.',
-    lower_bound=0.0,
-    **to,
-  )
-  flags.DEFINE_string(
-    'report', None, 'Only shows what a prepared folder has.', **to
-  )
-  flags.DEFINE_string('verify', None, 'Only checks its checksums.', **to)
-
-
-def main(argv: list[str], args: flags.FlagValues = flags.FLAGS) -> None:
-  """Prepares, reports on or verifies a corpus."""
-  commands.check_arguments(argv)
-  if args.verify or args.report:
-    folder = args.verify or args.report
-    data = shards.open_shards(buckets.fetch(folder), verify=bool(args.verify))
-    if args.verify:
-      count = sum(len(e['shards']) + 1 for e in data.manifest['parts'].values())
-      print(f'{folder}: the checksums of all {count} files are right')
-    print(table(data.manifest))
-    return
-  commands.check_given(args, 'tokenizer', 'output')
-  if not (args.corpus or args.parallel or args.tfds):
-    raise ValueError('--corpus, --parallel or --tfds is missing: the text')
-  tfds = [tuple(item.partition('=')[::2]) for item in args.tfds]
-  for language, name in tfds:
-    if not language or not name or '/' in language:
-      raise ValueError(f'--tfds={language}: write it as --tfds=en=wiki40b/en')
-  tokenizer = vocabulary.load(args.tokenizer)
-  if tokenizer is None:
-    raise ValueError(f'{args.tokenizer} has no vocabulary that is read here')
-  with buckets.publishing(args.output, resumes=True) as output:
-    data = prepare(
-      args.corpus,
-      output,
-      tokenizer,
-      parallel=args.parallel,
-      tfds=tfds,
-      tfds_dir=args.tfds_data_dir,
-      tfds_split=args.tfds_split,
-      languages=args.languages,
-      pairs=args.pairs,
-      seed=args.seed,
-      drop_duplicates=args.drop_duplicates,
-      shard_tokens=args.shard_tokens,
-      text_key=args.text_key,
-      workers=args.workers,
-      journal_seconds=args.journal_seconds,
-    )
-  print(table(data.manifest))

@@ -14,7 +14,7 @@ side: 2k and 2k + 1 are the sides of pair k. Ids are little endian, two bytes
 each where the vocabulary has at most 65,536 rows and four elsewhere, without
 <s> and </s>. The manifest is written last: a folder that has one is whole.
 
-data/corpus.py makes such folders from text, `write` from arrays:
+corpus/prepare.py makes such folders from text, `write` from arrays:
 
     parts = {'en': [[5, 6], [7]], 'en-sw': [([5], [8])]}
     shards.write(folder, tokenizer, parts)
@@ -41,13 +41,12 @@ from xlmr_jax.runtime import storage
 
 FORMAT = 1
 MANIFEST = 'manifest.json'
-UNFINISHED = '.unfinished'  # what data/corpus.py leaves where it is stopped
+UNFINISHED = '.unfinished'  # what prepare.py leaves where it is stopped
 ENDS = 'ends.npy'
 
 _OPEN = 64  # shards of a part that are kept open
 _READ = 'readahead_buffer_size:0,max_parallelism:0'  # for random access
 _WRITE = 'group_size:1,uncompressed'
-_CHUNK = 1 << 20
 
 
 class Part:
@@ -220,7 +219,7 @@ def open_shards(
   """Opens a prepared corpus.
 
   Args:
-    folder: of data/corpus.py or `write`.
+    folder: of corpus/prepare.py or `write`.
     tokenizer: of the model; None leaves out the check that it is the one the
       corpus was tokenised with.
     verify: whether the checksum of every file is computed and compared, and
@@ -373,12 +372,6 @@ def write_ends(
     assert not count, 'another number of units than was said'
     file.flush()
     return {'bytes': file.tell(), 'sha256': digest(temporary)}
-
-
-def read_json(path: str | os.PathLike) -> Any:
-  """What a JSON file holds."""
-  with open(path, encoding='utf-8') as file:
-    return json.load(file)
 
 
 def write_json(path: str | os.PathLike, content: Any) -> None:

@@ -19,7 +19,7 @@ import itertools
 import os
 from typing import Any, NamedTuple
 
-from xlmr_jax.data import files
+from xlmr_jax.data import files, prepared
 
 _BLOCK = 1 << 20  # bytes read together
 _LINE = 1 << 26  # the longest line
@@ -202,32 +202,6 @@ def find_tfds(name: str, directory: str | os.PathLike, split: str) -> Source:
   )
 
 
-def open_tfds(path: str | os.PathLike, split: str) -> tuple[Any, Any]:
-  """(features by name, examples by index) of a folder of a version.
-
-  Args:
-    path: the folder, which holds dataset_info.json.
-    split: such as 'train', or a slice of it.
-
-  Raises:
-    ValueError: no such split, or a file format that needs TensorFlow.
-  """
-  import tensorflow_datasets as tfds  # half a second to import
-
-  builder = tfds.builder_from_directory(path)
-  if split.partition('[')[0] not in builder.info.splits:
-    raise ValueError(
-      f'{path}: no split {split!r}; it has {", ".join(builder.info.splits)}'
-    )
-  try:
-    return builder.info.features, builder.as_data_source(split)
-  except NotImplementedError as error:
-    raise ValueError(
-      f'{path}: prepared as {builder.info.file_format.value}; prepare it again'
-      " with file_format='array_record' to read it without TensorFlow"
-    ) from error
-
-
 def unpacked_bytes(source: Source) -> int:
   """About how much text a source has, by its size and packing."""
   factors = {'.gz': 3, '.xz': 4, '.zst': 3}  # of text in any language
@@ -296,7 +270,7 @@ def _skip(file: Any, raw: Any, offset: int) -> None:
 
 def _tfds_blocks(source: Source, offset: int, key: str) -> Iterator[Block]:
   split = source.form.partition(':')[2]
-  features, data = open_tfds(source.path, split)
+  features, data = prepared.open_tfds(source.path, split)
   if key not in features:
     raise ValueError(
       f'{source.path}: no feature {key!r}; it has'

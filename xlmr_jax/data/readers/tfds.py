@@ -41,8 +41,7 @@ import pathlib
 from typing import Any
 import warnings
 
-from xlmr_jax.data import files
-from xlmr_jax.data.corpus import sources as inputs
+from xlmr_jax.data import files, prepared
 from xlmr_jax.data.readers import bitext, choices, squad, tables, tagged
 
 PREFIX = 'tfds:'
@@ -165,7 +164,7 @@ def _find(root: str, name: str) -> pathlib.Path:
 def _items(root: str, name: str, split: str) -> tuple[Any, Iterator]:
   """Features, and ('builder:split[index]', example) of each."""
   path = _find(root, name)
-  features, data = inputs.open_tfds(path, split)
+  features, data = prepared.open_tfds(path, split)
   return features, (
     (f'{path}:{split}[{i}]', item) for i, item in enumerate(data)
   )

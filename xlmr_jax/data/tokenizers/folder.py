@@ -2,9 +2,9 @@
 
 | files                    | tokenizer                                      |
 |--------------------------|------------------------------------------------|
-| sentencepiece.bpe.model  | tokenizer.Tokenizer, as XLM-R's or CamemBERT's |
-| tokenizer.json           | bpe.BpeTokenizer                               |
-| vocab.json + merges.txt  | bpe.BpeTokenizer                               |
+| sentencepiece.bpe.model  | xlmr.Tokenizer, XLM-R's or CamemBERT's layout   |
+| tokenizer.json           | hf_tokenizers.BpeTokenizer                     |
+| vocab.json + merges.txt  | hf_tokenizers.BpeTokenizer                     |
 
 Other files are not read, such as spiece.model (rinna's RoBERTa) or bpe.codes
 with vocab.txt (PhoBERT, BERTweet).
@@ -14,8 +14,7 @@ from collections.abc import Iterator
 import json
 import os
 
-from xlmr_jax.data.tokenizers import hf_tokenizers
-from xlmr_jax.data.tokenizers import xlmr as tokenizer_lib
+from xlmr_jax.data.tokenizers import hf_tokenizers, xlmr
 from xlmr_jax.data.tokenizers.hf_tokenizers import BpeTokenizer
 from xlmr_jax.data.tokenizers.xlmr import CAMEMBERT, XLMR, Layout, Tokenizer
 
@@ -68,7 +67,7 @@ def _tokenizers(
   def has(name: str) -> bool:
     return os.path.isfile(os.path.join(folder, name))
 
-  if has(tokenizer_lib.FILE_NAME):
+  if has(xlmr.FILE_NAME):
     found = Tokenizer(folder)
     pieces = found.vocab_size - XLMR.rows(0)
     layout = _layout(folder, model_type)

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import tokenizers
 
-from xlmr_jax.data.tokenizers import xlmr as tokenizer_lib
+from xlmr_jax.data.tokenizers import base
 from xlmr_jax.runtime import storage
 
 FILE_NAME = 'tokenizer.json'
@@ -47,7 +47,7 @@ _ROLES = {
 }
 
 
-class BpeTokenizer(tokenizer_lib.Base):
+class BpeTokenizer(base.Base):
   """A vocabulary of the `tokenizers` library under the ids of its file.
 
   Attributes:
@@ -129,7 +129,7 @@ class BpeTokenizer(tokenizer_lib.Base):
     }
     self._unigram = isinstance(spec['model']['vocab'], list)
     # What the library counts as white space before a token is part of it.
-    self._space = tokenizer_lib.SPACE if self._unigram else ' '
+    self._space = base.SPACE if self._unigram else ' '
     edited = _edit(spec, vocab, self._plain, mask)
     self._tokenizer = _build(edited, name)
     for piece in added.keys() - vocab.keys():

@@ -20,8 +20,8 @@ from jaxtyping import Int
 import numpy as np
 import sentencepiece
 
-from xlmr_jax.data.tokenizers import xlmr as tokenizer_lib
-from xlmr_jax.data.tokenizers.xlmr import MASK, Tokenizer
+from xlmr_jax.data.tokenizers import train_tokenizer, xlmr
+from xlmr_jax.data.tokenizers.xlmr import Tokenizer
 
 # Numbers of fields in sentencepiece_model.proto.
 _PIECES, _TRAINER, _NORMALIZER = 1, 2, 3  # of ModelProto
@@ -116,7 +116,7 @@ def extend(
   characters = set().union(*lines)
   # Twice as many as are wanted: some the old vocabulary has. From 1.5 times
   # on, more made no difference of 1 % in the length of unseen text.
-  model = tokenizer_lib.train(
+  model = train_tokenizer.train(
     lines,
     2 * pieces + len(characters) + 5,  # the specials
     hard_vocab_limit=False,
@@ -211,7 +211,7 @@ def check(tokenizer) -> None:
     raise ValueError(
       'only a SentencePiece vocabulary can be changed, and this one is a '
       'tokenizer.json, or vocab.json with merges.txt: add the '
-      f'{tokenizer_lib.FILE_NAME} that it was made of, if there is one'
+      f'{xlmr.FILE_NAME} that it was made of, if there is one'
     )
   for number, _, value in _fields(tokenizer.model):
     if number == _TRAINER:
@@ -240,7 +240,7 @@ def _candidates(old, tokenizer, model: bytes, share: float) -> list[New]:
   found = []
   for i in range(new.get_piece_size()):
     text = new.id_to_piece(i)
-    if not _ordinary(new, i) or text in (*tokenizer.layout.head, MASK):
+    if not _ordinary(new, i) or text in (*tokenizer.layout.head, xlmr.MASK):
       continue
     if old.piece_to_id(text):
       continue

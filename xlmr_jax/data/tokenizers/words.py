@@ -27,7 +27,7 @@ import re
 from jaxtyping import Int8
 import numpy as np
 
-from xlmr_jax.data.tokenizers import xlmr as tokenizer_lib
+from xlmr_jax.data.tokenizers import base
 
 # Unicode's blocks of the scripts whose words no space divides: those of the
 # line-breaking classes ID and CJ, that break between any two letters, and SA,
@@ -63,7 +63,7 @@ _UNSPACED = re.compile(
 _NEVER = -1  # takes back the 1 of a neighbour
 
 
-def word_table(tokenizer: tokenizer_lib.Base) -> Int8[np.ndarray, 'V 2']:
+def word_table(tokenizer: base.Base) -> Int8[np.ndarray, 'V 2']:
   """(before, after) of every id; the module says what they mean.
 
   In a byte-level vocabulary the letters of such scripts come in parts. What is

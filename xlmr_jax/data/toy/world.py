@@ -46,11 +46,15 @@ import itertools
 import os
 import random
 
-from absl import flags
-
 from xlmr_jax.data.toy import lexicon
 from xlmr_jax.data.toy.lexicon import Language
-from xlmr_jax.runtime import commands
+from xlmr_jax.data.toy.sentences import (
+  Clause,
+  Request,
+  Sentence,
+  filler_of,
+  render,
+)
 
 LANGUAGES = tuple(lexicon.LANGUAGES)
 LABELS = ('contradiction', 'entailment', 'neutral')
@@ -60,8 +64,6 @@ _VALUES = range(len(lexicon.VALUES))
 _PHRASES = range(4)  # phrases of a value, and of an intent
 _PRONOUN = 12  # the last subject: "they"
 _TIMES, _NOWS = 8, 3
-# Genitives that open a clause; a time phrase cannot follow them.
-_GENITIVES = ('{g}', '{ka}', '{ke}', '{ki}', '{s}的')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,112 +121,6 @@ SIZES = {
     tatoeba=20,
   ),
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Clause:
-  """An event or a state, in no language: indices into the lexicon.
-
-  Attributes:
-    kind: 'events' or 'states'.
-    value: index into VALUES.
-    phrase: which of the value's phrases.
-    subject: which group of people.
-    time: which time phrase, None without.
-    front: whether the sentence opens with the time phrase.
-  """
-
-  kind: str
-  value: int
-  phrase: int
-  subject: int
-  time: int | None = None
-  front: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class Request:
-  """A request, in no language.
-
-  Attributes:
-    intent: index into INTENTS.
-    phrase: which of the intent's phrases.
-    fill: (kind of slot, index of its filler), sorted.
-    polite: which greeting, None without.
-  """
-
-  intent: int
-  phrase: int
-  fill: tuple[tuple[str, int], ...]
-  polite: int | None = None
-
-
-Sentence = Clause | Request
-
-
-def render(language: Language, sentence: Sentence) -> str:
-  """Says a sentence in a language."""
-  if isinstance(sentence, Clause):
-    text = _clause(language, sentence)
-  else:
-    text = _request(language, sentence)
-  if text[-1] not in '?？؟':
-    text += language.stop
-  return _capitalise(language, text)
-
-
-def _clause(language: Language, clause: Clause) -> str:
-  template = getattr(language, clause.kind)[clause.value][clause.phrase]
-  forms = {
-    name: words[clause.subject] for name, words in language.subjects.items()
-  }
-  if clause.time is None:
-    return template.format(**forms)
-  times = language.times if clause.kind == 'events' else language.nows
-  time = times[clause.time]
-  if language.late == 'verb':  # German: the finite verb is the second thing
-    subject, verb, *rest = template.split(' ', 2)
-    words = (time, verb, subject) if clause.front else (subject, verb, time)
-    return ' '.join((*words, *rest)).format(**forms)
-  if clause.front:
-    return language.front.format(t=time, c=template.format(**forms))
-  if language.late == 'end':
-    return template.format(**forms) + ' ' + time
-  if template.startswith(_GENITIVES):
-    return language.front.format(t=time, c=template.format(**forms))
-  end = template.index('}') + 1
-  glue = ' ' if language.space else ''
-  subject, rest = template[:end], template[end:]
-  return (subject + glue + time + rest).format(**forms)
-
-
-def _request(language: Language, request: Request) -> str:
-  text = language.requests[request.intent][request.phrase]
-  fill = dict(request.fill)
-  slots = {**lexicon.NUMBERS, **language.slots}
-  text = text.format(
-    **{
-      slot: words[fill[_kind(slot)]]
-      for slot, words in slots.items()
-      if _kind(slot) in fill
-    }
-  )
-  if request.polite is not None:
-    text = language.polite[request.polite].format(r=text)
-  return text.removesuffix('.')
-
-
-def _kind(slot: str) -> str:
-  """'in_city' and 'to_city' are forms of the same filler."""
-  return slot.split('_')[-1]
-
-
-def _capitalise(language: Language, text: str) -> str:
-  """A capital at the start, behind an inverted question mark too."""
-  start = 1 if text[0] == '¿' else 0
-  first = text[start]
-  upper = 'İ' if language.code == 'tr' and first == 'i' else first.upper()
-  return text[:start] + upper + text[start + 1 :]
 
 
 class World:
@@ -420,7 +316,7 @@ def _fills(template: str, most: int) -> Iterator[tuple[tuple[str, int], ...]]:
   for slot in sorted(slots):
     if '{' + slot + '}' in template:
       fills = [
-        (*fill, (_kind(slot), i))
+        (*fill, (filler_of(slot), i))
         for fill in fills
         for i in range(min(most, len(slots[slot])))
       ]
@@ -541,24 +437,3 @@ def _write_rows(path: str, rows: Iterable[tuple[str, ...]]) -> None:
   os.makedirs(os.path.dirname(path), exist_ok=True)
   with open(path, 'w', encoding='utf-8', newline='') as file:
     csv.writer(file, delimiter='\t', lineterminator='\n').writerows(rows)
-
-
-def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
-  """The command's flags."""
-  flags.DEFINE_integer(
-    'seed', 0, 'Another seed, other sentences.', flag_values=values
-  )
-  flags.DEFINE_enum(
-    'size', 'full', list(SIZES), 'How much is written.', flag_values=values
-  )
-
-
-def main(argv: list[str], options: flags.FlagValues = flags.FLAGS) -> None:
-  """Writes the world to argv[1]."""
-  commands.check_arguments(argv, 'OUT_DIR')
-  size = SIZES[options.size]
-  write(argv[1], options.seed, size)
-  print(
-    f'wrote a synthetic world in {len(size.languages)} languages'
-    f' ({", ".join(size.languages)}) to {argv[1]}'
-  )

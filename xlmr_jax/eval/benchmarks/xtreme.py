@@ -7,9 +7,9 @@ import dataclasses
 from xlmr_jax.data.readers import (
   bitext,
   choices,
+  nli,
   ranking_pools,
   squad,
-  tables,
   tagged,
   tfds,
 )
@@ -55,13 +55,13 @@ _TASKS = (
   _task(
     'xnli',
     'classify',
-    tables.xnli,
+    nli.xnli,
     'ar bg de el en es fr hi ru sw th tr ur vi zh',
     'accuracy',
     'contradiction entailment neutral',
   ),
   _task(
-    'pawsx', 'classify', tables.pawsx, 'de en es fr ja ko zh', 'accuracy', '0 1'
+    'pawsx', 'classify', nli.pawsx, 'de en es fr ja ko zh', 'accuracy', '0 1'
   ),
   # Universal Dependencies 2.5, all treebanks of a language. Test files have
   # no tags; dev files, where there are any, have them.

@@ -22,7 +22,6 @@ import os
 import pathlib
 import shutil
 
-from xlmr_jax.data.corpus import shards
 from xlmr_jax.data.readers import tfds
 from xlmr_jax.eval import evaluate
 from xlmr_jax.eval.benchmarks import table
@@ -172,7 +171,10 @@ def _results(config, evaluations, missing, problems, workdir, say: Say) -> dict:
   text = summary.markdown(config, results)
   storage.write_text(workdir / 'tables.md', text)
   say(text)
-  _draw(config, results, workdir, say)
+  try:
+    pictures.write(workdir, results, config.corpus)
+  except ValueError as error:
+    say(f'no pictures: {error}')
   if config.split == 'test':
     for seed in range(config.seeds):
       _check_submission(config, list(evaluations), workdir, seed, say)
@@ -429,23 +431,6 @@ def _share(config, need: protocols.Need, workdir: pathlib.Path) -> None:
 
 
 # ── All of them ───────────────────────────────────────────────────────────
-
-
-def _draw(config, results, workdir: pathlib.Path, say: Say) -> None:
-  """The pictures, where they can be drawn."""
-  try:
-    _save(pictures.heat(results), workdir / 'heat.png')
-    if config.corpus:
-      parts = shards.open_shards(config.corpus).parts.values()
-      tokens = {part.name: part.tokens for part in parts if part.kind == 'text'}
-      _save(pictures.sizes(results, tokens), workdir / 'sizes.png')
-  except ValueError as error:
-    say(f'no pictures: {error}')
-
-
-def _save(figure, path: pathlib.Path) -> None:
-  with storage.whole_file(path) as temporary:
-    figure.savefig(temporary, format='png', dpi=150)
 
 
 def _check_submission(config, tasks, workdir, seed: int, say: Say) -> None:
