@@ -373,13 +373,13 @@ def test_digests_meet_whatever_the_order(tmp_path):
 # Prepares in forked children, each killed at another call that changes a file.
 KILLED = """if True:
   import builtins, os, pathlib, shutil, signal, sys
-  from xlmr_jax.data.corpus import buckets, prepare as corpus
+  from xlmr_jax.data.corpus import prepare as corpus, shuffle
   from xlmr_jax.data.corpus import sources as inputs
   from xlmr_jax.data.tokenizers.xlmr import Tokenizer
 
   text, parallel, vocabulary, output = sys.argv[1:5]
   tokenizer = Tokenizer(vocabulary)
-  inputs._BLOCK, inputs._SNIFFED, buckets._BUFFER = 1500, 300, 4000
+  inputs._BLOCK, inputs._SNIFFED, shuffle._BUFFER = 1500, 300, 4000
 
   def child(output, last=None):
     if pid := os.fork():

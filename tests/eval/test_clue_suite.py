@@ -17,7 +17,7 @@ from configs import finetune
 from xlmr_jax.data.readers import cluener
 from xlmr_jax.data.tokenizers import train_tokenizer, xlmr
 from xlmr_jax.eval.benchmarks import table
-from xlmr_jax.eval.suite import protocols, suite, trainings
+from xlmr_jax.eval.suite import evaluation, protocols, suite, trainings
 from xlmr_jax.eval.task import Available, read_available
 from xlmr_jax.tasks.kinds import KINDS
 from xlmr_jax.training import development, training_data
@@ -325,7 +325,7 @@ def test_tables_beside_other_models(done):
 
 def test_what_is_there_is_not_made_again(done, data, vocabulary, monkeypatch):
   workdir, results = done
-  monkeypatch.setattr(suite, 'loaded', None)
+  monkeypatch.setattr(evaluation, 'loaded', None)
   monkeypatch.setattr(trainings, 'train', None)
   again = suite.run(config_of(data, vocabulary), workdir, lambda _: None)
   assert again == results

@@ -18,11 +18,13 @@ from tagging_runs import recipe, sentences, write
 from tagging_runs import words_tokenizer as words_tokenizer
 
 from configs import xtreme as suite_recipe
+import xlmr_jax
 from xlmr_jax import train
 from xlmr_jax.data import files
 from xlmr_jax.data.readers import nli, squad, tagged
+from xlmr_jax.eval import evaluate
 from xlmr_jax.eval.benchmarks import table as benchmarks
-from xlmr_jax.eval.suite import protocols, suite, summary, trainings
+from xlmr_jax.eval.suite import evaluation, protocols, suite, summary, trainings
 from xlmr_jax.runtime import sharding
 from xlmr_jax.training import training_data
 
@@ -380,7 +382,7 @@ def test_what_is_broken_and_what_is_begun(data, words_tokenizer, tmp_path):
 def told(config, tmp_path, name, language='en'):
   """What the command line of a task's fine-tuning comes to, as a config."""
   (need,) = [n for n in suite.needs(config) if n.language in ('', language)]
-  there = suite._read(config, need.task, 'test')
+  there = evaluation._read(config, need.task, 'test')
   found = trainable(config, tmp_path, name, *there.examples)
   settings = protocols.settings(config, need, found.languages, there.examples)
   words = trainings.train_command(
@@ -439,7 +441,7 @@ def test_few_shot_chooses_by_what_is_not_tested(
   assert told(give('tydiqa'), tmp_path, 'tydiqa', 'ko').dev_languages == ('en',)
   config = give('udpos', split='dev')
   need = next(n for n in suite.needs(config) if n.language == 'de')
-  tested = suite._read(config, need.task, 'dev').examples
+  tested = evaluation._read(config, need.task, 'dev').examples
   settings = protocols.settings(config, need, ('de', 'en'), tested)
   assert settings['dev_languages'] == ('en',)
   # English has all of its data.
@@ -701,10 +703,10 @@ def test_few_shot_end_to_end(done, data):
   assert names == ['test-de.tsv', 'test-en.tsv']
   for language in ('de', 'en'):
     name = 'udpos-0' if language == 'en' else 'udpos-de-0'
-    model = suite.loaded.load(str(workdir / 'runs' / name))
+    model = xlmr_jax.load(str(workdir / 'runs' / name))
     gold = tagged.xtreme(data / 'udpos', 'test', language)
     row = benchmarks.tasks()['udpos']
-    found = suite.evaluate.evaluate(model, row, {language: gold})
+    found = evaluate.evaluate(model, row, {language: gold})
     assert found.scores[language] == task['languages'][language]
     text = (written / f'test-{language}.tsv').read_text()
     tags = [part.split('\n') for part in text.strip('\n').split('\n\n')]
@@ -720,7 +722,7 @@ def test_it_goes_on(done, data, words_tokenizer, monkeypatch):
   config = few_shot(data, words_tokenizer)
   (workdir / 'evaluations' / 'udpos-de-0.json').unlink()
   assert suite.run(config, workdir, lambda _: None) == results
-  monkeypatch.setattr(suite, 'loaded', None)
+  monkeypatch.setattr(evaluation, 'loaded', None)
   assert suite.run(config, workdir, lambda _: None) == results
   config.languages = ('de',)
   few = suite.run(config, workdir, lambda _: None)

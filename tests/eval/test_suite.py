@@ -12,7 +12,7 @@ from tagging_runs import words_tokenizer as words_tokenizer
 
 from configs import xtreme as recipe
 from xlmr_jax.eval.benchmarks import table
-from xlmr_jax.eval.suite import pictures, suite, summary, trainings
+from xlmr_jax.eval.suite import evaluation, pictures, suite, summary, trainings
 
 
 @pytest.fixture(scope='module')
@@ -73,7 +73,7 @@ def test_what_is_there_is_not_made_again(
   done, data, words_tokenizer, monkeypatch
 ):
   workdir, results, _ = done
-  monkeypatch.setattr(suite, 'loaded', None)
+  monkeypatch.setattr(evaluation, 'loaded', None)
   monkeypatch.setattr(trainings, 'train', None)
   again = suite.run(config_of(data, words_tokenizer), workdir, lambda _: None)
   assert again == results

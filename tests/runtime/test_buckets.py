@@ -16,7 +16,7 @@ from tests.support import cut_uploads, emulators, tiny_runs
 import xlmr_jax
 from xlmr_jax import train
 from xlmr_jax.checkpoints import convert, directory
-from xlmr_jax.data.corpus import prepare, shards
+from xlmr_jax.data.corpus import command, shards
 from xlmr_jax.eval import __main__ as evaluation
 from xlmr_jax.eval.benchmarks import table
 from xlmr_jax.eval.benchmarks.benchmark import Benchmark
@@ -196,7 +196,7 @@ def test_a_submission(kind, place, tmp_path, monkeypatch):
 
 def test_a_corpus(place, given, tiny_tokenizer):
   call(
-    prepare,
+    command,
     f'--corpus={given[pretrain]["corpus"]}',
     f'--tokenizer={tiny_tokenizer}',
     f'--output={place}',
@@ -209,7 +209,7 @@ def test_a_corpus(place, given, tiny_tokenizer):
     'ru',
   }
   for flag in ('report', 'verify'):
-    call(prepare, f'--{flag}={place}')
+    call(command, f'--{flag}={place}')
 
 
 def test_a_benchmark_goes_on(place, monkeypatch):

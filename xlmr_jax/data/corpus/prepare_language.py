@@ -6,7 +6,7 @@ All of it happens in a work folder:
 
 ```
 <work>/<name>/journal.json   how far reading came, and how long the files of
-                             buckets.py and duplicates.py were then
+                             shuffle.py and duplicates.py were then
 <work>/<name>.json           the name is finished: its entry of the manifest
 ```
 
@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from xlmr_jax.data.corpus import buckets, documents, duplicates, shards
+from xlmr_jax.data.corpus import documents, duplicates, shards, shuffle
 from xlmr_jax.data.corpus import sources as inputs
 from xlmr_jax.data.corpus.workers import Workers
 
@@ -140,7 +140,7 @@ class Name:
     if at.source == len(self._sources):
       return at
     start = _Position(**journal.get('start', {}))
-    files = buckets.Appended(self._work, at.sizes)
+    files = shuffle.Appended(self._work, at.sizes)
     made = documents.Documents(self._dtype, self._sides)
     if journal:
       _restore(made, journal['open'])
@@ -170,7 +170,7 @@ class Name:
     at: _Position,
     start: _Position,
     made: documents.Documents,
-    files: buckets.Appended,
+    files: shuffle.Appended,
   ) -> None:
     """Reads a file from where it is at."""
     settings = self._settings
@@ -197,7 +197,7 @@ class Name:
         saved = time.monotonic()
 
   def _take(
-    self, made: documents.Made, at: _Position, files: buckets.Appended
+    self, made: documents.Made, at: _Position, files: shuffle.Appended
   ) -> None:
     """Appends documents to their buckets."""
     firsts = made.firsts
@@ -209,7 +209,7 @@ class Name:
     lengths = made.lengths
     if self._sides == 1:
       lengths = np.diff(ends).astype(np.int32)[:, None]
-    owners = buckets.choose(self._key, at.documents, count, self._buckets)
+    owners = shuffle.choose(self._key, at.documents, count, self._buckets)
     order = np.argsort(owners, kind='stable')
     found, starts = np.unique(owners[order], return_index=True)
     for bucket, chosen in zip(
@@ -243,7 +243,7 @@ class Name:
     at: _Position,
     start: _Position,
     made: documents.Documents,
-    files: buckets.Appended,
+    files: shuffle.Appended,
   ) -> None:
     files.flush(sync=True)
     at.sizes = dict(files.sizes)
@@ -352,4 +352,4 @@ def _mark(tokenizer, *arguments):
 
 def _to_shard(tokenizer, *arguments):
   del tokenizer
-  return buckets.to_shard(*arguments)
+  return shuffle.to_shard(*arguments)

@@ -9,20 +9,24 @@ They need matplotlib: pip install 'xlmr_jax[plots]'.
 from collections.abc import Mapping
 import pathlib
 
-from xlmr_jax.data.corpus import shards
 from xlmr_jax.runtime import storage
 
 
-def write(folder: pathlib.Path, results: Mapping, corpus: str = '') -> None:
-  """Draws heat.png, and sizes.png where a prepared corpus is named.
+def write(
+  folder: pathlib.Path, results: Mapping, tokens: Mapping[str, int]
+) -> None:
+  """Draws heat.png, and sizes.png where a corpus is known.
+
+  Args:
+    folder: where they go.
+    results: as results.json holds them.
+    tokens: {language: tokens of its text}; empty without a corpus.
 
   Raises:
     ValueError: there is nothing to draw, or no matplotlib.
   """
   figures = {'heat.png': heat(results)}
-  if corpus:
-    parts = shards.open_shards(corpus).parts.values()
-    tokens = {part.name: part.tokens for part in parts if part.kind == 'text'}
+  if tokens:
     figures['sizes.png'] = sizes(results, tokens)
   for name, figure in figures.items():
     with storage.whole_file(folder / name) as temporary:
