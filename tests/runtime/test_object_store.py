@@ -8,11 +8,12 @@ import threading
 import time
 
 import fsspec
+from gcp_storage_emulator import server as emulator
 from google.auth.compute_engine import _metadata
 import pytest
 import tqdm
 
-from tests.support import cut_uploads, tiny_runs
+from tests.support import cut_uploads, emulators, tiny_runs
 import xlmr_jax
 from xlmr_jax.runtime import buckets, object_store
 
@@ -48,6 +49,25 @@ def test_a_publication_that_was_cut_off(place, tmp_path, monkeypatch):
   (tmp_path / 'a').rename(tmp_path / 'e')
   buckets.publish(tmp_path, place)
   assert sorted(os.listdir(buckets.fetch(place))) == ['b', 'c', 'd', 'e']
+
+
+def test_every_byte_arrives(place, tmp_path):
+  """The emulator of gs:// and gcsfs do not agree about a last \\r."""
+  for name, content in {'cr': b'1\r', 'lf': b'1\n', 'both': b'\r\n'}.items():
+    (tmp_path / name).write_bytes(content)
+  buckets.publish(tmp_path, place)
+  folder = buckets.fetch(place)
+  for path in tmp_path.iterdir():
+    assert (folder / path.name).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize('kind', ['gs'], indirect=True)
+def test_a_byte_that_is_lost_is_seen(place, tmp_path, monkeypatch):
+  """Amazon's library compares sums by itself."""
+  (tmp_path / 'cr').write_bytes(b'1\r')
+  monkeypatch.setattr(emulator, '_read_data', emulators.READ_DATA)
+  with pytest.raises(OSError, match=f'^{place}: MD5 checksum failed'):
+    buckets.publish(tmp_path, place)
 
 
 class _Refuses(http.server.BaseHTTPRequestHandler):

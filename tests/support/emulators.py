@@ -7,6 +7,11 @@ import shutil
 import threading
 import types
 
+from gcp_storage_emulator import server as emulator
+
+READ_DATA = emulator._read_data
+READ_RAW_DATA = emulator._read_raw_data
+
 
 class _Server(http.server.ThreadingHTTPServer):
   """The emulator of gs:// has a server for one connection at a time."""
@@ -17,10 +22,29 @@ class _Server(http.server.ThreadingHTTPServer):
     """A client that went away, or was killed, is no news."""
 
 
+def read_data(handler, query):
+  """The emulator's reader of a request, but exact.
+
+  gcsfs ends lines by \\n alone: of a file whose last byte is \\r the emulator
+  takes both for one end of line, and drops the file's.
+  """
+  data = READ_DATA(handler, query)
+  if handler.headers.get('Content-Type', '').startswith('multipart/related'):
+    _, _, part = handler.raw.partition(b'\n--==0==\n')
+    content = part.partition(b'\n\n')[2]
+    data['content'] = content.removesuffix(b'\n--==0==--')
+  return data
+
+
+def _read_raw_data(handler):
+  handler.raw = READ_RAW_DATA(handler)
+  return handler.raw
+
+
 def gs():
   """(environment, stop) of a Google Cloud Storage emulator in a thread."""
-  from gcp_storage_emulator import server as emulator
-
+  emulator._read_data = read_data
+  emulator._read_raw_data = _read_raw_data
   emulator.server = types.SimpleNamespace(HTTPServer=_Server)
   if not hasattr(emulator.Router, 'answer'):
     # Its store is for one thread.

@@ -34,6 +34,8 @@ class Bucket:
       raise ValueError(f'{url} is neither gs://BUCKET/… nor s3://BUCKET/…')
     library, extra, self._login = _LIBRARIES[self._kind]
     options: dict[str, Any] = {'use_listings_cache': False}
+    # S3's library compares sums by itself.
+    self._checked = {'consistency': 'md5'} if self._kind == 'gs' else {}
     # Read when gcsfs is imported: else it asks by gRPC what sort a bucket is.
     os.environ.setdefault('GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT', 'false')
     if self._kind == 'gs':
@@ -102,7 +104,11 @@ class Bucket:
       self._fs.pipe_file(f'{self._base}/{name}', json.dumps(content).encode())
 
   def send(self, folder: pathlib.Path, names: Collection[str]) -> None:
-    """Puts files of a folder."""
+    """Puts files of a folder.
+
+    Raises:
+      OSError: the bucket has other bytes now than were sent, or the like.
+    """
     names = sorted(names)
     if names:
       total = sum((folder / n).stat().st_size for n in names)
@@ -111,6 +117,7 @@ class Bucket:
           [str(folder / n) for n in names],
           [f'{self._base}/{n}' for n in names],
           callback=callback,
+          **self._checked,
         )
 
   def bring(self, folder: pathlib.Path, sizes: Mapping[str, int]) -> None:
