@@ -667,7 +667,7 @@ def test_real_unigram_file(data_dir, tmp_path):
   found = BpeTokenizer(tmp_path)
   assert found.vocab_size == 250_002 and found.pieces == (4, 250_001)
   golden = json.loads((data_dir / 'tokenizers/golden.json').read_text())
-  # The library's own reading of decomposed text is another: bpe.py says so.
+  # The library's own reading of decomposed text differs: see hf_tokenizers.
   wrong = [t for t, ids in golden.items() if found.encode(t) != ids]
   assert len(wrong) < 3
   assert all(not unicodedata.is_normalized('NFC', t) for t in wrong)
