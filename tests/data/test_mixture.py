@@ -116,45 +116,6 @@ def drawn(view):
   return out
 
 
-# ── Permutations ──────────────────────────────────────────────────────────
-
-
-def test_an_order_is_a_permutation_known_place_by_place():
-  for size in (*range(1, 40), 255, 256, 257, 1000, 65_537):
-    whole = permutation.order(np.arange(size), size, permutation.key(size))
-    assert sorted(whole.tolist()) == list(range(size))
-    places = np.array([0, size - 1, size // 2])
-    some = permutation.order(places, size, permutation.key(size))
-    assert some.tolist() == whole[places].tolist()
-  size = 3 * 10**11 + 7
-  places = np.concatenate([np.arange(50_000), size - 1 - np.arange(50_000)])
-  far = permutation.order(places, size, permutation.key('far'))
-  assert len(set(far.tolist())) == len(places)
-  assert 0 <= far.min() < size / 100 and size * 0.99 < far.max() < size
-
-
-def test_orders_are_evenly_spread():
-  """Pearson's chi-square against what fair shuffling gives."""
-  for size, draws in ((3, 3000), (20, 4000)):
-    seen = np.zeros((size, size))
-    for number in range(draws):
-      order = permutation.order(
-        np.arange(size), size, permutation.key('x', number)
-      )
-      seen[np.arange(size), order] += 1
-    free = (size - 1) ** 2
-    fair = draws / size
-    chi2 = ((seen - fair) ** 2 / fair).sum()
-    assert abs(chi2 - free) < 4 * math.sqrt(2 * free), size
-  # Neighbours: what comes next says nothing of what came before.
-  steps = np.diff(
-    permutation.order(np.arange(10_000), 10_000, permutation.key(0))
-  )
-  assert np.mean(np.abs(steps)) == pytest.approx(10_000 / 3, rel=0.03)
-  coins = permutation.coins(np.arange(40_000), permutation.key(0))
-  assert abs(coins.mean() - 0.5) < 4 * 0.5 / 200
-
-
 # ── Units ─────────────────────────────────────────────────────────────────
 
 

@@ -28,6 +28,8 @@ from typing import Any
 from jaxtyping import Int
 import numpy as np
 
+from xlmr_jax.data import permutation
+
 Feature = Mapping[str, Any]  # {'tokens': int32 [n], 'label': int | float}
 Batch = dict[str, np.ndarray]
 
@@ -118,7 +120,7 @@ def plan(
     )
   count = len(lengths)
   if shuffle:
-    order = permutation(count, seed, epoch, 0)
+    order = permutation.shuffle(count, seed, epoch, 0)
   else:
     order = np.arange(count)
   row_of = np.empty(count, np.int64)
@@ -131,7 +133,7 @@ def plan(
     row_of[part] = np.add(placed, rows)
     rows += added
   if shuffle:
-    row_of = permutation(rows, seed, epoch, 1)[row_of]
+    row_of = permutation.shuffle(rows, seed, epoch, 1)[row_of]
   else:
     first = np.full(rows, count)
     np.minimum.at(first, row_of, np.arange(count))
@@ -310,16 +312,6 @@ def _fullest(lengths: list[int], row_length: int) -> tuple[list[int], int]:
         rest -= size
     rows += 1
   return placed, rows
-
-
-def permutation(count: int, *key: int) -> Int[np.ndarray, 'count']:
-  """A permutation that depends on the key alone.
-
-  It sorts the raw words of a Philox stream, which NumPy keeps the same in
-  every version; `Generator.permutation` may change.
-  """
-  stream = np.random.Philox(np.random.SeedSequence(key))
-  return np.argsort(stream.random_raw(count), kind='stable')
 
 
 def fill(

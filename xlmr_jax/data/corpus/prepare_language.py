@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from xlmr_jax.data import permutation
 from xlmr_jax.data.corpus import documents, duplicates, shards, shuffle
 from xlmr_jax.data.corpus import sources as inputs
 from xlmr_jax.data.corpus.workers import Workers
@@ -209,7 +210,9 @@ class Name:
     lengths = made.lengths
     if self._sides == 1:
       lengths = np.diff(ends).astype(np.int32)[:, None]
-    owners = shuffle.choose(self._key, at.documents, count, self._buckets)
+    owners = permutation.assign(
+      np.arange(at.documents, at.documents + count), self._buckets, self._key
+    )
     order = np.argsort(owners, kind='stable')
     found, starts = np.unique(owners[order], return_index=True)
     for bucket, chosen in zip(

@@ -24,10 +24,9 @@ import json
 import os
 from typing import Any
 
-from jaxtyping import Int
 import numpy as np
 
-from xlmr_jax.data.batches import pack
+from xlmr_jax.data import permutation
 from xlmr_jax.data.corpus import duplicates, shards
 from xlmr_jax.runtime import storage
 
@@ -77,20 +76,6 @@ class Appended:
       elif name != 'journal.json':
         os.remove(os.path.join(self._folder, name))
     self.sizes = dict(sizes)
-
-
-def choose(
-  key: int, first: int, count: int, buckets: int
-) -> Int[np.ndarray, 'count']:
-  """The buckets of documents first … first + count."""
-  # SplitMix64 (Steele, Lea and Flood 2014), a bijection of 64 bits.
-  with np.errstate(over='ignore'):
-    z = np.arange(first + 1, first + count + 1, dtype=np.uint64)
-    z = np.uint64(key) + z * np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    z ^= z >> np.uint64(31)
-  return (z % np.uint64(buckets)).astype(np.int64)
 
 
 def to_shard(
@@ -150,7 +135,7 @@ def _to_shard(
       lengths = lengths * (left > 0)[:, None].astype(np.int32)
     else:
       lengths = left.astype(np.int32)[:, None]
-  order = pack.permutation(len(lengths), key, bucket)
+  order = permutation.shuffle(len(lengths), key, bucket)
   order = order[lengths[order, 0] > 0]
   width = dtype.itemsize
 
