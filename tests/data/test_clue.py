@@ -102,12 +102,12 @@ def test_a_row_of_every_task(tmp_path, strict, name, folder, item, texts):
   dev = write(at / 'dev.json', *made)
   test = write(at / 'test.json', *[item] * 3)
   assert read(tmp_path, 'dev') == [
-    clue.Row(texts, label, f'{dev}:{k}', 6 + k)
+    clue.ExampleWithId(texts, label, f'{dev}:{k}', 6 + k)
     for k, label in enumerate(labels, 1)
   ]
   # A test file has no labels, and this one no ids.
   assert read(tmp_path, 'test', 'zh') == [
-    clue.Row(texts, None, f'{test}:{k}', k - 1) for k in (1, 2, 3)
+    clue.ExampleWithId(texts, None, f'{test}:{k}', k - 1) for k in (1, 2, 3)
   ]
   train = write(tmp_path / 'train.json', *made)
   assert [r.where for r in read(tmp_path, 'train')][0] == f'{train}:1'
@@ -202,7 +202,7 @@ def test_diagnostics(tmp_path, strict):
   at = tmp_path / 'clue_diagnostics_public' / 'diagnostics_test.json'
   write(at, {'index': '4', 'premise': '甲', 'hypothesis': '乙'})
   assert clue.ax(tmp_path, 'test') == [
-    clue.Row(('甲', '乙'), None, f'{at}:1', '4')
+    clue.ExampleWithId(('甲', '乙'), None, f'{at}:1', '4')
   ]
   write(at, {'sentence1': '甲', 'sentence2': '乙', 'label': 'neutral'})
   assert clue.ax(tmp_path, 'test')[0].label == 'neutral'
@@ -291,7 +291,7 @@ ITEM = {'sentence1': '甲', 'sentence2': '乙', 'label': '1', 'id': 3}
 def test_folders(tmp_path, strict, folder, suffix):
   at = write(tmp_path / folder / f'dev.json{suffix}', ITEM)
   assert clue.afqmc(tmp_path, 'dev') == [
-    clue.Row(('甲', '乙'), '1', f'{at}:1', 3)
+    clue.ExampleWithId(('甲', '乙'), '1', f'{at}:1', 3)
   ]
 
 
@@ -310,8 +310,8 @@ def test_zips(tmp_path, strict, name, inside):
   got = clue.afqmc(tmp_path, 'dev')
   where = f'{path}/{inside}dev.json'
   assert got == [
-    clue.Row(('甲', '乙'), '1', f'{where}:1', 3),
-    clue.Row(('甲', '乙'), '1', f'{where}:2', 4),
+    clue.ExampleWithId(('甲', '乙'), '1', f'{where}:1', 3),
+    clue.ExampleWithId(('甲', '乙'), '1', f'{where}:2', 4),
   ]
   assert clue.afqmc(path, 'dev') == got
   with pytest.raises(files.Missing, match=f'no AFQMC test file.*{name}'):

@@ -229,7 +229,7 @@ class Stream:
 
   def window(self, number):
     self.made.append(number)
-    view = loader._View(features(self.count(number), seed=number))
+    view = loader._MeasuredFeatures(features(self.count(number), seed=number))
     view.identity = lambda index: f'window {number} feature {index}'
     return view
 

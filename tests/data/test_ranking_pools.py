@@ -78,7 +78,7 @@ def test_every_language_is_in_the_pool(few):
   pool, queries = sides(ranking_pools.lareqa(few, 'test', 'de'))
   assert len(pool) == 11 * 4 and [t.label for t in pool] == [None] * 44
   assert pool[:4] == [
-    ranking_pools.bitext.Text(
+    ranking_pools.bitext.Sentence(
       name, text, 0, None, f'{few}/xquad-r/ar.json, {where}'
     )
     for name, text, where in (

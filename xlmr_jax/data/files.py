@@ -31,18 +31,18 @@ def first(paths: Iterable[str | os.PathLike]) -> str | None:
   return next(filter(os.path.isfile, names), None)
 
 
-def locate(paths: Iterable[str | os.PathLike], what: str) -> str:
+def locate(paths: Iterable[str | os.PathLike], description: str) -> str:
   """The same.
 
   Raises:
-    Missing: there is none; `what` says of what.
+    Missing: there is none; `description` says of what.
   """
   paths = list(paths)
   path = first(paths)
   if path is None:
     looked = ', '.join(map(os.fspath, paths))
     raise Missing(
-      f'no {what}; looked for {looked} (each also as .gz, .xz and .zst)'
+      f'no {description}; looked for {looked} (each also as .gz, .xz and .zst)'
     )
   return path
 
@@ -217,13 +217,13 @@ def find(patterns: str | Iterable[str]) -> list[str]:
   """The files that match one or more glob patterns, sorted, each once."""
   if isinstance(patterns, str):
     patterns = [patterns]
-  found: set[str] = set()
+  paths: set[str] = set()
   for pattern in patterns:
     matches = [p for p in glob.glob(pattern) if os.path.isfile(p)]
     if not matches:
       raise ValueError(f'no file matches {pattern!r}')
-    found.update(matches)
-  return sorted(found)
+    paths.update(matches)
+  return sorted(paths)
 
 
 def language(path: str | os.PathLike) -> str:

@@ -45,7 +45,7 @@ _MOST_UNITS = 1 << 20  # of a window, where units are very short
 _COUNTED = 1 << 22  # tokens of a language that its entropy is told from
 
 
-class Drawn(NamedTuple):
+class LanguageReport(NamedTuple):
   """A line of the report: what a run reads of a language or a pair."""
 
   name: str
@@ -74,7 +74,7 @@ class Mixture:
   def __init__(
     self,
     corpora: Sequence[Any],
-    tokenizer: base.Base,
+    tokenizer: base.BaseTokenizer,
     *,
     max_length: int,
     rows: Literal['stream', 'packed', 'document'] = 'stream',
@@ -167,13 +167,13 @@ class Mixture:
     facts += (seed, phase, self.window_tokens, tokenizer.fingerprint, digests)
     self.fingerprint = hashlib.sha256(repr(facts).encode()).hexdigest()
 
-  def window(self, number: int) -> 'View':
+  def window(self, number: int) -> 'CorpusFeatures':
     """The features of a window; the same ones whoever asks."""
     chosen = []
     for part in range(len(self._units)):
       first, last = self._before(part, number), self._before(part, number + 1)
       chosen.append(self._draw(part, first, last))
-    return View(self._units, chosen)
+    return CorpusFeatures(self._units, chosen)
 
   def rows_before(self, number: int, row_length: int) -> int | None:
     """Rows of all windows before one, where no counting is needed.
@@ -188,15 +188,17 @@ class Mixture:
     """The most examples a row could hold, in any window."""
     return 1 if self.single else max(1, row_length // self._shortest)
 
-  def report(self, total_tokens: float) -> list[Drawn]:
+  def report(self, total_tokens: float) -> list[LanguageReport]:
     """What a run of so many text tokens reads of each language and pair."""
     out = []
     for name, tokens in self.tokens.items():
       drawn = self.shares[name] * total_tokens
-      out.append(Drawn(name, tokens, self.shares[name], drawn, drawn / tokens))
+      out.append(
+        LanguageReport(name, tokens, self.shares[name], drawn, drawn / tokens)
+      )
     return out
 
-  def held_out(self, limit: int | None = None) -> 'View':
+  def held_out(self, limit: int | None = None) -> 'CorpusFeatures':
     """Held-out examples, language after language.
 
     Args:
@@ -207,7 +209,7 @@ class Mixture:
       few = units.count if limit is None else min(limit, units.count)
       spread = np.arange(few) * units.count // max(few, 1)
       chosen.append((spread, np.zeros(few, bool)))
-    return View(self._held_out, chosen, limit)
+    return CorpusFeatures(self._held_out, chosen, limit)
 
   def unigram_entropy(self) -> dict[str, float]:
     """Nats per token of each language's held-out text, word by word.
@@ -253,7 +255,7 @@ class Mixture:
     return np.concatenate(chosen), np.concatenate(flips)
 
 
-def table(report: Sequence[Drawn]) -> str:
+def table(report: Sequence[LanguageReport]) -> str:
   """The report as text."""
   rows = [('', 'tokens', 'share', 'drawn', 'epochs')]
   for line in report:
@@ -287,7 +289,7 @@ def cross_entropy(
   return float(-(asked * log_p).sum() / asked.sum())
 
 
-class View:
+class CorpusFeatures:
   """Features of a window, or held-out ones.
 
   Attributes:

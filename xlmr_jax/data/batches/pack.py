@@ -100,7 +100,7 @@ def plan(
   lengths = _check(lengths, row_length)
   if groups is not None:
     first, totals = _whole(lengths, groups, row_length)
-    made = plan(
+    group_plan = plan(
       totals,
       row_length,
       seed=seed,
@@ -109,12 +109,12 @@ def plan(
       shuffle=shuffle,
     )
     # Each group in the plan gives way to its features.
-    sizes = np.diff(first, append=len(lengths))[made.features]
+    sizes = np.diff(first, append=len(lengths))[group_plan.features]
     ends = np.append(0, np.cumsum(sizes))
-    shift = first[made.features] - ends[:-1]
+    shift = first[group_plan.features] - ends[:-1]
     return dataclasses.replace(
-      made,
-      offsets=ends[made.offsets],
+      group_plan,
+      offsets=ends[group_plan.offsets],
       features=np.arange(len(lengths)) + np.repeat(shift, sizes),
       max_examples=max_examples(lengths, row_length),
     )

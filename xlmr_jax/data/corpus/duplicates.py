@@ -74,7 +74,7 @@ def marked(
   """The marks of documents, given as a first paragraph and how many."""
   file = os.open(os.path.join(folder, MARKS), os.O_RDONLY)
   try:
-    found = b''.join(os.pread(file, n, first) for first, n in spans.tolist())
+    marks = b''.join(os.pread(file, n, first) for first, n in spans.tolist())
   finally:
     os.close(file)
-  return np.frombuffer(found, np.uint8) > 0
+  return np.frombuffer(marks, np.uint8) > 0

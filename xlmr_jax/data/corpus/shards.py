@@ -49,7 +49,7 @@ _READ = 'readahead_buffer_size:0,max_parallelism:0'  # for random access
 _WRITE = 'group_size:1,uncompressed'
 
 
-class Part:
+class Subcorpus:
   """A language's documents, or the pairs of two languages.
 
   Threads may read at the same time. It can be pickled; files are opened when
@@ -191,7 +191,7 @@ class Shards:
     self.manifest = manifest
     entries = manifest['parts']
     self.parts = {
-      name: Part(folder, name, entries[name], manifest['dtype'])
+      name: Subcorpus(folder, name, entries[name], manifest['dtype'])
       for name in sorted(entries if names is None else names)
     }
     content = [manifest[k] for k in ('format', 'tokenizer', 'dtype')]
@@ -270,15 +270,15 @@ def read_manifest(folder: str | os.PathLike) -> dict[str, Any]:
   try:
     with open(path, encoding='utf-8') as file:
       manifest = json.load(file)
-    found = manifest['format']
+    version = manifest['format']
   except (ValueError, KeyError, TypeError) as error:
     raise ValueError(
       f'{path} is not the manifest of a prepared corpus ({error!r}); prepare'
       ' the corpus again'
     ) from error
-  if found != FORMAT:
+  if version != FORMAT:
     raise ValueError(
-      f'{path} has format {found}, and this version reads {FORMAT}; prepare'
+      f'{path} has format {version}, and this version reads {FORMAT}; prepare'
       ' the corpus again'
     )
   return manifest

@@ -33,7 +33,7 @@ from xlmr_jax.runtime import storage
 _BUFFER = 1 << 24  # bytes kept in memory until they are appended
 
 
-class Appended:
+class AppendedFiles:
   """Files of a folder that only grow.
 
   Attributes:

@@ -32,7 +32,7 @@ class Choice:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Item(Choice):
+class GroupedChoice(Choice):
   """A question with a name, and the company it is in.
 
   Attributes:

@@ -55,8 +55,8 @@ def xtreme(
   if split not in ('train', 'dev', 'test'):
     raise ValueError(f'split {split!r}; there are train, dev and test')
   path = pathlib.Path(data_dir) / f'{split}-{language}.tsv'
-  what = f'{split} file of tagged sentences for {language!r}'
-  return read(files.locate([path], what))
+  description = f'{split} file of tagged sentences for {language!r}'
+  return read(files.locate([path], description))
 
 
 def read(path: str | os.PathLike) -> list[Sentence]:

@@ -3,8 +3,8 @@
 A text becomes `<s> A </s>`, a pair `<s> A </s></s> B </s>`. `<mask>` typed in
 a text is the mask; every other special typed in a text is plain text.
 
-xlmr.py and hf_tokenizers.py have the two children of `Base`, and folder.py
-chooses between them.
+xlmr.py and hf_tokenizers.py have the two children of `BaseTokenizer`, and
+folder.py chooses between them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,7 +24,7 @@ SPACE = (
 ).replace('\u2000-\u200f', ''.join(chr(c) for c in range(0x2000, 0x2010)))
 
 
-class Base:
+class BaseTokenizer:
   """Text to ids and back, over any vocabulary.
 
   A child sets the attributes below and writes `_ids_of`, `_spans_of`,

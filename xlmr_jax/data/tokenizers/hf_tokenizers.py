@@ -49,7 +49,7 @@ _ROLES = {
 }
 
 
-class BpeTokenizer(base.Base):
+class BpeTokenizer(base.BaseTokenizer):
   """A vocabulary of the `tokenizers` library under the ids of its file.
 
   Attributes:
