@@ -30,6 +30,7 @@ import numpy as np
 
 from xlmr_jax.data.readers import squad
 from xlmr_jax.data.readers.squad import Question
+from xlmr_jax.data.tokenizers.base import BaseTokenizer
 from xlmr_jax.data.tokenizers.xlmr import Tokenizer
 from xlmr_jax.eval.metrics import answers
 from xlmr_jax.tasks import answer

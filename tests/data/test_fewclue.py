@@ -183,12 +183,12 @@ def test_real_files(folder, name):
     warnings.simplefilter('always')
     parts = {file: read(folder, file) for file in FILES}
   assert tuple(map(len, parts.values())) == COUNTS[name]
-  told = [str(w.message) for w in caught]
+  messages = [str(w.message) for w in caught]
   if name == 'csldcp':  # 49 ids of test_public start again
-    assert len(told) == 1 and 'test_public.json:' in told[0]
-    assert 'is also that of' in told[0] and '(and 48 more)' in told[0]
+    assert len(messages) == 1 and 'test_public.json:' in messages[0]
+    assert 'is also that of' in messages[0] and '(and 48 more)' in messages[0]
   else:
-    assert not told
+    assert not messages
   for file, part in parts.items():
     blind = {example.label is None for example in part}
     assert blind == {file == 'test'}

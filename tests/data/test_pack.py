@@ -212,7 +212,7 @@ def test_a_group_shares_a_row(shuffle, window):
       # Side by side, in the order given.
       if feature and groups[feature] == groups[feature - 1]:
         assert row[row.index(feature) - 1] == feature - 1
-  assert len(rows) == 400 and all(len(found) == 1 for found in rows.values())
+  assert len(rows) == 400 and all(len(plans) == 1 for plans in rows.values())
   assert plan.efficiency == pytest.approx(sizes.sum() / 128 / len(plan))
   # As tight as their sums can be packed.
   sums = [int(sizes[groups == g].sum()) for g in sorted(rows)]
