@@ -22,7 +22,7 @@ DAMAGED = (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error)
 
 
 class Missing(ValueError):
-  """A file that is not there, with where it was looked for."""
+  """A file does not exist; the message says where it was looked for."""
 
 
 def first(paths: Iterable[str | os.PathLike]) -> str | None:
@@ -32,7 +32,7 @@ def first(paths: Iterable[str | os.PathLike]) -> str | None:
 
 
 def locate(paths: Iterable[str | os.PathLike], description: str) -> str:
-  """The same.
+  """The first path that is a file, as it is or packed, or an error.
 
   Raises:
     Missing: there is none; `description` says of what.
@@ -125,7 +125,7 @@ def open_bytes(path: str | os.PathLike):
 
 
 def unpack(raw: BinaryIO, path: str | os.PathLike):
-  """What an open file holds; `path` says by its end how it is packed."""
+  """The unpacked content of an open file; the suffix of `path` says how."""
   path = os.fspath(path)
   if path.endswith('.gz'):
     return gzip.GzipFile(fileobj=raw, mode='rb')
@@ -139,7 +139,8 @@ def unpack(raw: BinaryIO, path: str | os.PathLike):
 class _Zstandard(io.RawIOBase):
   """The frames of a .zst file, one after the other.
 
-  zstandard's own reader takes a file that is cut short for its end.
+  zstandard's own reader takes the end of a file that was cut short for its
+  proper end.
   """
 
   def __init__(self, raw: BinaryIO):

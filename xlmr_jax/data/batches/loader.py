@@ -409,7 +409,7 @@ def ahead(
 
 
 def _read_starts(path: str) -> list[int]:
-  """What `_write_starts` wrote; [0] where there is nothing of use."""
+  """What `_write_starts` wrote; [0] if the file cannot be used."""
   try:
     starts = np.load(path)
   except (OSError, ValueError, EOFError):
@@ -420,7 +420,7 @@ def _read_starts(path: str) -> list[int]:
 
 def _write_starts(path: str, starts: list[int]) -> None:
   """Writes a file whole or not at all."""
-  # It saves time, and no run should end for want of it.
+  # The cache only saves time: a run goes on without it.
   with contextlib.suppress(OSError):
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with storage.whole_file(path) as temporary, open(temporary, 'wb') as file:

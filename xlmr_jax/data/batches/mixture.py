@@ -42,7 +42,7 @@ from xlmr_jax.data.tokenizers import base
 ROWS = {'stream': Pieces, 'packed': Documents, 'document': Documents}
 _VERSION = 1  # of what the same settings draw; part of the fingerprint
 _MOST_UNITS = 1 << 20  # of a window, where units are very short
-_COUNTED = 1 << 22  # tokens of a language that its entropy is told from
+_COUNTED = 1 << 22  # tokens of a language that are counted for its entropy
 
 
 class LanguageReport(NamedTuple):
@@ -56,7 +56,7 @@ class LanguageReport(NamedTuple):
 
 
 class Mixture:
-  """Languages and pairs in their shares, window after window, for ever.
+  """An endless stream of windows, with each language in its share.
 
   Attributes:
     languages: of the monolingual text, sorted.
@@ -168,7 +168,7 @@ class Mixture:
     self.fingerprint = hashlib.sha256(repr(facts).encode()).hexdigest()
 
   def window(self, number: int) -> 'CorpusFeatures':
-    """The features of a window; the same ones whoever asks."""
+    """The features of a window; every host gets the same ones."""
     chosen = []
     for part in range(len(self._units)):
       first, last = self._before(part, number), self._before(part, number + 1)
@@ -214,9 +214,9 @@ class Mixture:
   def unigram_entropy(self) -> dict[str, float]:
     """Nats per token of each language's held-out text, word by word.
 
-    The held-out masked-token loss of a model that knows nothing but how
-    frequent each piece is in the language, told from 4 M tokens of it.
-    Ordinary pieces only. Languages without held-out text are left out.
+    This is the held-out masked-token loss of a model that knows only how
+    frequent each piece is in the language, counted in 4 M tokens of it. Only
+    ordinary pieces count. Languages without held-out text are left out.
     """
     first, last = self._pieces
     out = {}
@@ -283,7 +283,7 @@ def cross_entropy(
 ) -> float:
   """Nats per token of text with the counts `asked` under those `seen`.
 
-  Every count seen is one higher, so that none is impossible.
+  One is added to every count in `seen`, so that no token is impossible.
   """
   log_p = np.log(seen + 1.0) - np.log(seen.sum() + len(seen))
   return float(-(asked * log_p).sum() / asked.sum())

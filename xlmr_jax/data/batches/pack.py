@@ -58,7 +58,7 @@ class Plan:
   def row(self, index: int) -> Int[np.ndarray, 'examples']:
     """The features of a row; none for an index past the last row.
 
-    Callers that want whole batches ask for rows that are not there: `fill`
+    Callers that want whole batches ask for rows past the end: `fill`
     makes them all padding.
     """
     if index >= len(self):
@@ -108,7 +108,7 @@ def plan(
       window=window,
       shuffle=shuffle,
     )
-    # Each group in the plan gives way to its features.
+    # The features of a group take its place in the plan.
     sizes = np.diff(first, append=len(lengths))[group_plan.features]
     ends = np.append(0, np.cumsum(sizes))
     shift = first[group_plan.features] - ends[:-1]
@@ -162,9 +162,9 @@ def max_examples(
 def count_rows(counts: Int[np.ndarray, 'lengths'], row_length: int) -> int:
   """How many rows `plan` packs features into, from a histogram.
 
-  Best fit takes no notice of which feature has a length, and goes on filling
-  a row for as long as that length fits: all features of a length are placed
-  by as many steps as there are rooms left.
+  Best fit depends on lengths alone, and fills a row for as long as a length
+  fits. So all features of one length are placed in as many steps as there are
+  different rooms left in rows.
 
   Args:
     counts: features of each length; counts[0] is 0.
@@ -206,7 +206,7 @@ def count_rows(counts: Int[np.ndarray, 'lengths'], row_length: int) -> int:
 
 
 def _check(lengths, row_length: int) -> Int[np.ndarray, 'features']:
-  """Lengths as int64; refuses what cannot stand in a row."""
+  """Lengths as int64; raises ValueError if one does not fit into a row."""
   lengths = np.asarray(lengths, np.int64)
   bad = np.flatnonzero((lengths < 1) | (lengths > row_length))
   if len(bad):
@@ -221,7 +221,7 @@ def _check(lengths, row_length: int) -> Int[np.ndarray, 'features']:
 
 
 def _whole(lengths, groups, row_length: int):
-  """(the first feature, the tokens) of each group; refuses what is torn."""
+  """(first feature, tokens) of each group; a group in pieces is an error."""
   groups = np.asarray(groups, np.int64)
   if groups.shape != lengths.shape:
     raise ValueError(

@@ -148,7 +148,7 @@ class Pairs:
   kind = 'pair'
 
   def __init__(self, part: Any, max_length: int, ends: tuple[int, int]):
-    """Goes through the ends of all pairs once, for their lengths.
+    """Reads the ends of all pairs once, to know their lengths.
 
     Args:
       part: of prepared corpora, of kind 'pairs'.

@@ -62,7 +62,7 @@ def tokenise(
   text_key: str = 'text',
   digests: bool = False,
 ) -> TokenisedBlock:
-  """What a block holds.
+  """Tokenises the text of a block.
 
   Args:
     block: of `blocks`.
@@ -124,7 +124,7 @@ def tokenise(
 
 
 def _without_empty(block: TokenisedBlock) -> TokenisedBlock:
-  """A paragraph of control characters has no tokens: it is none."""
+  """Leaves out paragraphs without tokens, such as control characters."""
   kept = block.lengths.all(1)
   starts = block.starts.copy()
   # A start belongs to the next paragraph that is kept.
@@ -148,7 +148,7 @@ def _without_empty(block: TokenisedBlock) -> TokenisedBlock:
 
 
 def _cut(block: TokenisedBlock) -> TokenisedBlock:
-  """Paragraphs of more than LONGEST tokens become more than one."""
+  """Cuts paragraphs of more than LONGEST tokens into several."""
   lengths, characters, starts, marks = [], [], [], []
   for i, [length] in enumerate(block.lengths.tolist()):
     mark = block.digests[16 * i : 16 * i + 16]
@@ -234,11 +234,11 @@ def _objects(block: Block, key: str) -> Iterator[str]:
 
 
 class BlankLines(Exception):
-  """Blank lines separate the documents of a file that seemed to have none."""
+  """A file has blank lines between documents, which its start did not show."""
 
 
 class Documents(NamedTuple):
-  """Documents that are complete.
+  """Complete documents.
 
   Attributes:
     ids: of all of them.
@@ -255,7 +255,7 @@ class Documents(NamedTuple):
 
 @dataclasses.dataclass
 class DocumentBuilder:
-  """Where documents end, in the blocks of one file after the other.
+  """Makes documents of blocks, one file after the other.
 
   Attributes:
     dtype: of the ids.
@@ -282,13 +282,13 @@ class DocumentBuilder:
     self.characters = np.zeros(0, np.int32)
 
   def open_file(self, separated: bool) -> None:
-    """What follows is another file's."""
+    """Starts another file."""
     self.separated = separated
     self.seen, self.blank = 0, False
     self._clear()
 
   def add(self, block: TokenisedBlock) -> Documents:
-    """The documents that are complete with this block.
+    """Adds a block; returns the documents that it completes.
 
     Raises:
       BlankLines: the file is to be read again, as a separated one.
@@ -315,12 +315,12 @@ class DocumentBuilder:
     return self._take_before(self._within_longest(starts))
 
   def close_file(self) -> Documents:
-    """The last document of a file."""
+    """Ends a file; returns its last document."""
     ends = [0, len(self.lengths)] if len(self.lengths) else [0]
     return self._take_before(np.array(ends))
 
   def _within_longest(self, starts: np.ndarray) -> np.ndarray:
-    """First paragraphs of documents, the long ones cut."""
+    """The first paragraphs of documents, after long documents are cut."""
     firsts = np.flatnonzero(starts)
     if self.sides > 1:
       return firsts

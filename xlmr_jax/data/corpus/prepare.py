@@ -77,7 +77,7 @@ def prepare(
       its language is dropped.
     shard_tokens: about how many tokens a shard has.
     text_key: of the text in JSON objects and data sets.
-    workers: how many processes tokenise; None for one a core, or fewer where
+    workers: how many processes tokenise; None for one per core, or fewer if
       there is little text. 0 uses this process.
     journal_seconds: how much work a kill may cost.
 
@@ -190,7 +190,7 @@ def _prepare(
     if readers == 1:
       entries = {name: make(name) for name in sorted(inputs)}
     else:
-      # The largest first, so that it is not what all wait for at the end.
+      # The largest first: otherwise all may wait for it at the end.
       names = sorted(inputs, key=lambda name: (-sizes[name], name))
       with futures.ThreadPoolExecutor(readers) as threads:
         jobs = {name: threads.submit(make, name) for name in names}
@@ -210,7 +210,7 @@ def _prepare(
 
 
 class _Stopped(Exception):
-  """Another name failed."""
+  """The preparation of another language failed, so this one stops."""
 
 
 class _Progress:
@@ -254,14 +254,14 @@ def _is_inside(path: str, folder: str | os.PathLike) -> bool:
 
 
 def _plan_of(manifest: dict[str, Any]) -> dict[str, Any]:
-  """What a finished folder was made of."""
+  """The plan that a finished folder was made by."""
   plan = {k: v for k, v in manifest.items() if k != 'parts'}
   parts = manifest['parts'].items()
   return {**plan, 'sources': {n: entry.get('sources') for n, entry in parts}}
 
 
 def _compare(output: str, old: dict[str, Any], new: dict[str, Any]) -> None:
-  """Refuses to go on with what was made of something else."""
+  """Raises ValueError if a folder was made by another plan."""
   differences = []
   if old['tokenizer'] != new['tokenizer']:
     differences.append(

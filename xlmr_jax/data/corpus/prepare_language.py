@@ -1,4 +1,4 @@
-"""One language's way from text to shards, which a kill may stop anywhere.
+"""One language from text to shards; a run that was killed is continued.
 
 First its files are read, tokenised by any number of processes, and its
 documents appended to buckets, in order; then each bucket becomes a shard.
@@ -42,7 +42,7 @@ _SORTED = 1 << 20  # about how many digests are sorted together
 
 @dataclasses.dataclass(frozen=True)
 class CorpusSettings:
-  """What decides on the content, for all names alike.
+  """The settings that decide on the content of a corpus.
 
   Attributes:
     seed: of the shuffle.
@@ -59,7 +59,7 @@ class CorpusSettings:
 
 @dataclasses.dataclass
 class _Position:
-  """How far reading came.
+  """The place that reading has reached.
 
   Attributes:
     source: the file's index.
@@ -92,7 +92,7 @@ class Preparation:
     journal_seconds: float,
     read: Callable[[int], None],
   ):
-    """Prepares nothing yet.
+    """Takes the inputs and settings; `prepare` does the work.
 
     Args:
       name: such as 'en', or 'en-sw'.
@@ -101,7 +101,7 @@ class Preparation:
       settings: of the corpus.
       dtype: of ids.
       journal_seconds: how often the journal is written.
-      read: is told how many bytes of the files have been read.
+      read: called with the number of bytes read so far.
     """
     self.name = name
     self._inputs = inputs
@@ -120,7 +120,7 @@ class Preparation:
     self._parts = max(1, round(guess / 20 / _SORTED))
 
   def prepare(self, workers: Workers) -> dict[str, Any]:
-    """Goes on with it to its end; returns its entry of the manifest.
+    """Prepares the rest; returns the entry of the manifest.
 
     Raises:
       ValueError: a file is not what it should be, or has no text.
@@ -180,7 +180,7 @@ class Preparation:
     builder: documents.DocumentBuilder,
     files: shuffle.AppendedFiles,
   ) -> None:
-    """Reads a file from where it is at."""
+    """Reads a file from the position `at` on."""
     settings = self._settings
     before = sum(source.bytes for source in self._inputs[: at.source])
     jobs = (
@@ -329,7 +329,7 @@ class Preparation:
 
 
 def _stored(builder: documents.DocumentBuilder) -> dict[str, Any]:
-  """The open document, for the journal."""
+  """The open document as the journal holds it."""
   return {
     'separated': builder.separated,
     'seen': builder.seen,

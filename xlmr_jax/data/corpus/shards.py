@@ -161,7 +161,7 @@ class Subcorpus:
       if shard in self._readers:
         self._readers.move_to_end(shard)
       else:
-        # One that is pushed out closes when its last reading ends.
+        # A reader that is dropped here closes when its last read ends.
         while len(self._readers) >= _OPEN:
           self._readers.popitem(last=False)
         self._readers[shard] = array_record_module.ArrayRecordReader(

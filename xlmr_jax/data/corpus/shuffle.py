@@ -56,7 +56,7 @@ class AppendedFiles:
       self.flush()
 
   def flush(self, *, sync: bool = False) -> None:
-    """Writes what waits; with `sync` it is on the disk after that."""
+    """Writes what is buffered; `sync` waits until the disk has it."""
     for name, parts in self._waiting.items():
       with open(os.path.join(self._folder, name), 'ab') as file:
         file.writelines(parts)
@@ -67,7 +67,7 @@ class AppendedFiles:
     self._bytes = 0
 
   def cut_back(self, sizes: dict[str, int]) -> None:
-    """Makes the files what they were when their sizes were these."""
+    """Cuts the files back to these sizes and removes all others."""
     self._waiting.clear()
     self._bytes = 0
     for name in os.listdir(self._folder):
@@ -81,7 +81,7 @@ class AppendedFiles:
 def to_shard(
   folder: str, bucket: int, key: int, dtype: np.dtype, sides: int, drop: bool
 ) -> dict[str, Any]:
-  """Writes a bucket as a shard, beside it; does nothing where that was done.
+  """Writes a bucket as a shard beside it, unless that was done before.
 
   Args:
     folder: of the buckets.
@@ -148,7 +148,7 @@ def _to_shard(
         record = np.frombuffer(record, dtype)[mask].tobytes()
       yield record
 
-  # Read by places and not mapped: pages of a map would count as memory.
+  # pread and not a memory map: pages of a map would count as memory.
   file = os.open(f'{stem}.tokens', os.O_RDONLY)
   try:
     entry = {'file': '', 'records': 0, 'bytes': 0, 'sha256': ''}

@@ -47,7 +47,7 @@ class Source:
 
   @property
   def identity(self) -> dict[str, Any]:
-    """What a manifest keeps, and what another run is compared with."""
+    """What the manifest keeps, and another run compares."""
     return {k: v for k, v in dataclasses.asdict(self).items() if k != 'path'}
 
 
@@ -204,7 +204,7 @@ def find_tfds(name: str, directory: str | os.PathLike, split: str) -> Source:
 
 
 def unpacked_bytes(source: Source) -> int:
-  """About how much text a source has, by its size and packing."""
+  """Estimates the bytes of text in a source from its size and packing."""
   factors = {'.gz': 3, '.xz': 4, '.zst': 3}  # of text in any language
   if source.form.startswith('tfds'):
     return 2 * source.bytes
@@ -304,7 +304,7 @@ def _tfds_blocks(source: Source, offset: int, key: str) -> Iterator[Block]:
 def has_blank_lines(source: Source) -> bool:
   """Whether a blank line stands between text near the start of a file.
 
-  A 'no' says nothing of the rest of the file.
+  False says nothing about the rest of the file.
   """
   if source.form != 'lines':
     return False

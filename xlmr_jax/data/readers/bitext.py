@@ -55,9 +55,9 @@ def tatoeba(
   """Reads one language of Tatoeba (Artetxe and Schwenk 2019).
 
   * LASER's `tatoeba.{iso3}-eng.{iso3}` and `.eng`: line by line translations.
-    The English side is sorted by code points, as XTREME does it lest the
-    right answers be 0, 1, 2. Equal English sentences stay in the order of the
-    file; each has its own translation and no other for a label.
+    The English side is sorted by code points, as in XTREME, because otherwise
+    the right answers would be 0, 1, 2, …. Equal English sentences stay in the
+    order of the file; the label of each is its own translation alone.
   * XTREME's `{language}-en.{language}` and `.en`, sorted already: without
     labels.
 
@@ -89,7 +89,7 @@ def tatoeba(
   order = range(len(english))
   known = number < len(original)
   if known:
-    # A stable sort, like the one that XTREME's files of labels rest on.
+    # A stable sort: XTREME made its files of labels with one.
     order = sorted(order, key=english.__getitem__)
   out = [
     Sentence(str(i), text, FOREIGN, None, f'{paths[0]}:{i + 1}')

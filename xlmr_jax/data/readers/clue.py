@@ -67,7 +67,7 @@ def pair(item: dict[str, Any], where: str) -> tuple[str, ...]:
 
 
 def hypothesis(item: dict[str, Any], where: str) -> tuple[str, ...]:
-  """The diagnostics have had both pairs of names."""
+  """A premise and a hypothesis; the diagnostics used both pairs of keys."""
   if 'sentence1' in item:
     return pair(item, where)
   return tuple(files.texts(item, ('premise', 'hypothesis'), where))
@@ -185,7 +185,7 @@ def id_of(item: dict[str, Any], number: int) -> int | str:
 
 
 def check_ids(path: str, examples: Sequence[Any], labelled: bool) -> None:
-  """Says that an id stands twice."""
+  """Warns of ids that occur twice, or without labels refuses them."""
   places: dict[Any, str] = {}
   twice = []
   for example in examples:
@@ -241,7 +241,7 @@ def _task(
     names or names_of(split),
     f'{name.upper()} {split} file',
   )
-  # Nobody's answers can be left out of a test set.
+  # A submission must answer every question of a test set.
   drop = LABELS[name] is _NLI and not split.startswith('test')
   return zips.read(
     lambda plain: read(plain, texts, LABELS[name], disagreed=drop), path

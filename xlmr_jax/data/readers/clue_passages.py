@@ -7,9 +7,9 @@ All take (data_dir, split, language) and find released files as clue.py's do.
   chid             one of ten idioms fits a blank: a choices.GroupedChoice each
 
 CMRC 2018, C3 and CHID are in simplified characters, DRCD is in traditional
-ones (CLUE's baseline converts it for models that know no others; nothing is
-converted here). Passages in the other script are counted in a warning:
-somebody has mixed files, and their scores compare with nobody's.
+ones (CLUE's baseline converts it for models that know only simplified ones;
+nothing is converted here). A warning counts passages in the other script:
+the files were mixed up, and their scores cannot be compared with others.
 """
 
 from collections.abc import Iterable, Sequence
@@ -125,7 +125,7 @@ def _cmrc(path: str, items: list, skip_bad: bool) -> list[squad.Question]:
     for k, asked in enumerate(_get(item, 'qas', list, f'{path}, [{i}]')):
       where = f'{path}, [{i}].qas[{k}]'
       name = _get(asked, 'query_id', str, where)
-      # One of the dev set's is followed by hundreds of spaces.
+      # Hundreds of spaces follow one answer of the dev set.
       question = _get(asked, 'query_text', str, where).strip()
       label = None
       if asked.get('answers') is not None:

@@ -82,7 +82,7 @@ def _cluener(path: str) -> list[CharacterSentence]:
     tags = None
     if item.get('label') is not None:
       tags = ['O'] * len(text)
-      # Of equal ones the first, the sort is stable.
+      # The sort is stable: of equal ones the first comes first.
       spans = _entities(item['label'], text, where)
       for start, end, kind in sorted(spans, key=lambda s: s[0] - s[1]):
         if any(tag != 'O' for tag in tags[start:end]):

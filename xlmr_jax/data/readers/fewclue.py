@@ -3,8 +3,8 @@
 Every task has five small training sets, train_0 to train_4, each with its own
 dev set, and all of them without repetition, train_few_all and dev_few_all;
 test_public has labels and test, which is submitted, has none. All functions
-take (data_dir, split, language): 'train' and 'dev' are those of `part`, other
-splits are files' names. Files are looked for in `data_dir/{task}` and in
+take (data_dir, split, language): 'train' and 'dev' are those of `part`; other
+splits are names of files. Files are looked for in `data_dir/{task}` and in
 `data_dir`.
 
 Inputs are those of clue.py's tasks, so one model can be asked for both.
@@ -129,7 +129,7 @@ def chid(
   """Reads CHID: one blank, '#idiom#', a line, seven idioms and the answer.
 
   The passages are short, so all of one is the input unless `window` says how
-  many characters around the blank. See clue_reading.chid for the input.
+  many characters around the blank. See clue_passages.chid for the input.
   """
   path = _find('chid', data_dir, split, language, part)
   return zips.read(functools.partial(_chid, window=window), path)

@@ -13,7 +13,7 @@ from xlmr_jax.data.readers.tables import Example, check_columns, read_rows
 def xnli(
   data_dir: str | os.PathLike, split: str, language: str
 ) -> list[Example]:
-  """Reads one language of XNLI, in any of the forms it is handed round.
+  """Reads one language of XNLI, in any of the forms it is distributed in.
 
   * XTREME's `{train,dev,test}-{language}.tsv`, whose test files have no
     labels: `test.labels.txt`, one label a line and the same for all

@@ -1,4 +1,4 @@
-"""Readers of queries and the pool in which each looks for what answers it.
+"""Readers of queries, and of the pool of candidates that may answer them.
 
 ```
 LAReQA    a question            every sentence of XQuAD-R, in all languages:
@@ -64,7 +64,7 @@ def _candidates(
   questions: list[squad.Question], language: str, right: dict[str, list[str]]
 ) -> Iterator[bitext.Sentence]:
   """The sentences of a file; adds what is right for its questions."""
-  # The questions of a paragraph stand together, and only they share its place.
+  # The questions of a paragraph follow each other; no others have its place.
   paragraphs: dict[str, list[squad.Question]] = {}
   for question in questions:
     where = question.where.rpartition('.qas[')[0]
@@ -161,7 +161,7 @@ def _query(span: Mapping, text: str, spans) -> str | None:
 
 
 def _line(text: str) -> str:
-  """One line, of two spaces one, as XTREME-R's script does it."""
+  """A text in one line, two spaces as one, as XTREME-R's script has it."""
   return ' '.join(text.splitlines()).replace('  ', ' ').strip()
 
 
@@ -180,7 +180,7 @@ def _spans(item: Mapping, text: str, where: str) -> list[tuple[int, int]]:
 
 
 def _gold(path: str, pool: Mapping) -> dict[str, tuple[str, ...]]:
-  """Of each mention the entities that are right; none where none is told."""
+  """The right entities of each mention; a mention without any is left out."""
   labels = files.document(path)
   out = {}
   for name in labels if isinstance(labels, dict) else {'the file': None}:

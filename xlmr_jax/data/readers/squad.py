@@ -12,10 +12,10 @@ XQuAD-R, DRCD and CMRC 2018 in its SQuAD style come so. XTREME's scripts leave
 test files whose only answer is an empty text: those questions have no label.
 `.gz`, `.xz` and `.zst` files are read as they are.
 
-An answer must stand where the file says. Where one does not, no place is
-guessed: it is an error that counts them and shows the first, unless `skip_bad`
-says to go on. Then such an answer still counts in scoring, which compares
-texts, as in the official scripts; but nothing is trained on it.
+An answer must stand where the file says. If answers do not, no place is
+guessed: an error counts them and shows the first, unless `skip_bad` is set.
+With `skip_bad` such an answer still counts in scoring, which compares texts as
+the official scripts do, but nothing is trained on it.
 """
 
 from collections.abc import Sequence
@@ -324,7 +324,7 @@ def tydiqa(
   """Reads one language of TyDi QA's gold passages (GoldP 1.1).
 
   Its test set is not public, so XTREME tests on the dev set: 'dev' and 'test'
-  are the same files here. Looked for are, in their folder or in `data_dir`,
+  are the same files here. In their folder or in `data_dir` it looks for
   XTREME's `tydiqa.goldp.{language}.{train,dev}.json`, the official
   `tydiqa-goldp-dev-{name of the language}.json`, and the official
   `tydiqa-goldp-v1.1-{train,dev}.json` of all languages, whose ids start with

@@ -2,8 +2,8 @@
 
   --data_dir=tfds:DIR      DIR as in tfds' data_dir; empty for its own default
 
-What is read is what is prepared there: nothing is ever downloaded, and for
-what is lacking the command is said. TensorFlow is not needed where the file
+Only prepared data is read. Nothing is downloaded: an error names the command
+that prepares what is missing. TensorFlow is not needed where the file
 format is array_record.
 
   xnli      dev and test: xnli; translate-train and train: xtreme_xnli, which
@@ -16,8 +16,8 @@ format is array_record.
   tatoeba   tatoeba, whose only split is called 'train'
   xcopa     English COPA only: super_glue/copa
 
-Refused are, with the reason: udpos (xtreme_pos), bucc2018 (bucc) and pawsx
-(paws_x_wiki, xtreme_pawsx).
+These are refused, with the reason: udpos (xtreme_pos), bucc2018 (bucc) and
+pawsx (paws_x_wiki, xtreme_pawsx).
 
 No prepared data could be downloaded when this was written. All of it was read
 in the builders' sources (tensorflow_datasets 4.9.10): names, features, orders
@@ -166,7 +166,7 @@ def _find(root: str, name: str) -> pathlib.Path:
 
 
 def _items(root: str, name: str, split: str) -> tuple[Any, Iterator]:
-  """Features, and ('builder:split[index]', example) of each."""
+  """The features, and ('builder:split[index]', example) of each example."""
   path = _find(root, name)
   features, data = prepared.open_tfds(path, split)
   return features, (

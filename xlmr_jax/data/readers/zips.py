@@ -53,7 +53,7 @@ def locate(
   names: Sequence[str],
   description: str,
 ) -> str:
-  """The same.
+  """The first file that is there, or an error.
 
   Raises:
     files.Missing: there is none; `description` says of what.
@@ -81,7 +81,7 @@ def _places(data_dir, folders, names) -> tuple[list, list]:
 
 
 def read(reader: Callable[..., list], *paths: str) -> list:
-  """What a reader makes of files that `first` or `locate` found.
+  """Reads files that `first` or `locate` found, unpacked if need be.
 
   Args:
     reader: takes a plain path for each of `paths`, and gives examples.

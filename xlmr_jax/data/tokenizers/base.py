@@ -49,7 +49,7 @@ class BaseTokenizer:
   pieces: tuple[int, int]
   fingerprint: str
 
-  # The specials' pieces by id, but for <unk>: it stands for a text.
+  # The specials' pieces by id, without <unk>, which stands for a text.
   _names: dict[int, str]
 
   def _ids_of(self, texts: list[str], num_threads: int) -> list[list[int]]:
@@ -125,7 +125,7 @@ class BaseTokenizer:
 
     SentencePiece tokenises a few million tokens a second on one thread,
     byte-level BPE half a million; `num_threads` is for machines with cores to
-    spare. BpeTokenizer has but two ways: one thread, or the pool of its
+    spare. BpeTokenizer has only two ways: one thread, or the pool of its
     library. Spans are always made on one thread.
     """
     texts: list[str] = []
@@ -206,7 +206,7 @@ class BaseTokenizer:
       parts.append(self._text_of(run))
     out = ''
     for part in parts:
-      # Byte-level pieces bring the space before them along.
+      # A byte-level piece includes the space before it.
       apart = not out or out.endswith(' ') or part.startswith(' ')
       out += part if apart else ' ' + part
     return out

@@ -120,11 +120,11 @@ class BpeTokenizer(base.BaseTokenizer):
     self._ids[self._specials['unk']] = self.unk_id
     self._added = {self.mask_id} | {ids[piece] for piece in added}
 
-    # Typed specials are text, but for the mask and for tokens that were added
-    # to a finished vocabulary: nothing else would ever give their ids.
+    # Typed specials are text, except the mask and tokens that were added to a
+    # finished vocabulary: nothing else would ever give their ids.
     self._plain = {*named, *(p for p in flagged if p in vocab)} - {mask}
     self._unigram = isinstance(spec['model']['vocab'], list)
-    # What the library counts as white space before a token is part of it.
+    # The library counts this white space before a token as part of it.
     self._space = base.SPACE if self._unigram else ' '
     edited = _edit(spec, vocab, self._plain, mask)
     self._tokenizer = _build(edited, name)
@@ -228,9 +228,9 @@ def _encode(
 ) -> list[list[int]]:
   """The ids of texts.
 
-  One thread is the caller's. For more the library has a pool of its own, as
-  wide as the machine or $RAYON_NUM_THREADS; its calls for one text hold the
-  interpreter's lock, so that threads of ours would gain nothing.
+  A single thread is the caller's. For more, the library has its own pool, as
+  wide as the machine or $RAYON_NUM_THREADS. Its calls for one text hold the
+  interpreter's lock, so threads of ours would gain nothing.
   """
   if num_threads == 1:
     return [tokenizer.encode(t, add_special_tokens=False).ids for t in texts]
@@ -380,8 +380,8 @@ def _edit(
 ) -> str:
   """A tokenizer.json to which the tokens of `plain` are text when typed.
 
-  Of the rest only what decides on ids and decoding stays: a file may hold a
-  truncation from its last use, or BPE's dropout.
+  Only what decides on ids and decoding is kept: a file may hold a truncation
+  from its last use, or BPE's dropout.
   """
   model = dict(spec['model'])
   if 'dropout' in model:
@@ -397,8 +397,8 @@ def _edit(
       rows = rows[:-1]
     model['vocab'] = [(_hidden(p) if p in plain else p, s) for p, s in rows]
   added = {
-    # What is flagged as special here is not looked for: see _build. A token
-    # that the vocabulary lacks must stay, or those after it change their ids.
+    # The library does not look for tokens that are special here: see _build. A
+    # token that the vocabulary lacks must stay, or later ones get other ids.
     token['content']: token | {'special': token['content'] in plain}
     for token in spec['added_tokens']
     if token['content'] not in plain or token['content'] not in vocab
@@ -406,8 +406,8 @@ def _edit(
   if mask is not None:
     flags = dict.fromkeys(('single_word', 'rstrip', 'special'), False)
     token = {'id': vocab.get(mask), 'content': mask} | flags
-    # The space before a word is part of the word, and so of the mask that
-    # stands for it; files that transformers 5 wrote have forgotten it.
+    # The space before a word is part of the word, so the mask that stands for
+    # the word takes it too. Files that transformers 5 wrote do not say so.
     own = {'lstrip': True, 'normalized': False}
     added[mask] = added.get(mask, token) | own
   kept = {

@@ -30,8 +30,8 @@ _Piece = _Model.SentencePiece
 # in fifteen other languages were cut differently.
 SHARE = 0.01
 
-# How much less likely than the least likely piece an unknown character is
-# (SentencePiece's kUnkPenalty).
+# The score of an unknown character is this much below the lowest score of a
+# piece (SentencePiece's kUnkPenalty).
 _UNKNOWN = 10.0
 
 
@@ -76,13 +76,13 @@ def extend(
 ) -> Change:
   """Adds the pieces of a new language, the most likely first.
 
-  They come from a unigram model of the new text, which gives each a
-  log-probability s. The old scores are log-probabilities under the old text;
-  in text of which a `share` is new the new pieces' are s + log(share), and the
-  old pieces' all but the same, so those stay: a text that holds no new
-  piece's letters is cut as before. A piece is added only where it is more
-  likely than what the old vocabulary makes of its letters; characters that it
-  does not know come first.
+  A unigram model of the new text gives each piece a log-probability s. The old
+  scores are log-probabilities under the old text. In a mixture of which a
+  `share` is new text, a new piece has the score s + log(share). The old scores
+  would hardly change, so they stay: text without letters of a new piece is
+  cut as before. A piece is added only if it is more likely than the old
+  pieces that spell it. Characters that the old vocabulary does not know come
+  first.
 
   Args:
     tokenizer: the old vocabulary.
@@ -106,8 +106,8 @@ def extend(
   if not lines:
     raise ValueError('there is no text to take pieces from')
   characters = set().union(*lines)
-  # Twice as many as are wanted: some the old vocabulary has. From 1.5 times
-  # on, more made no difference of 1 % in the length of unseen text.
+  # Twice as many as are wanted, since the old vocabulary has some of them. More
+  # than 1.5 times changed the length of unseen text by less than 1 %.
   trained = train_tokenizer.train(
     lines,
     2 * pieces + len(characters) + 5,  # the specials
@@ -131,11 +131,11 @@ def trim(
 ) -> Change:
   """Keeps the pieces that a text uses.
 
-  As Abdaoui et al. 2020 do (Load What You Need: Smaller Versions of
-  Multilingual BERT). All that the text is made of stays: pieces used `least`
-  times, the single letters of every piece used, control pieces, and one of
-  the lowest score, from which an unknown character's is reckoned. With
-  least=1 the text is cut just as before.
+  This is what Abdaoui et al. 2020 do (Load What You Need: Smaller Versions of
+  Multilingual BERT). These pieces stay: those used at least `least` times, the
+  single letters of every piece used, control pieces, and a piece with the
+  lowest score, which decides the score of an unknown character. With least=1
+  the text is cut just as before.
 
   Args:
     tokenizer: the old vocabulary.
@@ -235,9 +235,9 @@ def _candidates(old, tokenizer, trained: bytes, share: float) -> list[NewPiece]:
     parts = bare.encode(text)
     before = sum(scores[part] for part in parts)
     own = new.get_score(i) + math.log(share)
-    # Not below the old ones: an unknown character is reckoned from there.
+    # Not below the old scores: the lowest decides an unknown character's.
     score = float(np.float32(max(own, lowest)))
-    # Beyond rounding: scores are added up in 32 bits.
+    # SentencePiece adds scores in 32 bits, hence the margin for rounding.
     if score > before + 1e-3:
       known = [part for part in parts if part]
       if all(old.id_to_piece(part) == '▁' for part in known):
