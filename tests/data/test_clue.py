@@ -988,8 +988,10 @@ def test_real_cmrc_in_both_forms(folder):
     for a, b in zip(own, other, strict=True):
       assert (a.id, a.question, a.context) == (b.id, b.question, b.context)
       assert [t for t, _ in a.label] == [t for t, _ in b.label]
-      for (_, here), (_, there) in zip(a.label, b.label, strict=True):
-        assert here == there or there < 0
+      for (_, own_start), (_, other_start) in zip(
+        a.label, b.label, strict=True
+      ):
+        assert own_start == other_start or other_start < 0
   with pytest.raises(ValueError, match='193 answers are not in their passages'):
     clue_passages.cmrc2018(folder, 'dev')
 

@@ -414,8 +414,8 @@ def _read_starts(path: str) -> list[int]:
     starts = np.load(path)
   except (OSError, ValueError, EOFError):
     return [0]
-  fine = starts.dtype == np.int64 and starts.ndim == 1 and len(starts)
-  return starts.tolist() if fine else [0]
+  is_valid = starts.dtype == np.int64 and starts.ndim == 1 and len(starts)
+  return starts.tolist() if is_valid else [0]
 
 
 def _write_starts(path: str, starts: list[int]) -> None:

@@ -298,11 +298,11 @@ def _fullest(lengths: list[int], row_length: int) -> tuple[list[int], int]:
     sums, steps = 1, []
     for size in sizes[bisect.bisect_left(sizes, -room, key=neg) :]:
       for _ in range(min(len(waiting[size]), room // size)):
-        more = (sums | sums << size) & within
-        if more == sums:
+        larger_sums = (sums | sums << size) & within
+        if larger_sums == sums:
           break
         steps.append((size, sums))
-        sums = more
+        sums = larger_sums
       if sums >> room:
         break
     rest = sums.bit_length() - 1

@@ -122,10 +122,10 @@ def ends(schedule: Schedule, steps: int) -> list[int]:
   for entry in schedule:
     try:
       until, row_length = entry
-      fine = until > 0 and row_length > 0 and row_length == int(row_length)
+      is_valid = until > 0 and row_length > 0 and row_length == int(row_length)
     except (TypeError, ValueError):
-      fine = False
-    if not fine:
+      is_valid = False
+    if not is_valid:
       raise ValueError(
         f'schedule {tuple(schedule)}: {entry} is not (share of the steps, or '
         'a step; row length)'

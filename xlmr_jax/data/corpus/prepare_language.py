@@ -235,8 +235,10 @@ class Preparation:
         spans = np.stack([at.paragraphs + firsts[:-1], np.diff(firsts)], 1)
         files.append(f'{bucket}.paragraphs', spans[chosen].tobytes())
         sizes = np.stack([totals, complete.characters], 1).astype(np.int32)
-        some = [sizes[firsts[i] : firsts[i + 1]] for i in chosen]
-        files.append(f'{bucket}.sizes', np.concatenate(some).tobytes())
+        paragraph_sizes = [sizes[firsts[i] : firsts[i + 1]] for i in chosen]
+        files.append(
+          f'{bucket}.sizes', np.concatenate(paragraph_sizes).tobytes()
+        )
     at.documents += count
     at.paragraphs += int(firsts[-1])
     at.tokens += int(ends[-1])

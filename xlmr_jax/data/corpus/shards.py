@@ -133,9 +133,9 @@ class Subcorpus:
     """The tokens of both sides of a pair."""
     if self.kind != 'pairs':
       raise ValueError(f'{self.name} has documents, not pairs')
-    both = self._record(self._checked(index)).astype(np.int32)
+    tokens = self._record(self._checked(index)).astype(np.int32)
     begin, middle = self.ends[2 * index : 2 * index + 2]
-    return both[: middle - begin], both[middle - begin :]
+    return tokens[: middle - begin], tokens[middle - begin :]
 
   def _checked(self, index: int) -> int:
     if not 0 <= index < self.units:

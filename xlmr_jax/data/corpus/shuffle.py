@@ -143,8 +143,8 @@ def _to_shard(
     for i in order.tolist():
       record = os.pread(file, int(totals[i]) * width, int(begins[i]) * width)
       if kept is not None and lengths[i].sum() < totals[i]:
-        some = slice(paragraphs[i], paragraphs[i] + spans[i, 1])
-        mask = np.repeat(kept[some], sizes[some, 0])
+        paragraph_range = slice(paragraphs[i], paragraphs[i] + spans[i, 1])
+        mask = np.repeat(kept[paragraph_range], sizes[paragraph_range, 0])
         record = np.frombuffer(record, dtype)[mask].tobytes()
       yield record
 

@@ -162,8 +162,8 @@ def read(
     if label == '-' or not label:
       label = None
     if labels and label is not None and label not in labels:
-      some = ', '.join(labels[:10]) + (', …' if len(labels) > 10 else '')
-      raise ValueError(f'{where}: label {label!r} is none of {some}')
+      known = ', '.join(labels[:10]) + (', …' if len(labels) > 10 else '')
+      raise ValueError(f'{where}: label {label!r} is none of {known}')
     out.append(
       ExampleWithId(texts(item, where), label, where, id_of(item, rows - 1))
     )

@@ -68,11 +68,16 @@ def cmrc2018(
       (without skip_bad) an answer that is not in its passage.
   """
   clue.check(split, language, 'CMRC 2018', ('train', 'dev', 'test', 'trial'))
-  own = f'cmrc2018_{split}.json'
+  own_form = f'cmrc2018_{split}.json'
   path = zips.locate(
     data_dir,
     ['cmrc2018_public', 'cmrc2018'],
-    [f'data/{own}', own, f'squad-style-data/{own}', f'{split}.json'],
+    [
+      f'data/{own_form}',
+      own_form,
+      f'squad-style-data/{own_form}',
+      f'{split}.json',
+    ],
     f'CMRC 2018 {split} file',
   )
   return zips.read(lambda plain: _spans(plain, skip_bad, False), path)
@@ -91,11 +96,11 @@ def drcd(
   `skip_bad` and errors see `cmrc2018`.
   """
   clue.check(split, language, 'DRCD', clue.SPLITS[:3])
-  own = 'training' if split == 'train' else split
+  name = 'training' if split == 'train' else split
   path = zips.locate(
     data_dir,
     ['drcd_public', 'drcd'],
-    [f'DRCD_{own}.json', f'{split}.json'],
+    [f'DRCD_{name}.json', f'{split}.json'],
     f'DRCD {split} file',
   )
   return zips.read(lambda plain: _spans(plain, skip_bad, True), path)
@@ -363,13 +368,13 @@ def _chid(
             (text,), idioms, label, f'{where}, {name}', name, number
           )
         )
-    own = [blank.label for blank in out[first:]]
-    if not 0 < len(own) <= len(idioms):
+    labels = [blank.label for blank in out[first:]]
+    if not 0 < len(labels) <= len(idioms):
       raise ValueError(
-        f'{where}: {len(own)} blanks like #idiom000378# for {len(idioms)}'
+        f'{where}: {len(labels)} blanks like #idiom000378# for {len(idioms)}'
         ' idioms'
       )
-    if right is not None and len(set(own)) < len(own):
+    if right is not None and len(set(labels)) < len(labels):
       twice.append(where)
   clue.check_ids(path, out, labelled=False)
   if right is not None and (more := right.keys() - {blank.id for blank in out}):

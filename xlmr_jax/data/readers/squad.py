@@ -198,8 +198,8 @@ def _breaks(
     return ()
   out, last = [], 0
   for pair in _get(paragraph, 'sentence_breaks', list, where):
-    good = type(pair) is list and [type(x) for x in pair] == [int, int]
-    if not (good and last <= pair[0] <= pair[1] <= len(context)):
+    is_range = type(pair) is list and [type(x) for x in pair] == [int, int]
+    if not (is_range and last <= pair[0] <= pair[1] <= len(context)):
       raise ValueError(
         f'{where}: sentence_breaks has {pair!r}, not the first and end'
         ' character of a sentence of the context'

@@ -244,8 +244,8 @@ def _questions(root: str, name: str, split: str) -> list[squad.Question]:
   for where, item in _items(root, name, split)[1]:
     context = item['context'].decode()
     answers = item['answers']
-    both = zip(answers['text'], answers['answer_start'], strict=True)
-    label = tuple((text.decode(), int(at)) for text, at in both)
+    pairs = zip(answers['text'], answers['answer_start'], strict=True)
+    label = tuple((text.decode(), int(at)) for text, at in pairs)
     for text, at in label:
       if text and (at < 0 or not context.startswith(text, at)):
         bad.append(f'{where} {text[:40]!r} at {at}')

@@ -129,12 +129,12 @@ class BpeTokenizer(base.BaseTokenizer):
     edited = _edit(spec, vocab, self._plain, mask)
     self._tokenizer = _build(edited, name)
     for piece in added.keys() - vocab.keys():
-      got = self._tokenizer.token_to_id(piece)
-      if got != ids[piece]:
+      number = self._tokenizer.token_to_id(piece)
+      if number != ids[piece]:
         raise ValueError(
           f'{name} gives the added token {piece!r} the id {ids[piece]}, and the'
-          f' tokenizers library {got}: it numbers them on from the vocabulary,'
-          ' without gaps'
+          f' tokenizers library {number}: it numbers them on from the'
+          ' vocabulary, without gaps'
         )
     digest = hashlib.sha256(edited.encode())
     digest.update(json.dumps(self._specials, sort_keys=True).encode())
@@ -199,9 +199,9 @@ class BpeTokenizer(base.BaseTokenizer):
     ):
       if token in self._added:
         # The mask takes the white space before it.
-        own = text[begin:end].strip()
-        begin = text.index(own, begin)
-        end = begin + len(own)
+        token_text = text[begin:end].strip()
+        begin = text.index(token_text, begin)
+        end = begin + len(token_text)
       elif piece == '▁' and self._unigram:
         end = begin  # the library gives it the next word's first character
       while begin < end and text[begin] in self._space:
@@ -408,8 +408,8 @@ def _edit(
     token = {'id': vocab.get(mask), 'content': mask} | flags
     # The space before a word is part of the word, so the mask that stands for
     # the word takes it too. Files that transformers 5 wrote do not say so.
-    own = {'lstrip': True, 'normalized': False}
-    added[mask] = added.get(mask, token) | own
+    mask_flags = {'lstrip': True, 'normalized': False}
+    added[mask] = added.get(mask, token) | mask_flags
   kept = {
     'version': spec.get('version', '1.0'),
     'truncation': None,

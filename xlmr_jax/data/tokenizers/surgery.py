@@ -154,26 +154,28 @@ def trim(
     counts += np.bincount(ids, minlength=len(counts))
   if not counts.any():
     raise ValueError('there is no text that could use a piece')
-  held = proto.pieces
+  model_pieces = proto.pieces
   shift, head = tokenizer.layout.shift, len(tokenizer.layout.head)
   first = head - shift  # of the ordinary pieces, as SentencePiece counts
-  used = {i for i in range(first, len(held)) if counts[i + shift]}
-  texts = {piece.piece for piece in held}
-  letters = {c for i in used for c in held[i].piece}
-  normal = [i for i, piece in enumerate(held) if piece.type == _Piece.NORMAL]
-  lowest = min(normal, key=lambda i: held[i].score)
+  used = {i for i in range(first, len(model_pieces)) if counts[i + shift]}
+  texts = {piece.piece for piece in model_pieces}
+  letters = {c for i in used for c in model_pieces[i].piece}
+  normal = [
+    i for i, piece in enumerate(model_pieces) if piece.type == _Piece.NORMAL
+  ]
+  lowest = min(normal, key=lambda i: model_pieces[i].score)
   keep = [
     i
-    for i, piece in enumerate(held)
+    for i, piece in enumerate(model_pieces)
     if piece.type not in (_Piece.NORMAL, _Piece.UNUSED)
     or i == lowest
     or piece.piece in letters
     or i in used
     and (counts[i + shift] >= least or not texts >= set(piece.piece))
   ]
-  kept = [held[i] for i in keep]
-  del held[:]
-  held.extend(kept)
+  kept = [model_pieces[i] for i in keep]
+  del model_pieces[:]
+  model_pieces.extend(kept)
   ordinary = [i + shift for i in keep if i >= first]
   rows = np.array([*range(head), *ordinary, tokenizer.mask_id])
   return Change(_build(proto, tokenizer), rows)
@@ -233,19 +235,19 @@ def _candidates(old, tokenizer, trained: bytes, share: float) -> list[NewPiece]:
     if old.normalize(text).strip('▁') != text.strip('▁'):
       continue  # it would never be met
     parts = bare.encode(text)
-    before = sum(scores[part] for part in parts)
-    own = new.get_score(i) + math.log(share)
+    old_score = sum(scores[part] for part in parts)
+    new_score = new.get_score(i) + math.log(share)
     # Not below the old scores: the lowest decides an unknown character's.
-    score = float(np.float32(max(own, lowest)))
+    score = float(np.float32(max(new_score, lowest)))
     # SentencePiece adds scores in 32 bits, hence the margin for rounding.
-    if score > before + 1e-3:
+    if score > old_score + 1e-3:
       known = [part for part in parts if part]
       if all(old.id_to_piece(part) == '▁' for part in known):
         known = []  # a space is no word's meaning
       unknown = len(text) == 1 and not known
       shift = tokenizer.layout.shift
       piece = NewPiece(text, score, tuple(part + shift for part in known))
-      candidates.append((not unknown, -own, text, piece))
+      candidates.append((not unknown, -new_score, text, piece))
   candidates.sort(key=lambda entry: entry[:3])
   return [piece for *_, piece in candidates]
 
