@@ -30,7 +30,7 @@ import numpy as np
 
 from xlmr_jax.data.readers import squad
 from xlmr_jax.data.readers.squad import Question
-from xlmr_jax.data.tokenizers.base import Base
+from xlmr_jax.data.tokenizers.base import BaseTokenizer
 from xlmr_jax.data.tokenizers.xlmr import Tokenizer
 from xlmr_jax.eval.metrics import answers
 from xlmr_jax.tasks import answer
@@ -163,7 +163,7 @@ def average(predictions, questions, score: Score) -> tuple[float, float]:
 
 
 def spans_of(
-  questions: Sequence[Question], tokenizer: Base
+  questions: Sequence[Question], tokenizer: BaseTokenizer
 ) -> list[list[tuple[int, int]]]:
   """The tokens of each question's context, as characters of it."""
   contexts = list({q.context: None for q in questions})
@@ -174,7 +174,7 @@ def spans_of(
 
 def measure(
   questions: Sequence[Question],
-  tokenizer: Base,
+  tokenizer: BaseTokenizer,
   score: Score,
   *,
   longest: int = 30,

@@ -98,18 +98,18 @@ def strict():
 def test_a_row_of_every_task(tmp_path, strict, name, folder, item, texts):
   read, labels = getattr(clue, name), clue.LABELS[name]
   at = tmp_path / f'{folder}_public'
-  made = [item | {'label': x, 'id': 7 + i} for i, x in enumerate(labels)]
-  dev = write(at / 'dev.json', *made)
+  items = [item | {'label': x, 'id': 7 + i} for i, x in enumerate(labels)]
+  dev = write(at / 'dev.json', *items)
   test = write(at / 'test.json', *[item] * 3)
   assert read(tmp_path, 'dev') == [
-    clue.Row(texts, label, f'{dev}:{k}', 6 + k)
+    clue.ExampleWithId(texts, label, f'{dev}:{k}', 6 + k)
     for k, label in enumerate(labels, 1)
   ]
   # A test file has no labels, and this one no ids.
   assert read(tmp_path, 'test', 'zh') == [
-    clue.Row(texts, None, f'{test}:{k}', k - 1) for k in (1, 2, 3)
+    clue.ExampleWithId(texts, None, f'{test}:{k}', k - 1) for k in (1, 2, 3)
   ]
-  train = write(tmp_path / 'train.json', *made)
+  train = write(tmp_path / 'train.json', *items)
   assert [r.where for r in read(tmp_path, 'train')][0] == f'{train}:1'
   with pytest.raises(ValueError, match="Chinese, there is none in 'en'"):
     read(tmp_path, 'dev', 'en')
@@ -118,7 +118,7 @@ def test_a_row_of_every_task(tmp_path, strict, name, folder, item, texts):
   write(dev, item | {'label': '-1'})
   with pytest.raises(ValueError, match="dev.json:1: label '-1' is none of "):
     read(tmp_path, 'dev')
-  write(dev, made[0], {'id': 1, 'label': labels[0]})
+  write(dev, items[0], {'id': 1, 'label': labels[0]})
   with pytest.raises(ValueError, match='dev.json:2: .*the object has .* id'):
     read(tmp_path, 'dev')
 
@@ -133,9 +133,9 @@ def test_official_classes():
 
 
 def test_labels_and_ids_may_be_numbers(tmp_path, strict):
-  made = [{'sentence': 'x', 'label': 100, 'id': '0'}]
-  made += [{'sentence': 'x', 'label': 116, 'idx': 4}]
-  write(tmp_path / 'tnews' / 'dev.json', *made)
+  items = [{'sentence': 'x', 'label': 100, 'id': '0'}]
+  items += [{'sentence': 'x', 'label': 116, 'idx': 4}]
+  write(tmp_path / 'tnews' / 'dev.json', *items)
   got = clue.tnews(tmp_path, 'dev')
   assert [(r.label, r.id) for r in got] == [('100', '0'), ('116', 4)]
   write(tmp_path / 'dev.json', WSC | {'label': True}, WSC | {'label': False})
@@ -150,9 +150,9 @@ def test_labels_and_ids_may_be_numbers(tmp_path, strict):
 @pytest.mark.parametrize('name', ['ocnli', 'cmnli'])
 def test_rows_without_agreement_are_left_out_and_counted(tmp_path, name):
   labels = ['neutral', '-', 'entailment', '-', 'contradiction']
-  made = [{'sentence1': '甲', 'sentence2': '乙', 'label': x} for x in labels]
+  items = [{'sentence1': '甲', 'sentence2': '乙', 'label': x} for x in labels]
   for split in ('train', 'dev', 'test'):
-    write(tmp_path / f'{split}.json', *made)
+    write(tmp_path / f'{split}.json', *items)
   read = getattr(clue, name)
   for split in ('train', 'dev'):
     with pytest.warns(UserWarning, match="2 of 5 rows have the label '-'"):
@@ -202,7 +202,7 @@ def test_diagnostics(tmp_path, strict):
   at = tmp_path / 'clue_diagnostics_public' / 'diagnostics_test.json'
   write(at, {'index': '4', 'premise': '甲', 'hypothesis': '乙'})
   assert clue.ax(tmp_path, 'test') == [
-    clue.Row(('甲', '乙'), None, f'{at}:1', '4')
+    clue.ExampleWithId(('甲', '乙'), None, f'{at}:1', '4')
   ]
   write(at, {'sentence1': '甲', 'sentence2': '乙', 'label': 'neutral'})
   assert clue.ax(tmp_path, 'test')[0].label == 'neutral'
@@ -211,12 +211,12 @@ def test_diagnostics(tmp_path, strict):
 
 
 def test_ids_that_stand_twice(tmp_path):
-  made = [{'sentence': 'x', 'id': i} for i in (4, 5, 4, 4)]
-  write(tmp_path / 'test.json', *made)
+  items = [{'sentence': 'x', 'id': i} for i in (4, 5, 4, 4)]
+  write(tmp_path / 'test.json', *items)
   message = r'test.json:3: id 4 is also that of .*test.json:1 \(and 1 more\)'
   with pytest.raises(ValueError, match=message):
     clue.tnews(tmp_path, 'test')
-  write(tmp_path / 'dev.json', *(x | {'label': '100'} for x in made))
+  write(tmp_path / 'dev.json', *(x | {'label': '100'} for x in items))
   with pytest.warns(UserWarning, match='dev.json:3: id 4 is also that of'):
     assert len(clue.tnews(tmp_path, 'dev')) == 4
 
@@ -291,7 +291,7 @@ ITEM = {'sentence1': '甲', 'sentence2': '乙', 'label': '1', 'id': 3}
 def test_folders(tmp_path, strict, folder, suffix):
   at = write(tmp_path / folder / f'dev.json{suffix}', ITEM)
   assert clue.afqmc(tmp_path, 'dev') == [
-    clue.Row(('甲', '乙'), '1', f'{at}:1', 3)
+    clue.ExampleWithId(('甲', '乙'), '1', f'{at}:1', 3)
   ]
 
 
@@ -310,8 +310,8 @@ def test_zips(tmp_path, strict, name, inside):
   got = clue.afqmc(tmp_path, 'dev')
   where = f'{path}/{inside}dev.json'
   assert got == [
-    clue.Row(('甲', '乙'), '1', f'{where}:1', 3),
-    clue.Row(('甲', '乙'), '1', f'{where}:2', 4),
+    clue.ExampleWithId(('甲', '乙'), '1', f'{where}:1', 3),
+    clue.ExampleWithId(('甲', '乙'), '1', f'{where}:2', 4),
   ]
   assert clue.afqmc(path, 'dev') == got
   with pytest.raises(files.Missing, match=f'no AFQMC test file.*{name}'):
@@ -415,7 +415,7 @@ def test_entities_become_tags(tmp_path, strict):
 
 def test_entities_come_back_from_tags(tmp_path, strict):
   draw = random.Random(0)
-  made = []
+  items = []
   for _ in range(200):
     text = ''.join(draw.choices('甲乙丙丁ab', k=draw.randrange(1, 20)))
     cuts = sorted({0, len(text), *draw.choices(range(len(text) + 1), k=6)})
@@ -425,11 +425,11 @@ def test_entities_come_back_from_tags(tmp_path, strict):
         kind = draw.choice(cluener.TYPES[:2])
         places = label.setdefault(kind, {}).setdefault(text[start:end], [])
         places.append([start, end - 1])
-    made.append({'text': text, 'label': label})
-  write(tmp_path / 'dev.json', *made)
+    items.append({'text': text, 'label': label})
+  write(tmp_path / 'dev.json', *items)
   got = cluener.cluener(tmp_path, 'dev')
   assert [spans.marked(s.words, s.label) for s in got] == [
-    item['label'] for item in made
+    item['label'] for item in items
   ]
 
 
@@ -582,10 +582,10 @@ def test_bad_questions_are_named(tmp_path, content, message):
 def test_passages_in_the_other_script_are_counted(tmp_path):
   simple = '这个问题对学生来说还没有开发过，请问应该关注什么'
   other = '這個問題對學生來說還沒有開發過，請問應該關注什麼'
-  made = lambda *texts: [
+  make_dev = lambda *texts: [
     cmrc(text[:1], name=f'Q{k}', context=text) for k, text in enumerate(texts)
   ]
-  dump(tmp_path / 'dev.json', made(simple, other, simple + '。', '國學'))
+  dump(tmp_path / 'dev.json', make_dev(simple, other, simple + '。', '國學'))
   message = r'1 of 4 passages are in traditional .*, \[1\].qas\[0\] for one'
   with pytest.warns(UserWarning, match=message):
     clue_passages.cmrc2018(tmp_path, 'dev')
@@ -598,7 +598,7 @@ def test_passages_in_the_other_script_are_counted(tmp_path):
   with warnings.catch_warnings():
     warnings.simplefilter('error')
     # A name or a quotation is not another script.
-    dump(tmp_path / 'dev.json', made(simple, simple + '《國學會》', '麼'))
+    dump(tmp_path / 'dev.json', make_dev(simple, simple + '《國學會》', '麼'))
     clue_passages.cmrc2018(tmp_path, 'dev')
 
 
@@ -686,14 +686,16 @@ def blanks(*numbers, text='有时候{}，但你却{}'):
 
 
 def test_every_blank_is_a_question(tmp_path, strict):
-  one, names = blanks(1, 2)
-  two, more = blanks(3, text='他们{}再进一步')
+  text, names = blanks(1, 2)
+  other_text, other_names = blanks(3, text='他们{}再进一步')
   at = write(
     tmp_path / 'chid' / 'dev.json',
-    {'content': [one, two], 'candidates': IDIOMS},
+    {'content': [text, other_text], 'candidates': IDIOMS},
     {'content': [blanks(9, text='{}')[0]], 'candidates': IDIOMS[::-1]},
   )
-  right = dict(zip(names + more + ['#idiom000009#'], (2, 0, 3, 1), strict=True))
+  right = dict(
+    zip(names + other_names + ['#idiom000009#'], (2, 0, 3, 1), strict=True)
+  )
   dump(at.with_name('dev_answer.json'), right)
   got = clue_passages.chid(tmp_path, 'dev')
   assert [e.texts for e in got] == [
@@ -794,18 +796,18 @@ def test_bad_blanks_are_named(tmp_path, change, answers, message):
 
 
 def test_answers_of_chid_are_needed_and_may_not_be_one_to_one(tmp_path):
-  text, (one, two) = blanks(1, 2)
+  text, (first, second) = blanks(1, 2)
   write(tmp_path / 'dev.json', {'content': text, 'candidates': IDIOMS})
   with pytest.raises(files.Missing, match='CHID dev file of answers'):
     clue_passages.chid(tmp_path, 'dev')
-  dump(tmp_path / 'dev_answer.json', {one: 1, two: 1})
+  dump(tmp_path / 'dev_answer.json', {first: 1, second: 1})
   with pytest.warns(UserWarning, match='1 lines have one idiom in two blanks'):
     clue_passages.chid(tmp_path, 'dev')
 
 
 def test_gold_of_chid_comes_back_however_it_is_assigned(tmp_path, real):
   draw = random.Random(0)
-  made, right, number = [], {}, 0
+  items, right, number = [], {}, 0
   idioms = [a + b for a in '画蛇添足雪中' for b in ('龙点睛', '日千里')]
   for _ in range(20):
     own, content = draw.sample(idioms, 10), []
@@ -814,8 +816,8 @@ def test_gold_of_chid_comes_back_however_it_is_assigned(tmp_path, real):
       number += 1
       content.append(f'今天大盘的走势看{"。" * number}#idiom{number:06}#，好')
       right[f'#idiom{number:06}#'] = answer_
-    made.append({'content': content, 'candidates': own})
-  write(tmp_path / 'dev.json', *made)
+    items.append({'content': content, 'candidates': own})
+  write(tmp_path / 'dev.json', *items)
   dump(tmp_path / 'dev_answer.json', right)
   examples = clue_passages.chid(tmp_path, 'dev')
   features = choose.encode(examples, real, max_length=64, required=True)
@@ -896,8 +898,8 @@ def test_real_entities(folder, real, split, count, entities):
   with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter('always')
     got = cluener.cluener(folder, split)
-  told = [str(w.message) for w in caught if w.category is UserWarning]
-  assert len(got) == count and len(told) == (split == 'train')
+  messages = [str(w.message) for w in caught if w.category is UserWarning]
+  assert len(got) == count and len(messages) == (split == 'train')
   path = folder / 'cluener' / f'{split}.json'
   raw = [item for _, item in files.objects(path)]
   for item in raw:  # places stand in any order there
@@ -909,15 +911,15 @@ def test_real_entities(folder, real, split, count, entities):
     for k, (s, item) in enumerate(zip(got, raw, strict=True))
     if spans.marked(s.words, s.label) != item['label']
   ]
-  found = sum(
+  count_of_places = sum(
     len(places)
     for item in raw
     for surfaces in item['label'].values()
     for places in surfaces.values()
   )
-  assert found == entities
+  assert count_of_places == entities
   if split == 'train':  # one book's title has two companies in it
-    assert '2 entities overlap longer ones' in told[0]
+    assert '2 entities overlap longer ones' in messages[0]
     assert [k for k, _ in differ] == [1506] and 'book' in differ[0][1]
     return
   assert not differ
@@ -972,12 +974,12 @@ def test_real_cmrc_in_both_forms(folder):
       own = clue_passages.cmrc2018(folder, split, skip_bad=True)
       at = folder / 'cmrc2018' / 'squad-style-data'
       other = clue_passages.cmrc2018(at, split, skip_bad=True)
-    told = ' '.join(str(w.message) for w in caught)
+    messages = ' '.join(str(w.message) for w in caught)
     assert len(own) == len(other) == count
     assert sum(s < 0 for q in own for _, s in q.label) == absent
     assert sum(s < 0 for q in other for _, s in q.label) == off
-    assert f'{off} answers do not stand where the file says' in told
-    assert (f'{absent} answers are not in their passages' in told) == (
+    assert f'{off} answers do not stand where the file says' in messages
+    assert (f'{absent} answers are not in their passages' in messages) == (
       absent > 0
     )
     # Every question has an answer to learn from, and where both know its
@@ -986,8 +988,10 @@ def test_real_cmrc_in_both_forms(folder):
     for a, b in zip(own, other, strict=True):
       assert (a.id, a.question, a.context) == (b.id, b.question, b.context)
       assert [t for t, _ in a.label] == [t for t, _ in b.label]
-      for (_, here), (_, there) in zip(a.label, b.label, strict=True):
-        assert here == there or there < 0
+      for (_, own_start), (_, other_start) in zip(
+        a.label, b.label, strict=True
+      ):
+        assert own_start == other_start or other_start < 0
   with pytest.raises(ValueError, match='193 answers are not in their passages'):
     clue_passages.cmrc2018(folder, 'dev')
 
@@ -1016,14 +1020,14 @@ def test_perfect_scores_reach_the_ceiling(folder, real, name, part):
     questions = read(folder, 'dev', skip_bad=True)[part]
   score, longest = qa_ceiling.by_cmrc, 50
   spans = qa_ceiling.spans_of(questions, real)
-  found = [
+  best_spans = [
     qa_ceiling.best_span(q, own, score, longest)
     for q, own in zip(questions, spans, strict=True)
   ]
-  ceiling = tuple(100 * np.mean([best[:2] for best in found], axis=0))
+  ceiling = tuple(100 * np.mean([best[:2] for best in best_spans], axis=0))
   assert 90 < ceiling[0] < 100 and ceiling[1] > 98
   for options in ({'max_length': 512}, {'max_length': 144, 'stride': 70}):
     features = answer.encode(questions, real, **options)
-    outputs = qa_ceiling.oracle(features, found, spans)
+    outputs = qa_ceiling.oracle(features, best_spans, spans)
     got = answer.decode(outputs, None, features, longest=longest)
     assert qa_ceiling.average(got, questions, score) == ceiling

@@ -165,17 +165,17 @@ def test_a_circle_ends(tmp_path):
 
 
 def test_treebanks_follow_each_other_by_name(tmp_path):
-  def one(word):
+  def one_word(word):
     return treebank(f'1 {word} X 0')
 
   release = tmp_path / 'ud-treebanks-v2.5'
-  write(release / 'UD_German-PUD/de_pud-ud-test.conllu', one('pud'))
-  write(release / 'UD_German-HDT/de_hdt-ud-train-b-1.conllu', one('b1'))
-  write(release / 'UD_German-HDT/de_hdt-ud-train-a-2.conllu', one('a2'))
+  write(release / 'UD_German-PUD/de_pud-ud-test.conllu', one_word('pud'))
+  write(release / 'UD_German-HDT/de_hdt-ud-train-b-1.conllu', one_word('b1'))
+  write(release / 'UD_German-HDT/de_hdt-ud-train-a-2.conllu', one_word('a2'))
   packed = release / 'UD_German-GSD/de_gsd-ud-test.conllu.gz'
   packed.parent.mkdir()
-  packed.write_bytes(gzip.compress(one('gsd').encode()))
-  write(release / 'UD_Dargwa-X/dar_x-ud-test.conllu', one('dargwa'))
+  packed.write_bytes(gzip.compress(one_word('gsd').encode()))
+  write(release / 'UD_Dargwa-X/dar_x-ud-test.conllu', one_word('dargwa'))
   for folder in (tmp_path, release):
     got = conllu.udpos(folder, 'test', 'de')
     assert [s.words for s in got] == [('gsd',), ('pud',)]
@@ -185,7 +185,7 @@ def test_treebanks_follow_each_other_by_name(tmp_path):
     conllu.udpos(tmp_path, 'dev', 'de')
   with pytest.raises(ValueError, match="split 'validation'"):
     conllu.udpos(tmp_path, 'validation', 'de')
-  write(tmp_path / 'de_gsd-ud-test.conllu', one('again'))
+  write(tmp_path / 'de_gsd-ud-test.conllu', one_word('again'))
   with pytest.raises(ValueError, match='GSD/de_gsd.* is .* again; keep one'):
     conllu.udpos(tmp_path, 'test', 'de')
 

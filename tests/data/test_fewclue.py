@@ -76,7 +76,7 @@ def test_a_row_of_every_task(tmp_path, strict, name):
     tmp_path / name / 'dev_3.json', *(item | {'label': x} for x in labels)
   )
   want = [
-    clue.Row(texts, label, f'{at}:{k}', k - 1)
+    clue.ExampleWithId(texts, label, f'{at}:{k}', k - 1)
     for k, label in enumerate(labels, 1)
   ]
   assert read(tmp_path, 'dev', 'zh', part=3) == want
@@ -117,7 +117,9 @@ def test_chid_has_one_blank_a_line(tmp_path, strict):
   item = {'id': 5, 'candidates': IDIOMS, 'content': ' 有#1时#idiom#我给你 '}
   at = write(tmp_path / 'chid' / 'dev_0.json', item | {'answer': 2})
   assert fewclue.chid(tmp_path, 'dev', part=0) == [
-    choices.Item(('有#1时____我给你',), tuple(IDIOMS), 2, f'{at}:1', 5, None)
+    choices.GroupedChoice(
+      ('有#1时____我给你',), tuple(IDIOMS), 2, f'{at}:1', 5, None
+    )
   ]
   (got,) = fewclue.chid(tmp_path, 'dev_0', window=2)
   assert got.texts == ('时____我',)
@@ -181,12 +183,12 @@ def test_real_files(folder, name):
     warnings.simplefilter('always')
     parts = {file: read(folder, file) for file in FILES}
   assert tuple(map(len, parts.values())) == COUNTS[name]
-  told = [str(w.message) for w in caught]
+  messages = [str(w.message) for w in caught]
   if name == 'csldcp':  # 49 ids of test_public start again
-    assert len(told) == 1 and 'test_public.json:' in told[0]
-    assert 'is also that of' in told[0] and '(and 48 more)' in told[0]
+    assert len(messages) == 1 and 'test_public.json:' in messages[0]
+    assert 'is also that of' in messages[0] and '(and 48 more)' in messages[0]
   else:
-    assert not told
+    assert not messages
   for file, part in parts.items():
     blind = {example.label is None for example in part}
     assert blind == {file == 'test'}

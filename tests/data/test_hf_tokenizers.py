@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 import tokenizers
 
-from xlmr_jax.data.tokenizers import train_tokenizer
-from xlmr_jax.data.tokenizers import xlmr as tokenizer_lib
+from xlmr_jax.data.tokenizers import train_tokenizer, xlmr
 from xlmr_jax.data.tokenizers.hf_tokenizers import BpeTokenizer
 from xlmr_jax.data.tokenizers.xlmr import Tokenizer
 
@@ -134,8 +133,8 @@ def test_real_texts_are_hugging_faces(real, data_dir):
 
 def test_real_files_are_one_vocabulary(data_dir):
   folder = data_dir / 'tokenizers/roberta'
-  one, other = BpeTokenizer(folder), BpeTokenizer(folder / 'vocab.json')
-  assert one.fingerprint == other.fingerprint
+  first, second = BpeTokenizer(folder), BpeTokenizer(folder / 'vocab.json')
+  assert first.fingerprint == second.fingerprint
 
 
 # A vocabulary of 420 pieces.
@@ -400,24 +399,28 @@ def test_names_come_from_the_settings(bert_vocab, files, tmp_path, file):
     'mask_token': {'content': '[MASK]'},
   }
   write_json(tmp_path / f'{file}.json', settings)
-  found = BpeTokenizer(tmp_path)
+  tokenizer = BpeTokenizer(tmp_path)
   ids = {name: bert_vocab[piece] for name, piece in BERT.items()}
-  assert (found.bos_id, found.eos_id) == (ids['bos'], ids['eos']) == (6, 7)
-  assert (found.pad_id, found.unk_id) == (ids['pad'], ids['unk']) == (0, 8)
-  assert found.mask_id == ids['mask'] == 9
-  assert found.special_ids == (0, 6, 7, 8, 9)
+  assert (
+    (tokenizer.bos_id, tokenizer.eos_id) == (ids['bos'], ids['eos']) == (6, 7)
+  )
+  assert (
+    (tokenizer.pad_id, tokenizer.unk_id) == (ids['pad'], ids['unk']) == (0, 8)
+  )
+  assert tokenizer.mask_id == ids['mask'] == 9
+  assert tokenizer.special_ids == (0, 6, 7, 8, 9)
   # Two runs of pieces: the longer one counts.
-  assert found.pieces == (10, len(bert_vocab))
+  assert tokenizer.pieces == (10, len(bert_vocab))
   text = 'the [CLS] old [MASK] <mask> [SEP]'
-  got = found.encode(text, 'old')
-  assert [i for i in got if i in found.special_ids] == [6, 9, 7, 7, 7]
-  assert found.decode(got) == 'the [CLS] old <mask> [SEP] old'
+  got = tokenizer.encode(text, 'old')
+  assert [i for i in got if i in tokenizer.special_ids] == [6, 9, 7, 7, 7]
+  assert tokenizer.decode(got) == 'the [CLS] old <mask> [SEP] old'
   # The names survive.
   for again in (
-    BpeTokenizer(found.save(tmp_path / 'again')),
-    pickle.loads(pickle.dumps(found)),
+    BpeTokenizer(tokenizer.save(tmp_path / 'again')),
+    pickle.loads(pickle.dumps(tokenizer)),
   ):
-    assert again.fingerprint == found.fingerprint
+    assert again.fingerprint == tokenizer.fingerprint
     assert again.encode(text, 'old') == got
 
 
@@ -426,10 +429,10 @@ def test_first_file_decides_and_the_caller_before_it(tiny, tmp_path):
   write_json(tmp_path / 'tokenizer_config.json', {'mask_token': 'the'})
   names = {'mask_token': '<mask>', 'pad_token': '</s>'}
   write_json(tmp_path / 'special_tokens_map.json', names)
-  found = BpeTokenizer(tmp_path)
-  assert found.mask_id == tiny.piece_to_id('the') and found.pad_id == 2
-  found = BpeTokenizer(tmp_path, {'mask': '<mask>'})
-  assert found.mask_id == tiny.mask_id and found.pad_id == 2
+  tokenizer = BpeTokenizer(tmp_path)
+  assert tokenizer.mask_id == tiny.piece_to_id('the') and tokenizer.pad_id == 2
+  tokenizer = BpeTokenizer(tmp_path, {'mask': '<mask>'})
+  assert tokenizer.mask_id == tiny.mask_id and tokenizer.pad_id == 2
   with pytest.raises(ValueError, match="'mask'.*no piece|no piece 'absent'"):
     BpeTokenizer(tmp_path, {'mask': 'absent'})
   with pytest.raises(ValueError, match="names 'cls'; the roles are bos, pad"):
@@ -444,10 +447,10 @@ def test_a_vocabulary_without_a_mask(files, tmp_path):
   del vocab['<mask>']
   write_json(tmp_path / 'vocab.json', vocab)
   shutil.copy(files / 'merges.txt', tmp_path)
-  found = BpeTokenizer(tmp_path)
-  assert found.mask_id is None and found.special_ids == (0, 1, 2, 3)
-  assert found.pieces == (4, len(vocab)) and len(found) == len(vocab)
-  for again in (found, pickle.loads(pickle.dumps(found))):
+  tokenizer = BpeTokenizer(tmp_path)
+  assert tokenizer.mask_id is None and tokenizer.special_ids == (0, 1, 2, 3)
+  assert tokenizer.pieces == (4, len(vocab)) and len(tokenizer) == len(vocab)
+  for again in (tokenizer, pickle.loads(pickle.dumps(tokenizer))):
     assert again.mask_id is None
     assert again.decode(again.encode('the <mask>')) == 'the <mask>'
     assert again.decode(again.encode_plain(['<mask>'])[0]) == '<mask>'
@@ -471,17 +474,20 @@ def test_added_tokens_have_their_rows(tiny, tmp_path):
   def extend(spec):
     spec['added_tokens'] += [token('covid', n), token('<e>', n + 1, True)]
 
-  found = BpeTokenizer(edited(tiny, tmp_path, extend))
-  assert found.vocab_size == n + 2
+  tokenizer = BpeTokenizer(edited(tiny, tmp_path, extend))
+  assert tokenizer.vocab_size == n + 2
   # <e> is no word, and still the only way to its row is to type it.
-  assert found.special_ids == (*tiny.special_ids, n + 1)
-  assert found.pieces == tiny.pieces
+  assert tokenizer.special_ids == (*tiny.special_ids, n + 1)
+  assert tokenizer.pieces == tiny.pieces
   text = 'the covid <e> </s>'
-  ids, spans = found.encode(text, offsets=True)
+  ids, spans = tokenizer.encode(text, offsets=True)
   assert [i for i in ids[1:-1] if i >= n] == [n, n + 1] and 2 not in ids[1:-1]
   assert spans[ids.index(n)] == (4, 9) and spans[ids.index(n + 1)] == (10, 13)
-  assert found.id_to_piece(n) == 'covid' and found.piece_to_id('<e>') == n + 1
-  assert found.fingerprint != tiny.fingerprint
+  assert (
+    tokenizer.id_to_piece(n) == 'covid'
+    and tokenizer.piece_to_id('<e>') == n + 1
+  )
+  assert tokenizer.fingerprint != tiny.fingerprint
 
   def leave_a_gap(spec):
     spec['added_tokens'] += [token('covid', n + 7)]
@@ -501,9 +507,9 @@ def test_a_special_that_was_added_later_is_not_typed(tiny, tmp_path):
       t for t in spec['added_tokens'] if t['content'] != '<pad>'
     ] + [token('<pad>', n, True), token('covid', n + 1)]
 
-  found = BpeTokenizer(edited(tiny, tmp_path, move_pad))
-  assert found.pad_id == n and found.vocab_size == n + 2
-  ids = found.encode('<pad> covid')
+  tokenizer = BpeTokenizer(edited(tiny, tmp_path, move_pad))
+  assert tokenizer.pad_id == n and tokenizer.vocab_size == n + 2
+  ids = tokenizer.encode('<pad> covid')
   assert n not in ids and n + 1 in ids
 
 
@@ -512,9 +518,9 @@ def test_added_tokens_json_extends_vocab_json(files, tiny, tmp_path):
     shutil.copy(files / name, tmp_path)
   n = tiny.vocab_size
   write_json(tmp_path / 'added_tokens.json', {'sars': n + 1, 'covid': n})
-  found = BpeTokenizer(tmp_path)
-  assert found.vocab_size == n + 2 and found.mask_id == n - 1
-  assert [i for i in found.encode('the sars covid') if i >= n] == [n + 1, n]
+  tokenizer = BpeTokenizer(tmp_path)
+  assert tokenizer.vocab_size == n + 2 and tokenizer.mask_id == n - 1
+  assert [i for i in tokenizer.encode('the sars covid') if i >= n] == [n + 1, n]
   write_json(tmp_path / 'added_tokens.json', {'sars': n + 1})
   with pytest.raises(ValueError, match=f'added_tokens.json.*from {n}'):
     BpeTokenizer(tmp_path)
@@ -608,16 +614,16 @@ def test_unigram_is_the_sentencepiece_model(unigram, spm):
 def test_unigram_of_camembert(spm, tmp_path):
   transformers = pytest.importorskip('transformers')
   pytest.importorskip('google.protobuf')
-  french = Tokenizer(spm.__reduce__()[1][0], tokenizer_lib.CAMEMBERT)
+  french = Tokenizer(spm.__reduce__()[1][0], xlmr.CAMEMBERT)
   french.save(tmp_path / 'spm')
   theirs = transformers.CamembertTokenizer.from_pretrained(tmp_path / 'spm')
   theirs.save_pretrained(tmp_path / 'json')
-  found = BpeTokenizer(tmp_path / 'json')
-  assert (found.bos_id, found.pad_id, found.eos_id) == (5, 1, 6)
-  assert found.unk_id == 3 and found.mask_id == french.mask_id
-  assert found.pieces == french.pieces and len(found) == len(french)
+  tokenizer = BpeTokenizer(tmp_path / 'json')
+  assert (tokenizer.bos_id, tokenizer.pad_id, tokenizer.eos_id) == (5, 1, 6)
+  assert tokenizer.unk_id == 3 and tokenizer.mask_id == french.mask_id
+  assert tokenizer.pieces == french.pieces and len(tokenizer) == len(french)
   for text in [*CLEAN, 'the old <mask> <s> </s> <unk>']:
-    assert found.encode(text, 'old') == french.encode(text, 'old')
+    assert tokenizer.encode(text, 'old') == french.encode(text, 'old')
 
 
 def test_unigram_spans_are_sentencepieces(unigram, spm):
@@ -652,11 +658,11 @@ def test_unigram_with_added_tokens(unigram, tmp_path):
   def extend(spec):
     spec['added_tokens'] += [token('covid', n)]
 
-  found = BpeTokenizer(edited(unigram, tmp_path, extend))
-  assert found.vocab_size == n + 1 and found.mask_id == n - 1
-  ids = found.encode('the covid <mask>')
-  assert ids[-3:] == [n, n - 1, 2] and found.pieces == (4, n - 1)
-  assert n - 1 not in found.encode_plain(['the covid <mask>'])[0]
+  tokenizer = BpeTokenizer(edited(unigram, tmp_path, extend))
+  assert tokenizer.vocab_size == n + 1 and tokenizer.mask_id == n - 1
+  ids = tokenizer.encode('the covid <mask>')
+  assert ids[-3:] == [n, n - 1, 2] and tokenizer.pieces == (4, n - 1)
+  assert n - 1 not in tokenizer.encode_plain(['the covid <mask>'])[0]
 
 
 def test_real_unigram_file(data_dir, tmp_path):
@@ -664,15 +670,15 @@ def test_real_unigram_file(data_dir, tmp_path):
   folder = data_dir / 'tokenizers/xlm-roberta'
   theirs = transformers.XLMRobertaTokenizer.from_pretrained(folder)
   theirs.save_pretrained(tmp_path)
-  found = BpeTokenizer(tmp_path)
-  assert found.vocab_size == 250_002 and found.pieces == (4, 250_001)
+  tokenizer = BpeTokenizer(tmp_path)
+  assert tokenizer.vocab_size == 250_002 and tokenizer.pieces == (4, 250_001)
   golden = json.loads((data_dir / 'tokenizers/golden.json').read_text())
-  # The library's own reading of decomposed text is another: bpe.py says so.
-  wrong = [t for t, ids in golden.items() if found.encode(t) != ids]
+  # The library's own reading of decomposed text differs: see hf_tokenizers.
+  wrong = [t for t, ids in golden.items() if tokenizer.encode(t) != ids]
   assert len(wrong) < 3
   assert all(not unicodedata.is_normalized('NFC', t) for t in wrong)
   text = '</s> ＜mask＞'
-  assert found.encode(text) == Tokenizer(folder).encode(text)
+  assert tokenizer.encode(text) == Tokenizer(folder).encode(text)
 
 
 def test_imports_nothing_heavy():

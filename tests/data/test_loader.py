@@ -80,14 +80,14 @@ def test_every_group_whole_in_one_row_an_epoch():
     first = epoch * data.steps_per_epoch
     batches = [data.batch(first + s) for s in range(data.steps_per_epoch)]
     assert seen(batches) == list(range(300))
-    found = {}
+    members = {}
     for batch in batches:
       for example, group in zip(batch['example'], batch['group'], strict=True):
         assert (group == np.where(example < 0, -1, groups[example])).all()
         for number in set(group[group >= 0].tolist()):
-          assert number not in found
-          found[number] = example[group == number].tolist()
-    assert found == {
+          assert number not in members
+          members[number] = example[group == number].tolist()
+    assert members == {
       number: np.flatnonzero(groups == number).tolist() for number in range(120)
     }
     orders.append([b['group'].tolist() for b in batches])
@@ -154,13 +154,13 @@ def test_hosts_together_are_one_host(split, flows):
 
     return rows_of
 
-  one, many = build(), [build(local(part)) for part in split]
-  for step in range(one.total_steps):
-    whole = one.batch(step)
-    for host, part in zip(many, split, strict=True):
+  single, hosts = build(), [build(local(part)) for part in split]
+  for step in range(single.total_steps):
+    whole = single.batch(step)
+    for host, part in zip(hosts, split, strict=True):
       want = {k: v[list(part)] for k, v in whole.items()}
       assert same(host.batch(step), want)
-  assert {m.total_steps for m in many} == {one.total_steps}
+  assert {m.total_steps for m in hosts} == {single.total_steps}
 
 
 def test_resume_is_the_same_stream():
@@ -229,7 +229,7 @@ class Stream:
 
   def window(self, number):
     self.made.append(number)
-    view = loader._View(features(self.count(number), seed=number))
+    view = loader._MeasuredFeatures(features(self.count(number), seed=number))
     view.identity = lambda index: f'window {number} feature {index}'
     return view
 
@@ -324,13 +324,13 @@ def test_counted_rows_are_kept(tmp_path, monkeypatch):
     source.made.clear()
     return data.batch(80), source.made
 
-  want, made = late(None)
-  assert min(made) < 3 and len(made) > 16
-  batch, made = late(tmp_path)
-  assert same(batch, want) and min(made) < 3
+  want, windows = late(None)
+  assert min(windows) < 3 and len(windows) > 16
+  batch, windows = late(tmp_path)
+  assert same(batch, want) and min(windows) < 3
   [path] = tmp_path.iterdir()
-  batch, made = late(tmp_path)
-  assert same(batch, want) and min(made) > 10  # the first ones are known
+  batch, windows = late(tmp_path)
+  assert same(batch, want) and min(windows) > 10  # the first ones are known
   late(tmp_path, single=False)
   for content in (b'', path.read_bytes()[:-3], b'nonsense'):
     path.write_bytes(content)

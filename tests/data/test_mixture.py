@@ -13,8 +13,7 @@ import pytest
 from xlmr_jax.data import permutation
 from xlmr_jax.data.batches import loader, mixture
 from xlmr_jax.data.corpus import prepare, shards
-from xlmr_jax.data.tokenizers import train_tokenizer
-from xlmr_jax.data.tokenizers import xlmr as tokenizer_lib
+from xlmr_jax.data.tokenizers import train_tokenizer, xlmr
 
 WORDS = {
   'en': 'the horse sees a house and old water near farmers'.split(),
@@ -41,7 +40,7 @@ def texts(language):
 @pytest.fixture(scope='module')
 def tokenizer():
   text = [p for language in WORDS for p in texts(language)]
-  return tokenizer_lib.Tokenizer(
+  return xlmr.Tokenizer(
     train_tokenizer.train(text, 120, hard_vocab_limit=False)
   )
 
@@ -101,11 +100,11 @@ WORDLESS = types.SimpleNamespace(  # the tokenizer of such parts
 
 def where(view, index):
   """Unit, first token and end of a feature, from its identity."""
-  found = re.fullmatch(
+  match = re.fullmatch(
     r'\S+ (?:piece|document|pair) (\d+), tokens (\d+)-(\d+)',
     view.identity(index),
   )
-  return tuple(map(int, found.groups()))
+  return tuple(map(int, match.groups()))
 
 
 def drawn(view):
@@ -114,45 +113,6 @@ def drawn(view):
   for name, length in zip(view.names, view.lengths.tolist(), strict=True):
     out[name] += length - (4 if '-' in name else 2)
   return out
-
-
-# ── Permutations ──────────────────────────────────────────────────────────
-
-
-def test_an_order_is_a_permutation_known_place_by_place():
-  for size in (*range(1, 40), 255, 256, 257, 1000, 65_537):
-    whole = permutation.order(np.arange(size), size, permutation.key(size))
-    assert sorted(whole.tolist()) == list(range(size))
-    places = np.array([0, size - 1, size // 2])
-    some = permutation.order(places, size, permutation.key(size))
-    assert some.tolist() == whole[places].tolist()
-  size = 3 * 10**11 + 7
-  places = np.concatenate([np.arange(50_000), size - 1 - np.arange(50_000)])
-  far = permutation.order(places, size, permutation.key('far'))
-  assert len(set(far.tolist())) == len(places)
-  assert 0 <= far.min() < size / 100 and size * 0.99 < far.max() < size
-
-
-def test_orders_are_evenly_spread():
-  """Pearson's chi-square against what fair shuffling gives."""
-  for size, draws in ((3, 3000), (20, 4000)):
-    seen = np.zeros((size, size))
-    for number in range(draws):
-      order = permutation.order(
-        np.arange(size), size, permutation.key('x', number)
-      )
-      seen[np.arange(size), order] += 1
-    free = (size - 1) ** 2
-    fair = draws / size
-    chi2 = ((seen - fair) ** 2 / fair).sum()
-    assert abs(chi2 - free) < 4 * math.sqrt(2 * free), size
-  # Neighbours: what comes next says nothing of what came before.
-  steps = np.diff(
-    permutation.order(np.arange(10_000), 10_000, permutation.key(0))
-  )
-  assert np.mean(np.abs(steps)) == pytest.approx(10_000 / 3, rel=0.03)
-  coins = permutation.coins(np.arange(40_000), permutation.key(0))
-  assert abs(coins.mean() - 0.5) < 4 * 0.5 / 200
 
 
 # ── Units ─────────────────────────────────────────────────────────────────
@@ -166,7 +126,7 @@ def test_every_token_once_in_training_or_held_out(text, tokenizer, ids, rows):
   assert data.epoch_windows == 1
   train, held = data.window(0), data.held_out()
   for language in WORDS:
-    found = []
+    tokens_read = []
     for view in (train, held):
       mine = []
       for i, name in enumerate(view.names):
@@ -176,8 +136,8 @@ def test_every_token_once_in_training_or_held_out(text, tokenizer, ids, rows):
         assert tokens[0] == 0 and tokens[-1] == 2
         if name == language:
           mine.append((where(view, i)[1], tokens[1:-1].tolist()))
-      found += [t for _, tokens in sorted(mine) for t in tokens]
-    assert found == [t for document in ids[language] for t in document]
+      tokens_read += [t for _, tokens in sorted(mine) for t in tokens]
+    assert tokens_read == [t for document in ids[language] for t in document]
 
 
 def test_pieces_are_running_text_of_nearly_equal_length(text, tokenizer, ids):
@@ -202,14 +162,14 @@ def test_pieces_are_running_text_of_nearly_equal_length(text, tokenizer, ids):
 def test_documents_are_cut_where_they_are_too_long(text, tokenizer, ids, rows):
   data = make(text, tokenizer, alpha=1.0, held_out=0.0, rows=rows)
   view = data.window(0)
-  found = sorted(tuple(view[i]['tokens'][1:-1]) for i in range(len(view)))
+  texts_read = sorted(tuple(view[i]['tokens'][1:-1]) for i in range(len(view)))
   want = []
   for documents in ids.values():
     for document in documents:
       pieces = math.ceil(len(document) / 30)
       cuts = [len(document) * k // pieces for k in range(pieces + 1)]
       want += [document[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
-  assert found == sorted(map(tuple, want)) and len(want) > len(ids['en'])
+  assert texts_read == sorted(map(tuple, want)) and len(want) > len(ids['en'])
 
 
 def test_edges_of_pieces_do_not_overflow():
@@ -245,7 +205,7 @@ def test_windows_are_cuts_of_endless_permutations(
       stream += order.tolist()
       epoch += 1
     streams.append((units.name, each, stream))
-  found = collections.defaultdict(list)
+  units_read = collections.defaultdict(list)
   for number in range(windows):
     view = data.window(number)
     units, last = collections.defaultdict(list), None
@@ -255,11 +215,11 @@ def test_windows_are_cuts_of_endless_permutations(
         units[name].append(unit)
       last = name, unit, end
     for name, _, stream in streams:
-      before = len(found[name])
-      found[name] += units[name]
-      assert units[name] == stream[before : len(found[name])]
+      before = len(units_read[name])
+      units_read[name] += units[name]
+      assert units[name] == stream[before : len(units_read[name])]
     for name, each, _ in streams:  # never more than rounding away
-      assert abs(len(found[name]) - each * (number + 1)) <= 0.5 + 1e-6
+      assert abs(len(units_read[name]) - each * (number + 1)) <= 0.5 + 1e-6
   # A window alone is what it was in its turn.
   alone = make([text, parallel], tokenizer, **options).window(41)
   again = data.window(41)
@@ -429,12 +389,12 @@ def test_pairs_have_both_orders_and_their_share(text, parallel, tokenizer):
       ids = tokenizer.encode(*pair, max_length=32, truncate='longest_first')
       want.add(tuple(ids))
   view = data.window(0)
-  found = [
+  examples = [
     tuple(view[i]['tokens'].tolist())
     for i, name in enumerate(view.names)
     if name == 'en-sw'
   ]
-  assert set(found) == want
+  assert set(examples) == want
   got = drawn(view)
   assert got['en-sw'] / got.total() == pytest.approx(0.25, rel=0.01)
   none = make(both, tokenizer, parallel_weight=0)
@@ -542,17 +502,17 @@ def test_what_is_wrong_is_said(text, parallel, tokenizer):
 
 
 def test_the_real_corpus(data_dir, tmp_path):
-  tokenizer = tokenizer_lib.Tokenizer(data_dir / 'tokenizers/xlm-roberta')
-  made = prepare.prepare(
+  tokenizer = xlmr.Tokenizer(data_dir / 'tokenizers/xlm-roberta')
+  corpus = prepare.prepare(
     data_dir / 'corpus', tmp_path / 'made', tokenizer, languages=['fr', 'tr']
   )
-  data = make(made, tokenizer, max_length=256, held_out=0.01)
+  data = make(corpus, tokenizer, max_length=256, held_out=0.01)
   batches = loader.Loader(data, row_length=256, batch_tokens=8192, steps=9)
   assert batches.efficiency > 0.99
   assert batches.batch(8)['tokens'].shape == (32, 256)
   for nats in data.unigram_entropy().values():
     assert 6 < nats < 8.5
-  tokens = {name: part.tokens for name, part in made.parts.items()}
+  tokens = {name: part.tokens for name, part in corpus.parts.items()}
   ratio = (tokens['fr'] / tokens['tr']) ** 0.3
   got = drawn(data.window(0))
   assert got['fr'] / got['tr'] == pytest.approx(ratio, rel=0.01)

@@ -20,14 +20,13 @@ import zstandard
 from xlmr_jax.data.corpus import (
   documents,
   duplicates,
+  prepare,
   prepare_language,
   shards,
   sources,
   workers,
 )
-from xlmr_jax.data.corpus import prepare as corpus
-from xlmr_jax.data.tokenizers import train_tokenizer
-from xlmr_jax.data.tokenizers import xlmr as tokenizer_lib
+from xlmr_jax.data.tokenizers import train_tokenizer, xlmr
 
 WORDS = {
   'en': 'the horse sees a house and old water near farmers'.split(),
@@ -51,13 +50,13 @@ def runs(lines, size=32):
 @pytest.fixture(scope='module')
 def tokenizer():
   text = [p for name in WORDS for p in paragraphs(name, 300)]
-  return tokenizer_lib.Tokenizer(
+  return xlmr.Tokenizer(
     train_tokenizer.train(text, 120, hard_vocab_limit=False)
   )
 
 
 @pytest.fixture(scope='module')
-def made(tmp_path_factory):
+def raw_corpus(tmp_path_factory):
   """Every form and packing; and the documents that were put into them.
 
   A document is a list of paragraphs.
@@ -111,9 +110,9 @@ def made(tmp_path_factory):
   return text, parallel, want
 
 
-def prepare(made, output, tokenizer, **options):
-  options = {'workers': 0, 'parallel': made[1], **options}
-  return corpus.prepare(made[0], output, tokenizer, **options)
+def prepare_all(raw_corpus, output, tokenizer, **options):
+  options = {'workers': 0, 'parallel': raw_corpus[1], **options}
+  return prepare.prepare(raw_corpus[0], output, tokenizer, **options)
 
 
 def ids(tokenizer, text):
@@ -140,36 +139,38 @@ def contents(folder):
 
 
 @pytest.fixture(scope='module')
-def reference(made, tokenizer, tmp_path_factory):
+def reference(raw_corpus, tokenizer, tmp_path_factory):
   folder = tmp_path_factory.mktemp('prepared') / 'reference'
-  prepare(made, folder, tokenizer, shard_tokens=700)
+  prepare_all(raw_corpus, folder, tokenizer, shard_tokens=700)
   return folder
 
 
-def test_every_document_once_and_the_counts(made, tokenizer, reference):
+def test_every_document_once_and_the_counts(raw_corpus, tokenizer, reference):
   data = shards.open_shards(reference, tokenizer, verify=True)
   assert sorted(os.listdir(reference)) == [
     'en', 'en-sw', 'manifest.json', 'ru', 'sw',
   ]  # fmt: skip
-  want = made[2]
+  want = raw_corpus[2]
   assert list(data.parts) == sorted(want)
   for name, part in data.parts.items():
     entry = data.manifest['parts'][name]
     if name == 'en-sw':
-      found = [tuple(tuple(ids(tokenizer, s)) for s in p) for p in want[name]]
+      documents = [
+        tuple(tuple(ids(tokenizer, s)) for s in p) for p in want[name]
+      ]
       count = len(want[name])
       sizes = [[len(a) + len(b) for a, b in want[name]]]
     else:
-      found = [
+      documents = [
         tuple(i for p in document for i in ids(tokenizer, p))
         for document in want[name]
       ]
       count = sum(map(len, want[name]))
       sizes = [[len(p) for p in document] for document in want[name]]
     got = documents_of(part)
-    assert collections.Counter(got) == collections.Counter(found)
-    assert got != found, 'not shuffled'
-    assert entry['documents'] == len(found) == part.units
+    assert collections.Counter(got) == collections.Counter(documents)
+    assert got != documents, 'not shuffled'
+    assert entry['documents'] == len(documents) == part.units
     assert entry['paragraphs'] == count and entry['dropped'] == 0
     assert entry['characters'] == sum(map(sum, sizes))
     assert entry['tokens'] == part.tokens == part.ends[-1]
@@ -184,22 +185,24 @@ def test_every_document_once_and_the_counts(made, tokenizer, reference):
 
 @pytest.mark.parametrize('size', [5, 37, 700])
 def test_the_blocks_do_not_matter(
-  made, tokenizer, reference, tmp_path, monkeypatch, size
+  raw_corpus, tokenizer, reference, tmp_path, monkeypatch, size
 ):
   """Nor whether blank lines come late."""
   monkeypatch.setattr(sources, '_BLOCK', size)
   monkeypatch.setattr(sources, '_SNIFFED', 10)
-  prepare(made, tmp_path / 'x', tokenizer, shard_tokens=700)
+  prepare_all(raw_corpus, tmp_path / 'x', tokenizer, shard_tokens=700)
   assert contents(tmp_path / 'x') == contents(reference)
 
 
 def test_the_processes_do_not_matter(
-  made, tokenizer, reference, tmp_path, monkeypatch
+  raw_corpus, tokenizer, reference, tmp_path, monkeypatch
 ):
   """Three of them, and three languages at once."""
-  monkeypatch.setattr(corpus, '_READERS', 1)
+  monkeypatch.setattr(prepare, '_READERS', 1)
   monkeypatch.setattr(sources, '_BLOCK', 2000)
-  prepare(made, tmp_path / 'x', tokenizer, shard_tokens=700, workers=3)
+  prepare_all(
+    raw_corpus, tmp_path / 'x', tokenizer, shard_tokens=700, workers=3
+  )
   assert contents(tmp_path / 'x') == contents(reference)
 
 
@@ -214,7 +217,7 @@ def test_a_blank_line_far_into_a_file(tmp_path, tokenizer, monkeypatch):
   (raw / 'en.b.txt').write_text(
     '\n'.join(second[:250]) + '\n\n' + '\n'.join(second[250:])
   )
-  data = corpus.prepare(
+  data = prepare.prepare(
     raw, tmp_path / 'x', tokenizer, workers=0, shard_tokens=500
   )
   want = [*runs(first), second[:250], second[250:]]
@@ -236,7 +239,7 @@ def test_long_documents_are_cut(tmp_path, tokenizer, monkeypatch):
   raw = tmp_path / 'raw'
   raw.mkdir()
   (raw / 'en.txt').write_text('\n\n'.join('\n'.join(d) for d in texts))
-  data = corpus.prepare(
+  data = prepare.prepare(
     raw, tmp_path / 'x', tokenizer, workers=0, drop_duplicates=True
   )
   want = []
@@ -269,7 +272,7 @@ def test_the_shuffle(tmp_path, tokenizer):
   place = {tuple(ids(tokenizer, text)): i for i, text in enumerate(texts)}
   orders = []
   for seed in (0, 1, 0):
-    data = corpus.prepare(
+    data = prepare.prepare(
       raw,
       tmp_path / str(len(orders)),
       tokenizer,
@@ -314,7 +317,7 @@ def test_duplicates_are_dropped(tmp_path, tokenizer, monkeypatch, parts):
   (parallel / 'en-sw.tsv').write_text('the a\tna\nthe a\tmaji\nthe a\tna\n')
   monkeypatch.setattr(prepare_language, '_SORTED', 10 if parts > 1 else 1 << 20)
   monkeypatch.setattr(sources, '_BLOCK', 900)
-  data = corpus.prepare(
+  data = prepare.prepare(
     raw,
     tmp_path / 'x',
     tokenizer,
@@ -373,13 +376,12 @@ def test_digests_meet_whatever_the_order(tmp_path):
 # Prepares in forked children, each killed at another call that changes a file.
 KILLED = """if True:
   import builtins, os, pathlib, shutil, signal, sys
-  from xlmr_jax.data.corpus import prepare as corpus, shuffle
-  from xlmr_jax.data.corpus import sources as inputs
+  from xlmr_jax.data.corpus import prepare, shuffle, sources
   from xlmr_jax.data.tokenizers.xlmr import Tokenizer
 
   text, parallel, vocabulary, output = sys.argv[1:5]
   tokenizer = Tokenizer(vocabulary)
-  inputs._BLOCK, inputs._SNIFFED, shuffle._BUFFER = 1500, 300, 4000
+  sources._BLOCK, sources._SNIFFED, shuffle._BUFFER = 1500, 300, 4000
 
   def child(output, last=None):
     if pid := os.fork():
@@ -400,7 +402,7 @@ KILLED = """if True:
     shutil.rmtree = counted(shutil.rmtree)
     builtins.open = counted(open)
     try:
-      corpus.prepare(
+      prepare.prepare(
         text, output, tokenizer, parallel=parallel, workers=0,
         drop_duplicates=True, shard_tokens=3000, journal_seconds=0,
       )
@@ -430,9 +432,15 @@ KILLED = """if True:
 """
 
 
-def test_a_kill_anywhere_changes_nothing(made, tokenizer, tmp_path):
+def test_a_kill_anywhere_changes_nothing(raw_corpus, tokenizer, tmp_path):
   vocabulary = tokenizer.save(tmp_path / 'vocabulary')
-  program = [sys.executable, '-c', KILLED, *map(str, made[:2]), vocabulary]
+  program = [
+    sys.executable,
+    '-c',
+    KILLED,
+    *map(str, raw_corpus[:2]),
+    vocabulary,
+  ]
   done = subprocess.run(
     [*program, str(tmp_path)], capture_output=True, text=True
   )
@@ -440,7 +448,7 @@ def test_a_kill_anywhere_changes_nothing(made, tokenizer, tmp_path):
   assert int(done.stdout.split()[-1]) > 40
 
 
-def test_killed_with_its_processes(made, tokenizer, tmp_path):
+def test_killed_with_its_processes(raw_corpus, tokenizer, tmp_path):
   """SIGKILL of the command at random moments: no process stays behind."""
   raw = tmp_path / 'raw'
   raw.mkdir()
@@ -457,7 +465,7 @@ def test_killed_with_its_processes(made, tokenizer, tmp_path):
       stdout=subprocess.DEVNULL,
     )
 
-  corpus.prepare(
+  prepare.prepare(
     raw, tmp_path / 'whole', tokenizer, workers=0, shard_tokens=100_000
   )
   draw = random.Random(0)
@@ -488,28 +496,28 @@ def test_killed_with_its_processes(made, tokenizer, tmp_path):
 
 
 def test_a_finished_folder_is_opened(
-  made, tokenizer, reference, tmp_path, monkeypatch
+  raw_corpus, tokenizer, reference, tmp_path, monkeypatch
 ):
   before = contents(reference)
 
   def never(*args, **kwargs):
     raise AssertionError('tokenised again')
 
-  monkeypatch.setattr(tokenizer_lib.Tokenizer, 'encode_plain', never)
-  data = prepare(made, reference, tokenizer, shard_tokens=700)
-  assert data.parts['sw'].units == len(made[2]['sw'])
+  monkeypatch.setattr(xlmr.Tokenizer, 'encode_plain', never)
+  data = prepare_all(raw_corpus, reference, tokenizer, shard_tokens=700)
+  assert data.parts['sw'].units == len(raw_corpus[2]['sw'])
   assert contents(reference) == before
   with pytest.raises(AssertionError, match='tokenised again'):
-    prepare(made, tmp_path / 'x', tokenizer)
+    prepare_all(raw_corpus, tmp_path / 'x', tokenizer)
 
 
-def test_what_differs_is_said(made, tokenizer, tmp_path, monkeypatch):
+def test_what_differs_is_said(raw_corpus, tokenizer, tmp_path, monkeypatch):
   raw = tmp_path / 'raw'
-  subprocess.run(['cp', '-rp', made[0], raw], check=True)
+  subprocess.run(['cp', '-rp', raw_corpus[0], raw], check=True)
   output = tmp_path / 'x'
 
   def again(vocabulary=tokenizer, **options):
-    corpus.prepare(raw, output, vocabulary, **{'workers': 0, **options})
+    prepare.prepare(raw, output, vocabulary, **{'workers': 0, **options})
 
   def full(*args, **kwargs):
     raise OSError(28, 'No space left on device')
@@ -528,7 +536,7 @@ def test_what_differs_is_said(made, tokenizer, tmp_path, monkeypatch):
       again(seed=1, drop_duplicates=True)
     with pytest.raises(ValueError, match=r'differs: ru \(not asked .*sw \(not'):
       again(languages=['en'])
-    other = tokenizer_lib.Tokenizer(
+    other = xlmr.Tokenizer(
       train_tokenizer.train(paragraphs('en', 90), 60, hard_vocab_limit=False)
     )
     with pytest.raises(
@@ -541,22 +549,22 @@ def test_what_differs_is_said(made, tokenizer, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=match):
       again()
     (raw / 'ru' / 'c.txt').unlink()
-    stat = (made[0] / 'ru' / 'a.txt').stat()
+    stat = (raw_corpus[0] / 'ru' / 'a.txt').stat()
     os.utime(raw / 'ru' / 'a.txt', ns=(stat.st_atime_ns, stat.st_mtime_ns))
   again()
 
 
-def test_two_at_once(made, tokenizer, tmp_path, reference):
+def test_two_at_once(raw_corpus, tokenizer, tmp_path, reference):
   vocabulary = tokenizer.save(tmp_path / 'vocabulary')
   program = """if True:
     import sys
-    from xlmr_jax.data.corpus import prepare as corpus
+    from xlmr_jax.data.corpus import prepare
     from xlmr_jax.data.tokenizers.xlmr import Tokenizer
-    corpus.prepare(
+    prepare.prepare(
       sys.argv[1], sys.argv[4], Tokenizer(sys.argv[3]), parallel=sys.argv[2],
       workers=0, shard_tokens=700)
   """
-  arguments = [*map(str, made[:2]), vocabulary, str(tmp_path / 'x')]
+  arguments = [*map(str, raw_corpus[:2]), vocabulary, str(tmp_path / 'x')]
   both = [
     subprocess.Popen([sys.executable, '-c', program, *arguments])
     for _ in range(2)
@@ -568,9 +576,9 @@ def test_two_at_once(made, tokenizer, tmp_path, reference):
 # What is wrong.
 
 
-def test_what_is_wrong_with_a_folder(made, tokenizer, tmp_path):
+def test_what_is_wrong_with_a_folder(raw_corpus, tokenizer, tmp_path):
   def go(folder, output=tmp_path / 'x', **options):
-    corpus.prepare(folder, output, tokenizer, **{'workers': 0, **options})
+    prepare.prepare(folder, output, tokenizer, **{'workers': 0, **options})
 
   with pytest.raises(ValueError, match='none is no folder'):
     go(tmp_path / 'none')
@@ -579,9 +587,9 @@ def test_what_is_wrong_with_a_folder(made, tokenizer, tmp_path):
   with pytest.raises(ValueError, match=r'has no files <language>\.txt'):
     go(bad)
   with pytest.raises(ValueError, match="no text in 'fr'; it has en ru sw"):
-    go(made[0], languages=['en', 'fr'])
+    go(raw_corpus[0], languages=['en', 'fr'])
   with pytest.raises(ValueError, match="no text in 'en-fr'; it has en-sw"):
-    go(None, parallel=made[1], pairs=['en-fr'])
+    go(None, parallel=raw_corpus[1], pairs=['en-fr'])
   (bad / 'de').mkdir()
   with pytest.raises(ValueError, match='bad/de: this folder of a language has'):
     go(bad)
@@ -593,23 +601,23 @@ def test_what_is_wrong_with_a_folder(made, tokenizer, tmp_path):
   (bad / 'en.txt.gz').write_bytes(gzip.compress(b'fine\n'))
   with pytest.raises(ValueError, match='en.txt and en.txt.gz; keep one'):
     go(bad, languages=['en'])
-  for output in (made[0], made[0] / 'out'):
+  for output in (raw_corpus[0], raw_corpus[0] / 'out'):
     with pytest.raises(ValueError, match='is inside the input'):
-      go(made[0], output)
+      go(raw_corpus[0], output)
   with pytest.raises(ValueError, match='there is nothing to prepare'):
     go(None)
   with pytest.raises(ValueError, match='has files already'):
-    go(made[0], bad)
+    go(raw_corpus[0], bad)
   with pytest.raises(ValueError, match='shard_tokens=0'):
-    go(made[0], shard_tokens=0)
+    go(raw_corpus[0], shard_tokens=0)
   with pytest.raises(ValueError, match='workers=-1'):
-    go(made[0], workers=-1)
+    go(raw_corpus[0], workers=-1)
   (tmp_path / 'odd').mkdir()
   (tmp_path / 'odd' / 'en-sw.txt').write_text('fine\n')
   with pytest.raises(
     ValueError, match="'en-sw' comes from .*txt and from .*v;"
   ):
-    go(tmp_path / 'odd', parallel=made[1])
+    go(tmp_path / 'odd', parallel=raw_corpus[1])
   assert not (tmp_path / 'x').exists()
 
 
@@ -669,7 +677,7 @@ def test_what_is_wrong_with_a_file(name, tokenizer, tmp_path, monkeypatch):
     if name.endswith('tsv'):
       folders = {'corpus': None, 'parallel': raw}
     with pytest.raises(ValueError, match=match):
-      corpus.prepare(
+      prepare.prepare(
         output=tmp_path / f'x{number}',
         tokenizer=tokenizer,
         workers=0,
@@ -682,11 +690,11 @@ def test_a_worker_s_error_is_the_user_s(tokenizer, tmp_path):
   raw.mkdir()
   (raw / 'en.txt').write_bytes(b'fine\n\xff\n')
   with pytest.raises(ValueError, match='en.txt:2: byte 5'):
-    corpus.prepare(raw, tmp_path / 'x', tokenizer, workers=1)
+    prepare.prepare(raw, tmp_path / 'x', tokenizer, workers=1)
   # Mended, it goes on.
   (raw / 'en.txt').write_bytes(b'fine\n\n')
   os.rename(tmp_path / 'x', tmp_path / 'y')
-  corpus.prepare(raw, tmp_path / 'x', tokenizer, workers=1)
+  prepare.prepare(raw, tmp_path / 'x', tokenizer, workers=1)
 
 
 def test_a_process_that_dies_is_an_error(tmp_path):
@@ -700,7 +708,7 @@ def test_a_process_that_dies_is_an_error(tmp_path):
       list(pool.run(len, [()]))
 
 
-def test_a_full_disk(made, tokenizer, tmp_path, reference):
+def test_a_full_disk(raw_corpus, tokenizer, tmp_path, reference):
   """Wherever it is full: one sentence, and it goes on once there is room."""
   before = resource.getrlimit(resource.RLIMIT_FSIZE)
   handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -708,12 +716,12 @@ def test_a_full_disk(made, tokenizer, tmp_path, reference):
     for size in (100, 3000, 9000):
       resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
       with pytest.raises(OSError, match='make room and run again') as caught:
-        prepare(made, tmp_path / 'x', tokenizer, shard_tokens=700)
+        prepare_all(raw_corpus, tmp_path / 'x', tokenizer, shard_tokens=700)
       assert caught.value.filename == str(tmp_path / 'x')
   finally:
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
     signal.signal(signal.SIGXFSZ, handler)
-  prepare(made, tmp_path / 'x', tokenizer, shard_tokens=700)
+  prepare_all(raw_corpus, tmp_path / 'x', tokenizer, shard_tokens=700)
   assert contents(tmp_path / 'x') == contents(reference)
 
 
@@ -722,7 +730,7 @@ def test_a_full_disk(made, tokenizer, tmp_path, reference):
 MEASURED = """if True:
   import hashlib, resource, sys
   import numpy as np
-  from xlmr_jax.data.corpus import prepare as corpus
+  from xlmr_jax.data.corpus import prepare
 
   class Bytes:
     fingerprint, vocab_size = 'bytes', 256
@@ -730,7 +738,7 @@ MEASURED = """if True:
     def encode_plain(self, texts):
       return [np.frombuffer(t.encode(), np.uint8) for t in texts]
 
-  corpus.prepare(
+  prepare.prepare(
     sys.argv[1], sys.argv[2], Bytes(), workers=0, drop_duplicates=True,
     shard_tokens=4 << 20)
   print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
@@ -756,7 +764,7 @@ def test_memory_does_not_grow_with_the_text(tmp_path):
   assert peaks[1] - peaks[0] < 24, peaks
 
 
-def test_a_tensorflow_data_set(tmp_path, tokenizer, made):
+def test_a_tensorflow_data_set(tmp_path, tokenizer, raw_corpus):
   import tensorflow_datasets as tfds
 
   class Wiki(tfds.core.GeneratorBasedBuilder):
@@ -774,7 +782,7 @@ def test_a_tensorflow_data_set(tmp_path, tokenizer, made):
       return {'train': self._generate_examples()}
 
     def _generate_examples(self):
-      for i, item in enumerate(made[2]['sw']):
+      for i, item in enumerate(raw_corpus[2]['sw']):
         yield i, {'text': '\n'.join(item), 'title': 'maji ' * (i + 1)}
 
   builder = Wiki(
@@ -783,7 +791,7 @@ def test_a_tensorflow_data_set(tmp_path, tokenizer, made):
   builder.download_and_prepare()
 
   def go(output, name='wiki/sw', **options):
-    return corpus.prepare(
+    return prepare.prepare(
       None,
       tmp_path / output,
       tokenizer,
@@ -799,8 +807,8 @@ def test_a_tensorflow_data_set(tmp_path, tokenizer, made):
     )
 
   got = documents_of(go('x').parts['sw'])
-  assert sorted(got) == want(made[2]['sw'])
-  titles = [['maji ' * (i + 1)] for i in range(len(made[2]['sw']))]
+  assert sorted(got) == want(raw_corpus[2]['sw'])
+  titles = [['maji ' * (i + 1)] for i in range(len(raw_corpus[2]['sw']))]
   got = documents_of(go('y', text_key='title').parts['sw'])
   assert sorted(got) == want(titles)
   with pytest.raises(ValueError, match="no feature 'body'; it has t"):
@@ -828,11 +836,11 @@ def command(*arguments):
   )
 
 
-def test_the_command(made, tokenizer, reference, tmp_path):
+def test_the_command(raw_corpus, tokenizer, reference, tmp_path):
   tokenizer.save(tmp_path / 'vocabulary')
   arguments = [
-    f'--corpus={made[0]}',
-    f'--parallel={made[1]}',
+    f'--corpus={raw_corpus[0]}',
+    f'--parallel={raw_corpus[1]}',
     f'--tokenizer={tmp_path / "vocabulary"}',
     '--shard_tokens=700',
   ]
@@ -882,8 +890,8 @@ def test_the_command(made, tokenizer, reference, tmp_path):
 
 
 def test_the_real_corpus(data_dir, tmp_path):
-  tokenizer = tokenizer_lib.Tokenizer(data_dir / 'tokenizers/xlm-roberta')
-  data = corpus.prepare(
+  tokenizer = xlmr.Tokenizer(data_dir / 'tokenizers/xlm-roberta')
+  data = prepare.prepare(
     data_dir / 'corpus', tmp_path, tokenizer, languages=['tr'], workers=0
   )
   with lzma.open(data_dir / 'corpus/tr.txt.xz', 'rt') as file:

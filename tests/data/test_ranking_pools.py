@@ -9,7 +9,7 @@ import pytest
 from xlmr_jax.data.readers import ranking_pools
 from xlmr_jax.eval import evaluate
 from xlmr_jax.eval.benchmarks import benchmark, table
-from xlmr_jax.eval.metrics import scores as metrics
+from xlmr_jax.eval.metrics import scores
 from xlmr_jax.eval.submissions import xtreme_forms
 from xlmr_jax.tasks import neighbours
 
@@ -33,7 +33,7 @@ def sides(texts):
 
 def xquad_r(folder, language, paragraphs):
   """paragraphs: [[sentence, ...], {question id: (question, offset)}]."""
-  made = []
+  passages = []
   for sentences, asked in paragraphs:
     context, breaks = '', []
     for text in sentences:
@@ -47,12 +47,12 @@ def xquad_r(folder, language, paragraphs):
       }
       for name, (text, at) in asked.items()
     ]
-    made.append(
+    passages.append(
       {'context': context, 'sentence_breaks': breaks, 'qas': questions}
     )
   write(
     folder / f'xquad-r/{language}.json',
-    {'data': [{'title': 't', 'paragraphs': made}]},
+    {'data': [{'title': 't', 'paragraphs': passages}]},
   )
 
 
@@ -78,7 +78,7 @@ def test_every_language_is_in_the_pool(few):
   pool, queries = sides(ranking_pools.lareqa(few, 'test', 'de'))
   assert len(pool) == 11 * 4 and [t.label for t in pool] == [None] * 44
   assert pool[:4] == [
-    ranking_pools.bitext.Text(
+    ranking_pools.bitext.Sentence(
       name, text, 0, None, f'{few}/xquad-r/ar.json, {where}'
     )
     for name, text, where in (
@@ -293,17 +293,17 @@ def test_a_pool_is_ranked_scored_and_written(model, few):
       )
       for side in (pool, queries)
     )
-    scores = y.astype(np.float64) @ x.astype(np.float64).T
+    similarities = y.astype(np.float64) @ x.astype(np.float64).T
     got = result.predictions[language]
     assert [len(row) for row in got] == [20, 20]
     places = {t.id: i for i, t in enumerate(pool)}
-    for row, ranked in zip(scores, got, strict=True):
+    for row, ranked in zip(similarities, got, strict=True):
       assert len(set(ranked)) == 20
-      found = row[[places[name] for name in ranked]]
+      ranked_scores = row[[places[name] for name in ranked]]
       best = np.sort(row)[::-1][:20]
-      np.testing.assert_allclose(found, best, atol=1e-5)
+      np.testing.assert_allclose(ranked_scores, best, atol=1e-5)
     gold = [t.label for t in queries]
-    score = metrics.score('map@20', got, gold, language)['map@20']
+    score = scores.score('map@20', got, gold, language)['map@20']
     assert result.scores[language] == score > 0
     assert result.ids[language] == ['a', 'b']
   folder = benchmark.write_predictions(few / 'out', result)

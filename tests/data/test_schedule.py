@@ -6,7 +6,7 @@ from tiny_runs import SIZES
 
 from configs import pretrain
 from xlmr_jax.data.batches import loader
-from xlmr_jax.data.batches import schedule as phases
+from xlmr_jax.data.batches.schedule import Phases
 from xlmr_jax.data.corpus import shards
 from xlmr_jax.data.tokenizers.train_tokenizer import train
 from xlmr_jax.data.tokenizers.xlmr import Tokenizer
@@ -39,10 +39,10 @@ def same(a, b):
 
 
 def test_each_step_is_a_step_of_its_phase():
-  run = phases.Phases(SCHEDULE, 40, make)
+  run = Phases(SCHEDULE, 40, make)
   alone = [make(0, 16, 20), make(1, 32, 10), make(2, 64, 10)]
   assert run.total_steps == 40
-  assert [one.total_steps for one in run.loaders] == [20, 10, 10]
+  assert [phase.total_steps for phase in run.loaders] == [20, 10, 10]
   for step in range(40):
     number = (step >= 20) + (step >= 30)
     within = step - (0, 20, 30)[number]
@@ -59,21 +59,21 @@ def test_each_step_is_a_step_of_its_phase():
   assert run.row_length == 64 and run.rows == 8
   assert run.max_examples == alone[2].max_examples
   assert run.steps_per_epoch == alone[0].steps_per_epoch
-  assert run.epochs == pytest.approx(sum(one.epochs for one in alone))
+  assert run.epochs == pytest.approx(sum(phase.epochs for phase in alone))
   for name in ('efficiency', 'examples_per_step'):
-    parts = [getattr(one, name) * one.total_steps for one in alone]
+    parts = [getattr(phase, name) * phase.total_steps for phase in alone]
     assert getattr(run, name) == pytest.approx(sum(parts) / 40)
 
 
 def test_a_resume_inside_any_phase_is_the_same_stream():
-  whole = list(phases.Phases(SCHEDULE, 40, make).iterate())
+  whole = list(Phases(SCHEDULE, 40, make).iterate())
   assert [step for step, _ in whole] == list(range(40))
   for start in (0, 7, 20, 29, 30, 39):
-    rest = list(phases.Phases(SCHEDULE, 40, make).iterate(start))
+    rest = list(Phases(SCHEDULE, 40, make).iterate(start))
     assert [step for step, _ in rest] == list(range(start, 40))
     for (_, a), (_, b) in zip(whole[start:], rest, strict=True):
       assert same(a, b)
-  part = list(phases.Phases(SCHEDULE, 40, make).iterate(18, 22))
+  part = list(Phases(SCHEDULE, 40, make).iterate(18, 22))
   assert [step for step, _ in part] == [18, 19, 20, 21]
   assert [b['tokens'].shape[1] for _, b in part] == [16, 16, 32, 32]
 
@@ -95,12 +95,12 @@ def test_a_resume_inside_any_phase_is_the_same_stream():
 )
 def test_schedules_that_do_not_reach_the_end(schedule, message):
   with pytest.raises(ValueError, match=message):
-    phases.Phases(schedule, 40, make)
+    Phases(schedule, 40, make)
 
 
 def test_no_step_below_the_first():
   with pytest.raises(IndexError, match='no step -1'):
-    phases.Phases(SCHEDULE, 40, make).batch(-1)
+    Phases(SCHEDULE, 40, make).batch(-1)
 
 
 # ── A recipe ──────────────────────────────────────────────────────────────

@@ -95,11 +95,11 @@ def test_any_range_of_the_stream(folder, text):
 @pytest.mark.parametrize('rows, size', [(65_536, 2), (65_537, 4)])
 def test_two_bytes_where_they_do(tmp_path, rows, size):
   top = np.array([0, 1, rows - 1])
-  made = shards.write(tmp_path / 'x', Vocabulary('f', rows), {'en': [top]})
+  data = shards.write(tmp_path / 'x', Vocabulary('f', rows), {'en': [top]})
   path = tmp_path / 'x' / 'en' / '00000.array_record'
   [record] = array_record_module.ArrayRecordReader(str(path)).read_all()
   assert record == b''.join(int(i).to_bytes(size, 'little') for i in top)
-  assert made.parts['en'].document(0).tolist() == top.tolist()
+  assert data.parts['en'].document(0).tolist() == top.tolist()
 
 
 def test_threads_copies_and_few_open_files(folder, text, monkeypatch):
@@ -120,8 +120,8 @@ def test_the_fingerprint_is_of_the_tokens_and_their_order(tmp_path):
   words = Vocabulary()
 
   def fingerprint(name, parts, vocabulary=words, **options):
-    made = shards.write(tmp_path / name, vocabulary, parts, **options)
-    return made.fingerprint
+    data = shards.write(tmp_path / name, vocabulary, parts, **options)
+    return data.fingerprint
 
   first = fingerprint('a', {'en': [[5, 6], [7]], 'sw': [[8]]})
   assert first == fingerprint('b', {'sw': [[8]], 'en': [[5, 6], [7]]})
@@ -138,35 +138,35 @@ def test_the_fingerprint_is_of_the_tokens_and_their_order(tmp_path):
 
 
 def test_what_is_wrong_is_said(folder, tmp_path):
-  made = tmp_path / 'made'
-  subprocess.run(['cp', '-r', folder, made], check=True)
+  copy = tmp_path / 'copy'
+  subprocess.run(['cp', '-r', folder, copy], check=True)
   with pytest.raises(ValueError, match="no part 'fr'; it has en en-sw sw"):
-    shards.open_shards(made, names=['fr'])
+    shards.open_shards(copy, names=['fr'])
   other = Vocabulary('bbbbbbbbbbbbbbbb', 16_000)
   with pytest.raises(ValueError, match='aaaaaaaaaaaa.*16,000 rows.*bbbbbbbbbb'):
-    shards.open_shards(made, other)
+    shards.open_shards(copy, other)
   # One byte changed, at the same size: found where it is asked for.
   for file in ('00003.array_record', 'ends.npy'):
-    path = made / 'en' / file
+    path = copy / 'en' / file
     content = path.read_bytes()
     path.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
-    shards.open_shards(made)
+    shards.open_shards(copy)
     with pytest.raises(ValueError, match=f'{file} has another SHA-256'):
-      shards.open_shards(made, verify=True)
+      shards.open_shards(copy, verify=True)
     path.write_bytes(content[:-1])
     with pytest.raises(ValueError, match=f'{file} has .* bytes and'):
-      shards.open_shards(made)
+      shards.open_shards(copy)
     path.unlink()
     with pytest.raises(ValueError, match=f'{file} is missing'):
-      shards.open_shards(made)
-    shards.open_shards(made, names=['sw'])
+      shards.open_shards(copy)
+    shards.open_shards(copy, names=['sw'])
     path.write_bytes(content)
   # A shard of other documents under the right name.
-  part = shards.open_shards(made).parts['en']
-  os.replace(made / 'en/00001.array_record', made / 'en/00000.array_record')
+  part = shards.open_shards(copy).parts['en']
+  os.replace(copy / 'en/00001.array_record', copy / 'en/00000.array_record')
   with pytest.raises(ValueError, match='record 0 has .* tokens and ends.npy'):
     part.document(0)
-  manifest = made / 'manifest.json'
+  manifest = copy / 'manifest.json'
   for content, match in (
     (json.dumps({**json.loads(manifest.read_text()), 'format': 9}), 'format 9'),
     ('{"parts": {}}', 'is not the manifest'),
@@ -174,16 +174,16 @@ def test_what_is_wrong_is_said(folder, tmp_path):
   ):
     manifest.write_text(content)
     with pytest.raises(ValueError, match=match):
-      shards.open_shards(made)
-  assert shards.is_shards(made)
+      shards.open_shards(copy)
+  assert shards.is_shards(copy)
   manifest.unlink()
-  assert not shards.is_shards(made)
+  assert not shards.is_shards(copy)
   with pytest.raises(ValueError, match='no manifest.json'):
-    shards.open_shards(made)
-  (made / shards.UNFINISHED).mkdir()
+    shards.open_shards(copy)
+  (copy / shards.UNFINISHED).mkdir()
   with pytest.raises(ValueError, match='has not finished; run'):
-    shards.open_shards(made)
-  assert shards.is_shards(made)
+    shards.open_shards(copy)
+  assert shards.is_shards(copy)
   with pytest.raises(ValueError, match='documents or pairs'):
     shards.write(tmp_path / 'z', Vocabulary(), {'en': [[1], ([1], [2])]})
 

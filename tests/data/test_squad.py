@@ -193,8 +193,8 @@ def test_files_of_the_benchmarks_are_found(tmp_path):
     write(tmp_path / name, document(*items))
 
   def ids(read, split, language, folder, **options):
-    found = read(tmp_path / folder, split, language, **options)
-    return [q.id for q in found]
+    questions = read(tmp_path / folder, split, language, **options)
+    return [q.id for q in questions]
 
   put('squad/train-v1.1.json')
   put('squad/squad.translate.dev.en-de.json')
@@ -261,17 +261,17 @@ def test_all_of_mlqa_dev(data_dir):
   read = lambda *pair: squad.mlqa(
     data_dir / 'mlqa', 'dev', pair[0], question_language=pair[-1]
   )
-  ids = lambda found: {q.id for q in found}
+  ids = lambda questions: {q.id for q in questions}
   same = {language: read(language) for language in MLQA}
-  assert {k: len(found) for k, found in same.items()} == MLQA
-  for context, found in same.items():
+  assert {k: len(questions) for k, questions in same.items()} == MLQA
+  for context, questions in same.items():
     for asked in MLQA:
       got = read(context, asked)
       assert all(e.label is not None for e in got)
       # Questions are those that both languages have.
-      both = ids(found) & ids(same[asked])
+      both = ids(questions) & ids(same[asked])
       assert ids(got) == both and len(got) == len(both)
-      contexts = {q.id: q.context for q in found}
+      contexts = {q.id: q.context for q in questions}
       assert all(contexts[q.id] == q.context for q in got)
 
 

@@ -18,8 +18,7 @@ import numpy as np
 import pytest
 from tagging_runs import sentences
 
-from configs import finetune
-from configs import xtreme as recipe
+from configs import finetune, xtreme
 from xlmr_jax.data import files
 from xlmr_jax.data.readers import bitext, choices, nli, squad, tagged
 from xlmr_jax.data.readers import tfds as builders
@@ -75,14 +74,14 @@ def prepare(root, kind, local, config=None):
     patch.setattr(builder, '_make_download_manager', lambda **_: manager)
     generators = builder._split_generators
 
-    def there(*args, **kwargs):
+    def available(*args, **kwargs):
       out = generators(*args, **kwargs)
       if isinstance(out, dict):
         return out
       gone = lambda s: None in s.gen_kwargs.values()
       return [split for split in out if not gone(split)]
 
-    patch.setattr(builder, '_split_generators', there)
+    patch.setattr(builder, '_split_generators', available)
     builder.download_and_prepare()
 
 
@@ -187,9 +186,9 @@ def test_pairs_that_are_numbered_otherwise(tmp_path):
 
 def wikiann_files(folder, language, parts):
   """wikiann's files: a language before each word."""
-  for split, made in parts.items():
+  for split, tagged_sentences in parts.items():
     lines = []
-    for words, tags in made:
+    for words, tags in tagged_sentences:
       both = zip(words, tags, strict=True)
       lines += [*(f'{language}:{word}\t{tag}' for word, tag in both), '']
     write(folder / f'{language}.tar.gz' / split, lines)
@@ -407,8 +406,8 @@ def test_real_files(data_dir, tmp_path):
   got = builders.read('xquad', f'tfds:{tmp_path}', 'test', 'th')
   assert len(got) == 1190 and by_id(got) == by_id(squad.read(at))
   real = tagged.xtreme(data_dir / 'panx', 'dev', 'my')
-  made = [(s.words, s.label) for s in real]
-  parts = dict.fromkeys(('train', 'dev', 'test'), made)
+  tagged_sentences = [(s.words, s.label) for s in real]
+  parts = dict.fromkeys(('train', 'dev', 'test'), tagged_sentences)
   wikiann_files(tmp_path / 'raw', 'my', parts)
   prepare_wikiann(tmp_path, tmp_path / 'raw', 'my')
   got = builders.read('panx', f'tfds:{tmp_path}', 'dev', 'my')
@@ -416,10 +415,10 @@ def test_real_files(data_dir, tmp_path):
   # By what XNLI's order is known again.
   for language in LANGUAGES:
     for split in ('dev', 'test'):
-      found = nli.xnli(data_dir / 'xnli', split, language)
-      for i in range(0, len(found), 3):
-        assert len({e.texts[0] for e in found[i : i + 3]}) == 1
-        assert {e.label for e in found[i : i + 3]} == set(NLI)
+      examples = nli.xnli(data_dir / 'xnli', split, language)
+      for i in range(0, len(examples), 3):
+        assert len({e.texts[0] for e in examples[i : i + 3]}) == 1
+        assert {e.label for e in examples[i : i + 3]} == set(NLI)
 
 
 # What is refused, and that it is still wrong.
@@ -527,9 +526,10 @@ def test_the_table_reads_them(questions):
     'mlqa', root, 'dev', 'de'
   )
   assert task.read(str(folder), 'dev', 'de') == squad.mlqa(folder, 'dev', 'de')
-  there = read_available(task, root, 'test', ['de', 'es'])
-  assert list(there.examples) == ['de'] and not there.broken
-  assert 'mlqa es: ' in there.missing[0] and 'build mlqa/es' in there.missing[0]
+  available = read_available(task, root, 'test', ['de', 'es'])
+  assert list(available.examples) == ['de'] and not available.broken
+  (missing,) = available.missing
+  assert 'mlqa es: ' in missing and 'build mlqa/es' in missing
   assert builders.folder(root, 'mlqa') == root
   assert builders.folder('x/', 'mlqa') == 'x/mlqa'
 
@@ -538,11 +538,15 @@ def test_the_table_reads_them(questions):
 def benchmark(tmp_path_factory):
   """(tfds' folder of a little panx and tatoeba, the folder of the files)."""
   folder = tmp_path_factory.mktemp('benchmark')
-  made = [
+  tagged_sentences = [
     (words, ['B-LOC' if tag == 'NOUN' else 'O' for tag in tags])
     for words, tags in sentences(40, 5)
   ]
-  parts = {'train': made, 'dev': made[:8], 'test': made[8:20]}
+  parts = {
+    'train': tagged_sentences,
+    'dev': tagged_sentences[:8],
+    'test': tagged_sentences[8:20],
+  }
   wikiann_files(folder / 'raw', 'en', parts)
   prepare_wikiann(folder / 'tfds', folder / 'raw', 'en')
   for name in ('deu', 'eng'):
@@ -557,7 +561,7 @@ def test_a_whole_benchmark(benchmark, make_model, tiny_tokenizer, tmp_path):
   make_model(tiny_tokenizer).save(tmp_path / 'model')
   out = []
   for number, data in enumerate(benchmark):
-    config = recipe.get_config('model=base,tasks=udpos+tatoeba')
+    config = xtreme.get_config('model=base,tasks=udpos+tatoeba')
     config.data_dir, config.init = str(data), str(tmp_path / 'model')
     config.languages = ('de', 'ta')
     out.append(suite.run(config, tmp_path / f'run{number}', lambda _: None))
@@ -580,15 +584,15 @@ def test_a_whole_benchmark(benchmark, make_model, tiny_tokenizer, tmp_path):
 
 def test_tuning(benchmark):
   """A run is told the same folder, and reads it."""
-  config = recipe.get_config('model=base,tasks=panx+xquad')
+  config = xtreme.get_config('model=base,tasks=panx+xquad')
   config.data_dir = benchmark[0]
   config.recipe = str(ROOT / 'configs' / 'finetune.py')
   for need in suite.needs(config):
     words = trainings.train_command(config, need, {}, pathlib.Path('w'), 1)
     assert f'--config.data_dir={benchmark[0]}' in words
-  told = finetune.get_config('task=panx')
-  told.data_dir = benchmark[0]
-  got = training_data.read_training(told, table.tunable()['panx'])
+  config = finetune.get_config('task=panx')
+  config.data_dir = benchmark[0]
+  got = training_data.read_training(config, table.tunable()['panx'])
   assert got == {'en': builders.read('panx', benchmark[0], 'train', 'en')}
   assert len(got['en']) == 40
 

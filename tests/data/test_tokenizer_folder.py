@@ -7,8 +7,8 @@ import shutil
 import pytest
 import tokenizers
 
-from xlmr_jax.data.tokenizers import folder as vocabulary
 from xlmr_jax.data.tokenizers import train_tokenizer
+from xlmr_jax.data.tokenizers.folder import load
 from xlmr_jax.data.tokenizers.hf_tokenizers import BpeTokenizer
 from xlmr_jax.data.tokenizers.xlmr import CAMEMBERT, XLMR, Tokenizer
 
@@ -73,8 +73,8 @@ def test_rows_choose_the_layout(spm, pieces, tmp_path):
     (pieces + 5, CAMEMBERT),
     (pieces + 6, XLMR),
   ):
-    found = vocabulary.load(tmp_path, rows)
-    assert isinstance(found, Tokenizer) and found.layout == layout, rows
+    tokenizer = load(tmp_path, rows)
+    assert isinstance(tokenizer, Tokenizer) and tokenizer.layout == layout, rows
 
 
 @pytest.mark.parametrize(
@@ -102,9 +102,9 @@ def test_settings_choose_the_layout(
   write_json(tmp_path / name, settings)
   # Three tokens added to XLM-R give CamemBERT's number of rows.
   for rows in (None, pieces + 5, pieces + 10):
-    assert vocabulary.load(tmp_path, rows).layout == layout, rows
+    assert load(tmp_path, rows).layout == layout, rows
   # CamemBERT has no table that small.
-  assert vocabulary.load(tmp_path, pieces + 2).layout == XLMR
+  assert load(tmp_path, pieces + 2).layout == XLMR
 
 
 def test_the_tokenizers_settings_come_before_the_models(spm, tmp_path):
@@ -112,14 +112,14 @@ def test_the_tokenizers_settings_come_before_the_models(spm, tmp_path):
   write_json(tmp_path / 'config.json', {'model_type': 'camembert'})
   settings = {'tokenizer_class': 'XLMRobertaTokenizer'}
   write_json(tmp_path / 'tokenizer_config.json', settings)
-  assert vocabulary.load(tmp_path).layout == XLMR
+  assert load(tmp_path).layout == XLMR
   # A class that says nothing about the layout leaves it to the model's type.
   settings = {'tokenizer_class': 'PreTrainedTokenizerFast'}
   write_json(tmp_path / 'tokenizer_config.json', settings)
-  assert vocabulary.load(tmp_path).layout == CAMEMBERT
+  assert load(tmp_path).layout == CAMEMBERT
   (tmp_path / 'tokenizer_config.json').write_text('{')
   with pytest.raises(ValueError, match='tokenizer_config.json is not JSON'):
-    vocabulary.load(tmp_path)
+    load(tmp_path)
 
 
 def test_a_saved_tokenizer_is_found_again(spm, bpe, tmp_path):
@@ -129,7 +129,7 @@ def test_a_saved_tokenizer_is_found_again(spm, bpe, tmp_path):
     folder = tmp_path / str(number)
     tokenizer.save(folder)
     for rows in (None, tokenizer.vocab_size, tokenizer.vocab_size + 1023):
-      again = vocabulary.load(folder, rows)
+      again = load(folder, rows)
       assert again.fingerprint == tokenizer.fingerprint
       assert again.encode('the horse') == tokenizer.encode('the horse')
 
@@ -137,39 +137,39 @@ def test_a_saved_tokenizer_is_found_again(spm, bpe, tmp_path):
 def test_order_of_the_files(spm, bpe, tmp_path):
   for name in ('vocab.json', 'merges.txt'):
     shutil.copy(bpe / name, tmp_path)
-  found = vocabulary.load(tmp_path)
-  assert isinstance(found, BpeTokenizer) and len(found) == 300
+  tokenizer = load(tmp_path)
+  assert isinstance(tokenizer, BpeTokenizer) and len(tokenizer) == 300
   extend(bpe, tmp_path, 310)
-  assert len(vocabulary.load(tmp_path)) == 310
-  assert len(vocabulary.load(tmp_path, 310)) == 310
-  assert len(vocabulary.load(tmp_path, 300)) == 300
+  assert len(load(tmp_path)) == 310
+  assert len(load(tmp_path, 310)) == 310
+  assert len(load(tmp_path, 300)) == 300
   shutil.copy(spm, tmp_path)
-  assert isinstance(vocabulary.load(tmp_path), Tokenizer)
-  assert len(vocabulary.load(tmp_path, 310)) == 310
-  assert len(vocabulary.load(tmp_path, 300)) == 300
+  assert isinstance(load(tmp_path), Tokenizer)
+  assert len(load(tmp_path, 310)) == 310
+  assert len(load(tmp_path, 300)) == 300
 
 
 def test_added_tokens_are_not_lost(spm, pieces, bpe, tmp_path):
   shutil.copy(spm, tmp_path)
   extend(bpe, tmp_path, 310)
   # Not one has so many: the largest that fits.
-  assert len(vocabulary.load(tmp_path, 320)) == 310
-  assert len(vocabulary.load(tmp_path, 309)) == pieces + 2
+  assert len(load(tmp_path, 320)) == 310
+  assert len(load(tmp_path, 309)) == pieces + 2
   # The exact one, even where it is the smaller; no other is read then.
   (tmp_path / 'tokenizer.json').write_text('{')
-  assert len(vocabulary.load(tmp_path, pieces + 2)) == pieces + 2
+  assert len(load(tmp_path, pieces + 2)) == pieces + 2
   with pytest.raises(ValueError, match='tokenizer.json is not JSON'):
-    vocabulary.load(tmp_path, 320)
+    load(tmp_path, 320)
 
 
 def test_a_table_may_have_rows_to_spare(spm, pieces, tmp_path):
   shutil.copy(spm, tmp_path)
   size = pieces + 2
-  assert vocabulary.load(tmp_path, size + 878).vocab_size == size
-  assert vocabulary.load(tmp_path, size + 1023).vocab_size == size
+  assert load(tmp_path, size + 878).vocab_size == size
+  assert load(tmp_path, size + 1023).vocab_size == size
   for rows in (size - 1, size + 1024, 10):
     with pytest.raises(ValueError) as caught:
-      vocabulary.load(tmp_path, rows)
+      load(tmp_path, rows)
     assert str(caught.value).startswith(
       f"the tokenizer in {tmp_path} has {size} ids, and the model's table"
       f' {rows} rows: '
@@ -180,33 +180,33 @@ def test_of_many_that_do_not_fit_the_first_is_named(spm, pieces, bpe, tmp_path):
   shutil.copy(spm, tmp_path)
   extend(bpe, tmp_path, 310)
   with pytest.raises(ValueError, match=f'has {pieces + 2} ids.* 10 rows'):
-    vocabulary.load(tmp_path, 10)
+    load(tmp_path, 10)
 
 
 def test_folders_without_a_tokenizer(bpe, tmp_path):
-  assert vocabulary.load(tmp_path / 'absent') is None
+  assert load(tmp_path / 'absent') is None
   for name in ('spiece.model', 'bpe.codes', 'vocab.txt', 'dict.txt'):
     (tmp_path / name).write_text('not read')
-    assert vocabulary.load(tmp_path) is None
-    assert vocabulary.load(tmp_path, 100) is None
+    assert load(tmp_path) is None
+    assert load(tmp_path, 100) is None
   # One half of a vocabulary is none.
   for name in ('vocab.json', 'merges.txt'):
     shutil.copy(bpe / name, tmp_path)
-    assert (vocabulary.load(tmp_path) is None) == (name == 'vocab.json')
+    assert (load(tmp_path) is None) == (name == 'vocab.json')
 
 
 def test_the_wrong_content_is_an_error(tmp_path):
   (tmp_path / 'sentencepiece.bpe.model').write_text('version https://git-lfs')
   with pytest.raises(ValueError, match='not a SentencePiece model'):
-    vocabulary.load(tmp_path)
+    load(tmp_path)
 
 
 def test_real_folders(data_dir):
   folder = data_dir / 'tokenizers'
-  roberta = vocabulary.load(folder / 'roberta', 50_265)
+  roberta = load(folder / 'roberta', 50_265)
   assert isinstance(roberta, BpeTokenizer) and len(roberta) == 50_265
   for rows in (250_002, 250_880, None):
-    xlmr = vocabulary.load(folder / 'xlm-roberta', rows)
+    xlmr = load(folder / 'xlm-roberta', rows)
     assert xlmr.layout == XLMR and len(xlmr) == 250_002
   with pytest.raises(ValueError, match='has 250002 ids.* 50265 rows'):
-    vocabulary.load(folder / 'xlm-roberta', 50_265)
+    load(folder / 'xlm-roberta', 50_265)

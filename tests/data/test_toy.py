@@ -9,20 +9,19 @@ import sys
 
 import pytest
 
-from xlmr_jax.data.toy import lexicon
-from xlmr_jax.data.toy import world as toy
+from xlmr_jax.data.toy import lexicon, world
 from xlmr_jax.data.toy.sentences import Clause, Request, render
 
 ALL = list(lexicon.LANGUAGES.values())
 
 # All languages and the whole lexicon, few lines.
-SMALL = toy.Size(300, 300, (600, 60, 60), (300, 50, 50), 50)
+SMALL = world.Size(300, 300, (600, 60, 60), (300, 50, 50), 50)
 
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
   out = tmp_path_factory.mktemp('toy')
-  toy.write(out, seed=0, size=SMALL)
+  world.write(out, seed=0, size=SMALL)
   return out
 
 
@@ -150,14 +149,14 @@ def phrases(rows):
 
 
 def test_held_out_pairs_do_not_occur_in_training():
-  world = toy.World(0)
-  parts = {p: phrases(world.nli(p, 3000)) for p in ('train', 'dev', 'test')}
+  toy_world = world.World(0)
+  parts = {p: phrases(toy_world.nli(p, 3000)) for p in ('train', 'dev', 'test')}
   for a, b in itertools.combinations(parts, 2):
     assert not parts[a] & parts[b], (a, b)
   together = set()
-  draw = world.draw('test')
+  draw = toy_world.draw('test')
   for _ in range(2000):
-    story = world.story(draw)
+    story = toy_world.story(draw)
     for event, state in itertools.product(story, story):
       if (event.kind, state.kind) == ('events', 'states'):
         together |= phrases([(event, state, None)])
@@ -169,21 +168,21 @@ def test_held_out_pairs_do_not_occur_in_training():
 @pytest.mark.parametrize('part', ['dev', 'test'])
 def test_one_sentence_alone_tells_nothing(side, part):
   """The best guess from one phrase, learned on train, is near chance."""
-  world = toy.World(1)
+  toy_world = world.World(1)
 
   def key(row):
     return row[side].value, row[side].phrase
 
   counts = collections.defaultdict(collections.Counter)
-  for row in world.nli('train', 12000):
+  for row in toy_world.nli('train', 12000):
     counts[key(row)][row[2]] += 1
-  rows = world.nli(part, 1500)
+  rows = toy_world.nli(part, 1500)
   right = sum(counts[key(r)].most_common(1)[0][0] == r[2] for r in rows)
   assert 0.28 < right / len(rows) < 0.38
 
 
 def test_every_phrase_pair_belongs_to_one_part_evenly():
-  world = toy.World(2)
+  toy_world = world.World(2)
   for event, state in itertools.product(range(16), repeat=2):
     for fixed in range(4):
       for pairs in (
@@ -191,7 +190,7 @@ def test_every_phrase_pair_belongs_to_one_part_evenly():
         [(other, fixed) for other in range(4)],
       ):
         roles = sorted(
-          world.part(
+          toy_world.part(
             Clause('events', event, i, 0), Clause('states', state, j, 0)
           )
           for i, j in pairs
@@ -203,9 +202,9 @@ def test_every_phrase_pair_belongs_to_one_part_evenly():
 
 
 def test_same_seed_same_bytes(folder, tmp_path):
-  toy.write(tmp_path / 'again', seed=0, size=SMALL)
+  world.write(tmp_path / 'again', seed=0, size=SMALL)
   assert tree(tmp_path / 'again') == tree(folder)
-  toy.write(tmp_path / 'other', seed=1, size=SMALL)
+  world.write(tmp_path / 'other', seed=1, size=SMALL)
   assert tree(tmp_path / 'other').keys() == tree(folder).keys()
   assert tree(tmp_path / 'other') != tree(folder)
 
@@ -213,12 +212,12 @@ def test_same_seed_same_bytes(folder, tmp_path):
 def test_xnli_has_xtremes_form(folder):
   xnli = folder / 'xnli'
   gold = read_lines(xnli / 'test.labels.txt')
-  assert collections.Counter(gold) == dict.fromkeys(toy.LABELS, 20)
-  for code in toy.LANGUAGES:
+  assert collections.Counter(gold) == dict.fromkeys(world.LABELS, 20)
+  for code in world.LANGUAGES:
     rows = read_rows(xnli / f'test-{code}.tsv')
     assert len(rows) == 60 and {len(row) for row in rows} == {2}
     rows = read_rows(xnli / f'dev-{code}.tsv')
-    assert len(rows) == 60 and {row[2] for row in rows} == set(toy.LABELS)
+    assert len(rows) == 60 and {row[2] for row in rows} == set(world.LABELS)
     assert [row[2] for row in rows] == [
       row[2] for row in read_rows(xnli / 'dev-en.tsv')
     ]
@@ -230,13 +229,13 @@ def test_labels_are_right(folder):
   english = lexicon.LANGUAGES['en']
 
   def value(text, block):
-    found = {
+    matches = {
       (len(template), value)
       for value, group in enumerate(block)
       for template in group
       if template.removeprefix('{s} ') in text
     }
-    return max(found)[1]
+    return max(matches)[1]
 
   rows = read_rows(folder / 'xnli' / 'train-en.tsv')
   rows += read_rows(folder / 'xnli' / 'dev-en.tsv')
@@ -259,11 +258,11 @@ def test_intents(folder):
   for part in ('dev', 'test'):
     rows = read_rows(intents / f'{part}-en.tsv')[1:]
     assert collections.Counter(label for _, label in rows) == dict.fromkeys(
-      toy.INTENTS, 5
+      world.INTENTS, 5
     )
     assert len({text for text, _ in rows}) == 50
     assert not seen & {text for text, _ in rows}
-    for code in toy.LANGUAGES:
+    for code in world.LANGUAGES:
       other = read_rows(intents / f'{part}-{code}.tsv')[1:]
       assert [label for _, label in other] == [label for _, label in rows]
 
@@ -275,9 +274,9 @@ def test_corpora(folder):
       for part in ('dev', 'test')
       for row in read_rows(folder / 'intents' / f'{part}-{code}.tsv')
     }
-    for code in toy.LANGUAGES
+    for code in world.LANGUAGES
   }
-  for code in toy.LANGUAGES:
+  for code in world.LANGUAGES:
     lines = read_lines(folder / 'corpus' / f'{code}.txt')
     assert len(lines) == 300 and all(lines)
     assert not held[code] & set(lines)
@@ -293,9 +292,9 @@ def test_corpora(folder):
 
 
 def test_too_much_is_refused(tmp_path):
-  size = toy.Size(intents=(100, 50, 1000))
+  size = world.Size(intents=(100, 50, 1000))
   with pytest.raises(ValueError, match='intents test: 1000 .*280'):
-    toy.write(tmp_path, size=size)
+    world.write(tmp_path, size=size)
   assert not list(tmp_path.iterdir())
 
 
@@ -309,5 +308,5 @@ def test_command(folder, tmp_path):
   ]
   subprocess.run([*command, '--size=fast'], check=True)
   out = tmp_path / 'again'
-  toy.write(out, size=toy.SIZES['fast'])
+  world.write(out, size=world.SIZES['fast'])
   assert tree(tmp_path / 'out') == tree(out)

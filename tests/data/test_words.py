@@ -7,8 +7,7 @@ import unicodedata
 import numpy as np
 import pytest
 
-from xlmr_jax.data.tokenizers import hf_tokenizers, words
-from xlmr_jax.data.tokenizers import xlmr as tokenizer
+from xlmr_jax.data.tokenizers import hf_tokenizers, words, xlmr
 
 # By the names of characters: the table goes by Unicode's blocks.
 UNSPACED = ('CJK UNIFIED', 'CJK COMPAT', 'HIRAGANA', 'KATAKANA', 'THAI')
@@ -19,10 +18,10 @@ TATOEBA = 'ell fin heb hin jpn kat mal pes tam tel tha'.split()
 
 
 @pytest.fixture(scope='module')
-def xlmr(data_dir):
+def real(data_dir):
   """XLM-R's tokenizer and its table."""
-  made = tokenizer.Tokenizer(data_dir / 'tokenizers' / 'xlm-roberta')
-  return made, words.word_table(made)
+  tokenizer = xlmr.Tokenizer(data_dir / 'tokenizers' / 'xlm-roberta')
+  return tokenizer, words.word_table(tokenizer)
 
 
 def starts(table, ids, special_ids):
@@ -49,7 +48,7 @@ def grouped(tok, table, text):
 
 def normal(text):
   """The text that SentencePiece cuts, with spaces for all white space."""
-  spaced = text.translate(dict.fromkeys(map(ord, tokenizer.SPACE), ' '))
+  spaced = text.translate(dict.fromkeys(map(ord, xlmr.SPACE), ' '))
   return unicodedata.normalize('NFKC', spaced)
 
 
@@ -88,8 +87,8 @@ def lines(data_dir, language, count):
 
 
 @pytest.mark.parametrize('language', CORPUS + TATOEBA)
-def test_words_are_those_of_the_offsets(xlmr, data_dir, language):
-  tok, table = xlmr
+def test_words_are_those_of_the_offsets(real, data_dir, language):
+  tok, table = real
   tokens = total = compared = 0
   for text in lines(data_dir, language, 200):
     ids, spans = tok.encode(text, offsets=True)
@@ -105,8 +104,8 @@ def test_words_are_those_of_the_offsets(xlmr, data_dir, language):
   assert tokens > 1000 and 1 < tokens / total < 3.5
 
 
-def test_words_of_xlmr(xlmr):
-  tok, table = xlmr
+def test_words_of_xlmr(real):
+  tok, table = real
   assert table.shape == (tok.vocab_size, 2) and table.dtype == np.int8
   np.testing.assert_array_equal(table[list(tok.special_ids)], 1)
   for text, want in {

@@ -249,9 +249,9 @@ def test_what_cannot_be_assigned_is_said():
 
 def test_features_know_their_group(tokenizer):
   blanks = [
-    choices.Item(('a',), ('b', 'c'), 0, 'f:1', '#1#', 5),
-    choices.Item(('a',), ('b', 'c'), 1, 'f:1', '#2#', 5),
-    choices.Item(('a',), ('b', 'c'), 1, 'f:2', '#3#'),
+    choices.GroupedChoice(('a',), ('b', 'c'), 0, 'f:1', '#1#', 5),
+    choices.GroupedChoice(('a',), ('b', 'c'), 1, 'f:1', '#2#', 5),
+    choices.GroupedChoice(('a',), ('b', 'c'), 1, 'f:2', '#3#'),
     example(['a'], ['b', 'c']),
   ]
   features = choose.encode(blanks, tokenizer)

@@ -165,7 +165,7 @@ def test_a_sentence_close_to_everything_is_no_translation():
 
 
 def text(name, side, words, label=None):
-  return bitext.Text(name, words, side, label, f'f.{side}:{name}')
+  return bitext.Sentence(name, words, side, label, f'f.{side}:{name}')
 
 
 def test_encode(tokenizer):

@@ -66,7 +66,7 @@ def read(path) -> tuple[Weights, Tokenizer]:
   if tokenizer is None:
     raise ValueError(f'{path} has no tokenizer: put its {SPM} into {folder}')
   try:
-    surgery.check(tokenizer)
+    surgery.parse(tokenizer)
   except ValueError as error:
     raise ValueError(f'{path}: {error}') from error
   for name in _CARRIED:

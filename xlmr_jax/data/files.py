@@ -22,7 +22,7 @@ DAMAGED = (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error)
 
 
 class Missing(ValueError):
-  """A file that is not there, with where it was looked for."""
+  """A file does not exist; the message says where it was looked for."""
 
 
 def first(paths: Iterable[str | os.PathLike]) -> str | None:
@@ -31,18 +31,18 @@ def first(paths: Iterable[str | os.PathLike]) -> str | None:
   return next(filter(os.path.isfile, names), None)
 
 
-def locate(paths: Iterable[str | os.PathLike], what: str) -> str:
-  """The same.
+def locate(paths: Iterable[str | os.PathLike], description: str) -> str:
+  """The first path that is a file, as it is or packed, or an error.
 
   Raises:
-    Missing: there is none; `what` says of what.
+    Missing: there is none; `description` says of what.
   """
   paths = list(paths)
   path = first(paths)
   if path is None:
     looked = ', '.join(map(os.fspath, paths))
     raise Missing(
-      f'no {what}; looked for {looked} (each also as .gz, .xz and .zst)'
+      f'no {description}; looked for {looked} (each also as .gz, .xz and .zst)'
     )
   return path
 
@@ -125,7 +125,7 @@ def open_bytes(path: str | os.PathLike):
 
 
 def unpack(raw: BinaryIO, path: str | os.PathLike):
-  """What an open file holds; `path` says by its end how it is packed."""
+  """The unpacked content of an open file; the suffix of `path` says how."""
   path = os.fspath(path)
   if path.endswith('.gz'):
     return gzip.GzipFile(fileobj=raw, mode='rb')
@@ -139,7 +139,8 @@ def unpack(raw: BinaryIO, path: str | os.PathLike):
 class _Zstandard(io.RawIOBase):
   """The frames of a .zst file, one after the other.
 
-  zstandard's own reader takes a file that is cut short for its end.
+  zstandard's own reader takes the end of a file that was cut short for its
+  proper end.
   """
 
   def __init__(self, raw: BinaryIO):
@@ -217,13 +218,13 @@ def find(patterns: str | Iterable[str]) -> list[str]:
   """The files that match one or more glob patterns, sorted, each once."""
   if isinstance(patterns, str):
     patterns = [patterns]
-  found: set[str] = set()
+  paths: set[str] = set()
   for pattern in patterns:
     matches = [p for p in glob.glob(pattern) if os.path.isfile(p)]
     if not matches:
       raise ValueError(f'no file matches {pattern!r}')
-    found.update(matches)
-  return sorted(found)
+    paths.update(matches)
+  return sorted(paths)
 
 
 def language(path: str | os.PathLike) -> str:

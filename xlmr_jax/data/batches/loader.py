@@ -16,7 +16,7 @@ any number of hosts. Two kinds of stretches:
   depends on the lengths alone, whatever their order, so every epoch takes the
   same number of rows. It ends with its last batch, which rows of padding fill
   up: every feature occurs exactly once in every epoch.
-* A stream without end (data/sampling.py): windows, whose rows follow each
+* A stream without end (mixture.py): windows, whose rows follow each
   other without padding between them. The rows before a window are known by
   arithmetic where a row holds a single piece of text, else they are counted
   from histograms of lengths, once.
@@ -44,7 +44,7 @@ Local = Callable[[int], Int[np.ndarray, 'local']]
 _KEPT = 512  # windows counted between two writings of the cache
 
 
-class View(Protocol):
+class SizedFeatures(Protocol):
   """Features by index, with their lengths known beforehand."""
 
   lengths: np.ndarray  # int [features]
@@ -53,7 +53,7 @@ class View(Protocol):
 
 
 class Windows(Protocol):
-  """A stream of features without end; sampling.Mixture is one.
+  """A stream of features without end; mixture.Mixture is one.
 
   Attributes:
     single: whether each feature gets a row of its own.
@@ -67,7 +67,7 @@ class Windows(Protocol):
   epoch_windows: float
   max_length: int
 
-  def window(self, number: int) -> View: ...
+  def window(self, number: int) -> SizedFeatures: ...
 
   def rows_before(self, number: int, row_length: int) -> int | None: ...
 
@@ -92,7 +92,7 @@ class Loader:
 
   def __init__(
     self,
-    features: Sequence[pack.Feature] | View | Windows,
+    features: Sequence[pack.Feature] | SizedFeatures | Windows,
     *,
     row_length: int,
     batch_size: float | None = None,
@@ -113,8 +113,8 @@ class Loader:
     """Plans the first epoch or window and counts the steps.
 
     Args:
-      features: {'tokens', 'label'} by index: a sequence or a View, whose
-        features make up each epoch; or Windows.
+      features: {'tokens', 'label'} by index: a sequence or SizedFeatures, all
+        of which are read in each epoch; or Windows.
       row_length: L.
       batch_size: features, or groups, in a global batch on average, as
         papers count. The batch gets the number of rows that comes nearest.
@@ -171,11 +171,11 @@ class Loader:
     self._seed, self._shuffle = seed, shuffle
     self._label, self._pad_id = label, pad_id
     self._groups = None if groups is None else np.asarray(groups, np.int64)
-    self._source = features if self._flows else _View(features)
+    self._source = features if self._flows else _MeasuredFeatures(features)
     self._lock = threading.RLock()
-    self._planned: collections.OrderedDict[int, tuple[View, pack.Plan]] = (
-      collections.OrderedDict()
-    )
+    self._planned: collections.OrderedDict[
+      int, tuple[SizedFeatures, pack.Plan]
+    ] = collections.OrderedDict()
     self._cache = None
     if self._flows and cache is not None:
       made_of = f'{features.fingerprint} {row_length}'
@@ -293,7 +293,7 @@ class Loader:
 
   def _stretches(
     self, step: int, local: Int[np.ndarray, 'n']
-  ) -> Iterator[tuple[View, pack.Plan, list[int]]]:
+  ) -> Iterator[tuple[SizedFeatures, pack.Plan, list[int]]]:
     """Features, plan and rows of each epoch or window in a batch's rows."""
     if step < 0:
       raise IndexError(f'there is no step {step}')
@@ -315,7 +315,7 @@ class Loader:
         return
       at = stop
 
-  def _stretch(self, number: int) -> tuple[View, pack.Plan]:
+  def _stretch(self, number: int) -> tuple[SizedFeatures, pack.Plan]:
     """The features and the plan of an epoch or window; a few are kept."""
     with self._lock:
       if number not in self._planned:
@@ -409,28 +409,28 @@ def ahead(
 
 
 def _read_starts(path: str) -> list[int]:
-  """What `_write_starts` wrote; [0] where there is nothing of use."""
+  """What `_write_starts` wrote; [0] if the file cannot be used."""
   try:
     starts = np.load(path)
   except (OSError, ValueError, EOFError):
     return [0]
-  fine = starts.dtype == np.int64 and starts.ndim == 1 and len(starts)
-  return starts.tolist() if fine else [0]
+  is_valid = starts.dtype == np.int64 and starts.ndim == 1 and len(starts)
+  return starts.tolist() if is_valid else [0]
 
 
 def _write_starts(path: str, starts: list[int]) -> None:
   """Writes a file whole or not at all."""
-  # It saves time, and no run should end for want of it.
+  # The cache only saves time: a run goes on without it.
   with contextlib.suppress(OSError):
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with storage.whole_file(path) as temporary, open(temporary, 'wb') as file:
       np.save(file, np.array(starts, np.int64))
 
 
-class _View:
+class _MeasuredFeatures:
   """A sequence of features with their lengths."""
 
-  def __init__(self, features: Sequence[pack.Feature] | View):
+  def __init__(self, features: Sequence[pack.Feature] | SizedFeatures):
     self._features = features
     lengths: Any = getattr(features, 'lengths', None)
     if lengths is None:

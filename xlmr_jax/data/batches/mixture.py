@@ -42,10 +42,10 @@ from xlmr_jax.data.tokenizers import base
 ROWS = {'stream': Pieces, 'packed': Documents, 'document': Documents}
 _VERSION = 1  # of what the same settings draw; part of the fingerprint
 _MOST_UNITS = 1 << 20  # of a window, where units are very short
-_COUNTED = 1 << 22  # tokens of a language that its entropy is told from
+_COUNTED = 1 << 22  # tokens of a language that are counted for its entropy
 
 
-class Drawn(NamedTuple):
+class LanguageReport(NamedTuple):
   """A line of the report: what a run reads of a language or a pair."""
 
   name: str
@@ -56,7 +56,7 @@ class Drawn(NamedTuple):
 
 
 class Mixture:
-  """Languages and pairs in their shares, window after window, for ever.
+  """An endless stream of windows, with each language in its share.
 
   Attributes:
     languages: of the monolingual text, sorted.
@@ -74,7 +74,7 @@ class Mixture:
   def __init__(
     self,
     corpora: Sequence[Any],
-    tokenizer: base.Base,
+    tokenizer: base.BaseTokenizer,
     *,
     max_length: int,
     rows: Literal['stream', 'packed', 'document'] = 'stream',
@@ -167,13 +167,13 @@ class Mixture:
     facts += (seed, phase, self.window_tokens, tokenizer.fingerprint, digests)
     self.fingerprint = hashlib.sha256(repr(facts).encode()).hexdigest()
 
-  def window(self, number: int) -> 'View':
-    """The features of a window; the same ones whoever asks."""
+  def window(self, number: int) -> 'CorpusFeatures':
+    """The features of a window; every host gets the same ones."""
     chosen = []
     for part in range(len(self._units)):
       first, last = self._before(part, number), self._before(part, number + 1)
       chosen.append(self._draw(part, first, last))
-    return View(self._units, chosen)
+    return CorpusFeatures(self._units, chosen)
 
   def rows_before(self, number: int, row_length: int) -> int | None:
     """Rows of all windows before one, where no counting is needed.
@@ -188,15 +188,17 @@ class Mixture:
     """The most examples a row could hold, in any window."""
     return 1 if self.single else max(1, row_length // self._shortest)
 
-  def report(self, total_tokens: float) -> list[Drawn]:
+  def report(self, total_tokens: float) -> list[LanguageReport]:
     """What a run of so many text tokens reads of each language and pair."""
     out = []
     for name, tokens in self.tokens.items():
       drawn = self.shares[name] * total_tokens
-      out.append(Drawn(name, tokens, self.shares[name], drawn, drawn / tokens))
+      out.append(
+        LanguageReport(name, tokens, self.shares[name], drawn, drawn / tokens)
+      )
     return out
 
-  def held_out(self, limit: int | None = None) -> 'View':
+  def held_out(self, limit: int | None = None) -> 'CorpusFeatures':
     """Held-out examples, language after language.
 
     Args:
@@ -207,14 +209,14 @@ class Mixture:
       few = units.count if limit is None else min(limit, units.count)
       spread = np.arange(few) * units.count // max(few, 1)
       chosen.append((spread, np.zeros(few, bool)))
-    return View(self._held_out, chosen, limit)
+    return CorpusFeatures(self._held_out, chosen, limit)
 
   def unigram_entropy(self) -> dict[str, float]:
     """Nats per token of each language's held-out text, word by word.
 
-    The held-out masked-token loss of a model that knows nothing but how
-    frequent each piece is in the language, told from 4 M tokens of it.
-    Ordinary pieces only. Languages without held-out text are left out.
+    This is the held-out masked-token loss of a model that knows only how
+    frequent each piece is in the language, counted in 4 M tokens of it. Only
+    ordinary pieces count. Languages without held-out text are left out.
     """
     first, last = self._pieces
     out = {}
@@ -253,7 +255,7 @@ class Mixture:
     return np.concatenate(chosen), np.concatenate(flips)
 
 
-def table(report: Sequence[Drawn]) -> str:
+def table(report: Sequence[LanguageReport]) -> str:
   """The report as text."""
   rows = [('', 'tokens', 'share', 'drawn', 'epochs')]
   for line in report:
@@ -281,13 +283,13 @@ def cross_entropy(
 ) -> float:
   """Nats per token of text with the counts `asked` under those `seen`.
 
-  Every count seen is one higher, so that none is impossible.
+  One is added to every count in `seen`, so that no token is impossible.
   """
   log_p = np.log(seen + 1.0) - np.log(seen.sum() + len(seen))
   return float(-(asked * log_p).sum() / asked.sum())
 
 
-class View:
+class CorpusFeatures:
   """Features of a window, or held-out ones.
 
   Attributes:

@@ -28,6 +28,8 @@ from typing import Any
 from jaxtyping import Int
 import numpy as np
 
+from xlmr_jax.data import permutation
+
 Feature = Mapping[str, Any]  # {'tokens': int32 [n], 'label': int | float}
 Batch = dict[str, np.ndarray]
 
@@ -56,7 +58,7 @@ class Plan:
   def row(self, index: int) -> Int[np.ndarray, 'examples']:
     """The features of a row; none for an index past the last row.
 
-    Callers that want whole batches ask for rows that are not there: `fill`
+    Callers that want whole batches ask for rows past the end: `fill`
     makes them all padding.
     """
     if index >= len(self):
@@ -98,7 +100,7 @@ def plan(
   lengths = _check(lengths, row_length)
   if groups is not None:
     first, totals = _whole(lengths, groups, row_length)
-    made = plan(
+    group_plan = plan(
       totals,
       row_length,
       seed=seed,
@@ -106,19 +108,19 @@ def plan(
       window=window,
       shuffle=shuffle,
     )
-    # Each group in the plan gives way to its features.
-    sizes = np.diff(first, append=len(lengths))[made.features]
+    # The features of a group take its place in the plan.
+    sizes = np.diff(first, append=len(lengths))[group_plan.features]
     ends = np.append(0, np.cumsum(sizes))
-    shift = first[made.features] - ends[:-1]
+    shift = first[group_plan.features] - ends[:-1]
     return dataclasses.replace(
-      made,
-      offsets=ends[made.offsets],
+      group_plan,
+      offsets=ends[group_plan.offsets],
       features=np.arange(len(lengths)) + np.repeat(shift, sizes),
       max_examples=max_examples(lengths, row_length),
     )
   count = len(lengths)
   if shuffle:
-    order = permutation(count, seed, epoch, 0)
+    order = permutation.shuffle(count, seed, epoch, 0)
   else:
     order = np.arange(count)
   row_of = np.empty(count, np.int64)
@@ -131,7 +133,7 @@ def plan(
     row_of[part] = np.add(placed, rows)
     rows += added
   if shuffle:
-    row_of = permutation(rows, seed, epoch, 1)[row_of]
+    row_of = permutation.shuffle(rows, seed, epoch, 1)[row_of]
   else:
     first = np.full(rows, count)
     np.minimum.at(first, row_of, np.arange(count))
@@ -160,9 +162,9 @@ def max_examples(
 def count_rows(counts: Int[np.ndarray, 'lengths'], row_length: int) -> int:
   """How many rows `plan` packs features into, from a histogram.
 
-  Best fit takes no notice of which feature has a length, and goes on filling
-  a row for as long as that length fits: all features of a length are placed
-  by as many steps as there are rooms left.
+  Best fit depends on lengths alone, and fills a row for as long as a length
+  fits. So all features of one length are placed in as many steps as there are
+  different rooms left in rows.
 
   Args:
     counts: features of each length; counts[0] is 0.
@@ -204,7 +206,7 @@ def count_rows(counts: Int[np.ndarray, 'lengths'], row_length: int) -> int:
 
 
 def _check(lengths, row_length: int) -> Int[np.ndarray, 'features']:
-  """Lengths as int64; refuses what cannot stand in a row."""
+  """Lengths as int64; raises ValueError if one does not fit into a row."""
   lengths = np.asarray(lengths, np.int64)
   bad = np.flatnonzero((lengths < 1) | (lengths > row_length))
   if len(bad):
@@ -219,7 +221,7 @@ def _check(lengths, row_length: int) -> Int[np.ndarray, 'features']:
 
 
 def _whole(lengths, groups, row_length: int):
-  """(the first feature, the tokens) of each group; refuses what is torn."""
+  """(first feature, tokens) of each group; a group in pieces is an error."""
   groups = np.asarray(groups, np.int64)
   if groups.shape != lengths.shape:
     raise ValueError(
@@ -296,11 +298,11 @@ def _fullest(lengths: list[int], row_length: int) -> tuple[list[int], int]:
     sums, steps = 1, []
     for size in sizes[bisect.bisect_left(sizes, -room, key=neg) :]:
       for _ in range(min(len(waiting[size]), room // size)):
-        more = (sums | sums << size) & within
-        if more == sums:
+        larger_sums = (sums | sums << size) & within
+        if larger_sums == sums:
           break
         steps.append((size, sums))
-        sums = more
+        sums = larger_sums
       if sums >> room:
         break
     rest = sums.bit_length() - 1
@@ -310,16 +312,6 @@ def _fullest(lengths: list[int], row_length: int) -> tuple[list[int], int]:
         rest -= size
     rows += 1
   return placed, rows
-
-
-def permutation(count: int, *key: int) -> Int[np.ndarray, 'count']:
-  """A permutation that depends on the key alone.
-
-  It sorts the raw words of a Philox stream, which NumPy keeps the same in
-  every version; `Generator.permutation` may change.
-  """
-  stream = np.random.Philox(np.random.SeedSequence(key))
-  return np.argsort(stream.random_raw(count), kind='stable')
 
 
 def fill(

@@ -14,8 +14,7 @@ in a batch.
 
 from collections.abc import Callable, Iterator, Sequence
 
-from xlmr_jax.data.batches import loader as loaders
-from xlmr_jax.data.batches import pack
+from xlmr_jax.data.batches import loader, pack
 
 # (where a phase ends, L): a share of all steps up to 1, or a number of steps.
 Schedule = Sequence[tuple[float, int]]
@@ -38,7 +37,7 @@ class Phases:
     self,
     schedule: Schedule,
     steps: int,
-    make: Callable[[int, int, int], loaders.Loader],
+    make: Callable[[int, int, int], loader.Loader],
   ):
     """Makes the loader of each phase.
 
@@ -60,15 +59,15 @@ class Phases:
       )
     ]
     self._starts = starts
-    longest = max(self.loaders, key=lambda loader: loader.row_length)
+    longest = max(self.loaders, key=lambda phase: phase.row_length)
     self.rows, self.row_length = longest.rows, longest.row_length
     self.max_examples = longest.max_examples
     self.steps_per_epoch = self.loaders[0].steps_per_epoch
-    self.epochs = sum(loader.epochs for loader in self.loaders)
+    self.epochs = sum(phase.epochs for phase in self.loaders)
 
     def mean(name):
       return (
-        sum(getattr(one, name) * one.total_steps for one in self.loaders)
+        sum(getattr(phase, name) * phase.total_steps for phase in self.loaders)
         / steps
       )
 
@@ -110,7 +109,7 @@ class Phases:
   ) -> Iterator[tuple[int, pack.Batch]]:
     """Yields (step, batch) as a Loader does."""
     end = self.total_steps if end is None else end
-    return loaders.ahead(self.batch, start, end, threads, prefetch)
+    return loader.ahead(self.batch, start, end, threads, prefetch)
 
 
 def ends(schedule: Schedule, steps: int) -> list[int]:
@@ -123,10 +122,10 @@ def ends(schedule: Schedule, steps: int) -> list[int]:
   for entry in schedule:
     try:
       until, row_length = entry
-      fine = until > 0 and row_length > 0 and row_length == int(row_length)
+      is_valid = until > 0 and row_length > 0 and row_length == int(row_length)
     except (TypeError, ValueError):
-      fine = False
-    if not fine:
+      is_valid = False
+    if not is_valid:
       raise ValueError(
         f'schedule {tuple(schedule)}: {entry} is not (share of the steps, or '
         'a step; row length)'

@@ -28,7 +28,7 @@ Cut = tuple[
 ]
 
 
-class _Text:
+class _TextUnits:
   """Tokens begin … end of a language, in features `<s> … </s>`.
 
   Attributes:
@@ -86,7 +86,7 @@ class _Text:
     return total
 
 
-class Pieces(_Text):
+class Pieces(_TextUnits):
   """The stream cut into pieces of equal length, documents or not."""
 
   kind = 'piece'
@@ -106,7 +106,7 @@ class Pieces(_Text):
     return self._begin + unit * self._base + spread
 
 
-class Documents(_Text):
+class Documents(_TextUnits):
   """Documents, those longer than an example in pieces of equal length."""
 
   kind = 'document'
@@ -148,7 +148,7 @@ class Pairs:
   kind = 'pair'
 
   def __init__(self, part: Any, max_length: int, ends: tuple[int, int]):
-    """Goes through the ends of all pairs once, for their lengths.
+    """Reads the ends of all pairs once, to know their lengths.
 
     Args:
       part: of prepared corpora, of kind 'pairs'.

@@ -26,8 +26,8 @@ from typing import Any
 from absl import flags
 
 from xlmr_jax.data.corpus import prepare, shards
-from xlmr_jax.data.corpus.prepare_language import Settings
-from xlmr_jax.data.tokenizers import folder as tokenizer_folder
+from xlmr_jax.data.corpus.prepare_language import CorpusSettings
+from xlmr_jax.data.tokenizers import folder
 from xlmr_jax.runtime import buckets, commands
 
 
@@ -65,7 +65,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
   )
   flags.DEFINE_integer(
     'shard_tokens',
-    Settings.shard_tokens,
+    CorpusSettings.shard_tokens,
     'About how many tokens a shard has.',
     **to,
   )
@@ -89,11 +89,11 @@ def main(argv: list[str], args: flags.FlagValues = flags.FLAGS) -> None:
   """Prepares, reports on or verifies a corpus."""
   commands.check_arguments(argv)
   if args.verify or args.report:
-    folder = args.verify or args.report
-    data = shards.open_shards(buckets.fetch(folder), verify=bool(args.verify))
+    path = args.verify or args.report
+    data = shards.open_shards(buckets.fetch(path), verify=bool(args.verify))
     if args.verify:
       count = sum(len(e['shards']) + 1 for e in data.manifest['parts'].values())
-      print(f'{folder}: the checksums of all {count} files are right')
+      print(f'{path}: the checksums of all {count} files are right')
     print(table(data.manifest))
     return
   commands.check_given(args, 'tokenizer', 'output')
@@ -103,7 +103,7 @@ def main(argv: list[str], args: flags.FlagValues = flags.FLAGS) -> None:
   for language, name in tfds:
     if not language or not name or '/' in language:
       raise ValueError(f'--tfds={language}: write it as --tfds=en=wiki40b/en')
-  tokenizer = tokenizer_folder.load(args.tokenizer)
+  tokenizer = folder.load(args.tokenizer)
   if tokenizer is None:
     raise ValueError(f'{args.tokenizer} has no vocabulary that is read here')
   with buckets.publishing(args.output, resumes=True) as output:

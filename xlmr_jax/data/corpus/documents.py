@@ -1,7 +1,7 @@
 """Text becomes paragraphs, and paragraphs documents.
 
-`tokenise` makes arrays of a block of text, in any process. `Documents` takes
-them in order and says where documents end:
+`tokenise` makes arrays of a block of text, in any process. `DocumentBuilder`
+takes them in order and says where documents end:
 
 * where a blank line stands, in a file that has one between text, as CC100's
   do (Wenzek et al. 2020);
@@ -31,7 +31,7 @@ RUN = 32  # paragraphs of a document where nothing says where it ends
 LONGEST = 65_536  # tokens of a document
 
 
-class Tokenised(NamedTuple):
+class TokenisedBlock(NamedTuple):
   """The paragraphs (or pairs) of a block, those without tokens left out.
 
   Attributes:
@@ -61,8 +61,8 @@ def tokenise(
   *,
   text_key: str = 'text',
   digests: bool = False,
-) -> Tokenised:
-  """What a block holds.
+) -> TokenisedBlock:
+  """Tokenises the text of a block.
 
   Args:
     block: of `blocks`.
@@ -94,9 +94,9 @@ def tokenise(
     texts, firsts = [], []
     for item in items:
       lines = (line.removesuffix('\r') for line in item.split('\n'))
-      found = [line for line in lines if line.strip()]
-      firsts += [i == 0 for i in range(len(found))]
-      texts += found
+      paragraphs = [line for line in lines if line.strip()]
+      firsts += [i == 0 for i in range(len(paragraphs))]
+      texts += paragraphs
     starts = np.array(firsts, bool)
   try:
     encoded = encode(texts) if texts else []
@@ -115,7 +115,7 @@ def tokenise(
     marks = b''.join(
       hashlib.blake2b(text.encode(), digest_size=16).digest() for text in joined
     )
-  out = Tokenised(ids, lengths, characters, starts, blank, marks)
+  out = TokenisedBlock(ids, lengths, characters, starts, blank, marks)
   if not lengths.all():
     out = _without_empty(out)
   if sides == 1 and (lengths > LONGEST).any():
@@ -123,8 +123,8 @@ def tokenise(
   return out
 
 
-def _without_empty(block: Tokenised) -> Tokenised:
-  """A paragraph of control characters has no tokens: it is none."""
+def _without_empty(block: TokenisedBlock) -> TokenisedBlock:
+  """Leaves out paragraphs without tokens, such as control characters."""
   kept = block.lengths.all(1)
   starts = block.starts.copy()
   # A start belongs to the next paragraph that is kept.
@@ -137,7 +137,7 @@ def _without_empty(block: Tokenised) -> Tokenised:
     last = np.flatnonzero(kept)[-1] + 1 if kept.any() else 0
     blank = blank or bool(block.starts[last:].any())
   marks = np.frombuffer(block.digests, np.uint8).reshape(-1, 16)
-  return Tokenised(
+  return TokenisedBlock(
     block.ids[np.repeat(kept, block.lengths.sum(1))],
     block.lengths[kept],
     block.characters[kept],
@@ -147,8 +147,8 @@ def _without_empty(block: Tokenised) -> Tokenised:
   )
 
 
-def _cut(block: Tokenised) -> Tokenised:
-  """Paragraphs of more than LONGEST tokens become more than one."""
+def _cut(block: TokenisedBlock) -> TokenisedBlock:
+  """Cuts paragraphs of more than LONGEST tokens into several."""
   lengths, characters, starts, marks = [], [], [], []
   for i, [length] in enumerate(block.lengths.tolist()):
     mark = block.digests[16 * i : 16 * i + 16]
@@ -234,11 +234,11 @@ def _objects(block: Block, key: str) -> Iterator[str]:
 
 
 class BlankLines(Exception):
-  """Blank lines separate the documents of a file that seemed to have none."""
+  """A file has blank lines between documents, which its start did not show."""
 
 
-class Made(NamedTuple):
-  """Documents that are complete.
+class Documents(NamedTuple):
+  """Complete documents.
 
   Attributes:
     ids: of all of them.
@@ -254,8 +254,8 @@ class Made(NamedTuple):
 
 
 @dataclasses.dataclass
-class Documents:
-  """Where documents end, in the blocks of one file after the other.
+class DocumentBuilder:
+  """Makes documents of blocks, one file after the other.
 
   Attributes:
     dtype: of the ids.
@@ -282,13 +282,13 @@ class Documents:
     self.characters = np.zeros(0, np.int32)
 
   def open_file(self, separated: bool) -> None:
-    """What follows is another file's."""
+    """Starts another file."""
     self.separated = separated
     self.seen, self.blank = 0, False
     self._clear()
 
-  def add(self, block: Tokenised) -> Made:
-    """The documents that are complete with this block.
+  def add(self, block: TokenisedBlock) -> Documents:
+    """Adds a block; returns the documents that it completes.
 
     Raises:
       BlankLines: the file is to be read again, as a separated one.
@@ -296,7 +296,7 @@ class Documents:
     count = len(block.lengths)
     if not count:
       self.blank |= block.blank
-      return self._made(np.zeros(1, np.int64))
+      return self._take_before(np.zeros(1, np.int64))
     starts = block.starts.copy()
     starts[0] |= self.blank
     starts[0] &= self.seen > 0  # blank lines at the start separate nothing
@@ -312,15 +312,15 @@ class Documents:
     self.characters = np.concatenate([self.characters, block.characters])
     starts = np.concatenate([open_, starts])
     starts[0] = True
-    return self._made(self._within_longest(starts))
+    return self._take_before(self._within_longest(starts))
 
-  def close_file(self) -> Made:
-    """The last document of a file."""
+  def close_file(self) -> Documents:
+    """Ends a file; returns its last document."""
     ends = [0, len(self.lengths)] if len(self.lengths) else [0]
-    return self._made(np.array(ends))
+    return self._take_before(np.array(ends))
 
   def _within_longest(self, starts: np.ndarray) -> np.ndarray:
-    """First paragraphs of documents, the long ones cut."""
+    """The first paragraphs of documents, after long documents are cut."""
     firsts = np.flatnonzero(starts)
     if self.sides > 1:
       return firsts
@@ -336,14 +336,14 @@ class Documents:
         size += int(lengths[i])
     return np.flatnonzero(starts)
 
-  def _made(self, firsts: np.ndarray) -> Made:
-    """What stands before the last first paragraph; the rest stays open."""
+  def _take_before(self, firsts: np.ndarray) -> Documents:
+    """Takes the complete documents; the last first paragraph stays open."""
     last = int(firsts[-1])
     tokens = int(self.lengths[:last].sum(dtype=np.int64))
-    made = Made(
+    complete = Documents(
       self.ids[:tokens], self.lengths[:last], self.characters[:last], firsts
     )
     self.ids = self.ids[tokens:]
     self.lengths = self.lengths[last:]
     self.characters = self.characters[last:]
-    return made
+    return complete

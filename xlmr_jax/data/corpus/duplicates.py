@@ -23,7 +23,7 @@ MARKS = 'duplicates'
 def partition(
   digests: bytes, first: int, parts: int
 ) -> Iterator[tuple[str, bytes]]:
-  """What goes to which file.
+  """Divides the digests among files.
 
   Args:
     digests: 16 bytes a paragraph.
@@ -44,7 +44,7 @@ def partition(
 
 
 def start(folder: str, paragraphs: int) -> None:
-  """Makes the file of marks; those that are set stay so."""
+  """Makes the file of marks; an existing file keeps its marks."""
   with open(os.path.join(folder, MARKS), 'ab') as file:
     file.truncate(paragraphs)
 
@@ -55,7 +55,7 @@ def mark(folder: str, name: str) -> None:
   if not os.path.exists(path):
     return  # done before
   rows = np.fromfile(path, np.uint64).reshape(-1, 3)
-  # In order of digest, and of occurrence where it is the same.
+  # In order of digest, equal ones in the order of the text.
   rows = rows[np.lexsort((rows[:, 2], rows[:, 1], rows[:, 0]))]
   again = (rows[1:, :2] == rows[:-1, :2]).all(1)
   file = os.open(os.path.join(folder, MARKS), os.O_WRONLY)
@@ -74,7 +74,7 @@ def marked(
   """The marks of documents, given as a first paragraph and how many."""
   file = os.open(os.path.join(folder, MARKS), os.O_RDONLY)
   try:
-    found = b''.join(os.pread(file, n, first) for first, n in spans.tolist())
+    marks = b''.join(os.pread(file, n, first) for first, n in spans.tolist())
   finally:
     os.close(file)
-  return np.frombuffer(found, np.uint8) > 0
+  return np.frombuffer(marks, np.uint8) > 0

@@ -4,7 +4,7 @@
 DIR/en.txt.xz  DIR/sw.jsonl  DIR/ru/*.txt.gz  …      sources.py: what is read
    │ blocks of whole lines, to all cores             documents.py: documents
    ▼
-DIR/.unfinished/<name>/7.tokens                      buckets.py: the shuffle
+DIR/.unfinished/<name>/7.tokens                      shuffle.py: the shuffle
    │ each bucket in an order of its own
    ▼
 DIR/<name>/00007.array_record, manifest.json         shards.py: the result
@@ -28,9 +28,8 @@ from typing import Any
 import tqdm
 
 from xlmr_jax.data import files
-from xlmr_jax.data.corpus import prepare_language, shards
-from xlmr_jax.data.corpus import sources as inputs
-from xlmr_jax.data.corpus.prepare_language import Settings
+from xlmr_jax.data.corpus import prepare_language, shards, sources
+from xlmr_jax.data.corpus.prepare_language import CorpusSettings
 from xlmr_jax.data.corpus.workers import Workers
 from xlmr_jax.runtime import storage
 from xlmr_jax.runtime.cores import usable_cores
@@ -53,8 +52,8 @@ def prepare(
   pairs: Sequence[str] | None = None,
   seed: int = 0,
   drop_duplicates: bool = False,
-  shard_tokens: int = Settings.shard_tokens,
-  text_key: str = Settings.text_key,
+  shard_tokens: int = CorpusSettings.shard_tokens,
+  text_key: str = CorpusSettings.text_key,
   workers: int | None = None,
   journal_seconds: float = 10.0,
 ) -> shards.Shards:
@@ -78,7 +77,7 @@ def prepare(
       its language is dropped.
     shard_tokens: about how many tokens a shard has.
     text_key: of the text in JSON objects and data sets.
-    workers: how many processes tokenise; None for one a core, or fewer where
+    workers: how many processes tokenise; None for one per core, or fewer if
       there is little text. 0 uses this process.
     journal_seconds: how much work a kill may cost.
 
@@ -88,7 +87,7 @@ def prepare(
     OSError: the disk is full, or another fault of it.
   """
   output = os.path.abspath(output)
-  settings = Settings(seed, drop_duplicates, shard_tokens, text_key)
+  settings = CorpusSettings(seed, drop_duplicates, shard_tokens, text_key)
   if shard_tokens < 1:
     raise ValueError(f'shard_tokens={shard_tokens}; it is at least 1')
   if workers is not None and workers < 0:
@@ -98,21 +97,23 @@ def prepare(
       raise ValueError(
         f'the output {output} is inside the input {folder}; name another folder'
       )
-  sources: dict[str, list[inputs.Source]] = {}
-  found = [inputs.find_text(corpus, languages)] if corpus is not None else []
+  inputs: dict[str, list[sources.Source]] = {}
+  listings = (
+    [sources.find_text(corpus, languages)] if corpus is not None else []
+  )
   if parallel is not None:
-    found.append(inputs.find_pairs(parallel, pairs))
+    listings.append(sources.find_pairs(parallel, pairs))
   for language, name in tfds:
-    found.append({language: [inputs.find_tfds(name, tfds_dir, tfds_split)]})
-  for some in found:
-    for name, listed in some.items():
-      if name in sources:
+    listings.append({language: [sources.find_tfds(name, tfds_dir, tfds_split)]})
+  for listing in listings:
+    for name, listed in listing.items():
+      if name in inputs:
         raise ValueError(
-          f'{name!r} comes from {sources[name][0].path} and from'
+          f'{name!r} comes from {inputs[name][0].path} and from'
           f' {listed[0].path}; keep one of them'
         )
-      sources[name] = listed
-  if not sources:
+      inputs[name] = listed
+  if not inputs:
     raise ValueError('there is nothing to prepare: name a folder of text')
   plan = {
     'format': shards.FORMAT,
@@ -120,7 +121,7 @@ def prepare(
     'vocab_size': tokenizer.vocab_size,
     'dtype': shards.dtype_for(tokenizer.vocab_size).str,
     'settings': dataclasses.asdict(settings),
-    'sources': {n: [s.identity for s in f] for n, f in sorted(sources.items())},
+    'sources': {n: [s.identity for s in f] for n, f in sorted(inputs.items())},
   }
   if not shards.is_shards(output) and os.path.isdir(output):
     if os.listdir(output):
@@ -134,13 +135,13 @@ def prepare(
       _compare(output, _plan_of(shards.read_manifest(output)), plan)
       shutil.rmtree(os.path.join(output, shards.UNFINISHED), ignore_errors=True)
       return shards.open_shards(output, tokenizer)
-    size = sum(inputs.unpacked_bytes(s) for f in sources.values() for s in f)
+    size = sum(sources.unpacked_bytes(s) for f in inputs.values() for s in f)
     if workers is None:
       workers = min(usable_cores(), size // _WORTH)
       workers = workers if workers > 1 else 0
     try:
       _prepare(
-        sources, output, tokenizer, plan, settings, workers, journal_seconds
+        inputs, output, tokenizer, plan, settings, workers, journal_seconds
       )
     except OSError as error:
       if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -155,11 +156,11 @@ def prepare(
 
 
 def _prepare(
-  sources: dict[str, list[inputs.Source]],
+  inputs: dict[str, list[sources.Source]],
   output: str,
   tokenizer: Any,
   plan: dict[str, Any],
-  settings: Settings,
+  settings: CorpusSettings,
   workers: int,
   journal_seconds: float,
 ) -> None:
@@ -171,36 +172,36 @@ def _prepare(
   else:
     shards.write_json(path, plan)
   dtype = shards.dtype_for(tokenizer.vocab_size)
-  sizes = {n: sum(s.bytes for s in files) for n, files in sources.items()}
-  readers = max(1, min(len(sources), workers // _READERS))
+  sizes = {n: sum(s.bytes for s in files) for n, files in inputs.items()}
+  readers = max(1, min(len(inputs), workers // _READERS))
   with _Progress(sizes) as progress, Workers(tokenizer, workers, work) as pool:
 
     def make(name: str) -> dict[str, Any]:
-      return prepare_language.Name(
+      return prepare_language.Preparation(
         name,
-        sources[name],
+        inputs[name],
         output,
         settings,
         dtype,
         journal_seconds=journal_seconds,
-        read=lambda done: progress.read(name, done),
+        read=lambda count: progress.read(name, count),
       ).prepare(pool)
 
     if readers == 1:
-      entries = {name: make(name) for name in sorted(sources)}
+      entries = {name: make(name) for name in sorted(inputs)}
     else:
-      # The largest first, so that it is not what all wait for at the end.
-      names = sorted(sources, key=lambda name: (-sizes[name], name))
+      # The largest first: otherwise all may wait for it at the end.
+      names = sorted(inputs, key=lambda name: (-sizes[name], name))
       with futures.ThreadPoolExecutor(readers) as threads:
-        made = {name: threads.submit(make, name) for name in names}
+        jobs = {name: threads.submit(make, name) for name in names}
         try:
-          for done in futures.as_completed(made.values()):
+          for done in futures.as_completed(jobs.values()):
             done.result()
         except BaseException:
           progress.stop = True
           threads.shutdown(cancel_futures=True)
           raise
-        entries = {name: done.result() for name, done in made.items()}
+        entries = {name: done.result() for name, done in jobs.items()}
   manifest = {k: v for k, v in plan.items() if k != 'sources'}
   path = os.path.join(work, shards.MANIFEST)
   shards.write_json(path, {**manifest, 'parts': entries})
@@ -209,7 +210,7 @@ def _prepare(
 
 
 class _Stopped(Exception):
-  """Another name failed."""
+  """The preparation of another language failed, so this one stops."""
 
 
 class _Progress:
@@ -253,14 +254,14 @@ def _is_inside(path: str, folder: str | os.PathLike) -> bool:
 
 
 def _plan_of(manifest: dict[str, Any]) -> dict[str, Any]:
-  """What a finished folder was made of."""
+  """The plan that a finished folder was made by."""
   plan = {k: v for k, v in manifest.items() if k != 'parts'}
   parts = manifest['parts'].items()
   return {**plan, 'sources': {n: entry.get('sources') for n, entry in parts}}
 
 
 def _compare(output: str, old: dict[str, Any], new: dict[str, Any]) -> None:
-  """Refuses to go on with what was made of something else."""
+  """Raises ValueError if a folder was made by another plan."""
   differences = []
   if old['tokenizer'] != new['tokenizer']:
     differences.append(

@@ -49,7 +49,7 @@ _READ = 'readahead_buffer_size:0,max_parallelism:0'  # for random access
 _WRITE = 'group_size:1,uncompressed'
 
 
-class Part:
+class Subcorpus:
   """A language's documents, or the pairs of two languages.
 
   Threads may read at the same time. It can be pickled; files are opened when
@@ -133,9 +133,9 @@ class Part:
     """The tokens of both sides of a pair."""
     if self.kind != 'pairs':
       raise ValueError(f'{self.name} has documents, not pairs')
-    both = self._record(self._checked(index)).astype(np.int32)
+    tokens = self._record(self._checked(index)).astype(np.int32)
     begin, middle = self.ends[2 * index : 2 * index + 2]
-    return both[: middle - begin], both[middle - begin :]
+    return tokens[: middle - begin], tokens[middle - begin :]
 
   def _checked(self, index: int) -> int:
     if not 0 <= index < self.units:
@@ -161,7 +161,7 @@ class Part:
       if shard in self._readers:
         self._readers.move_to_end(shard)
       else:
-        # One that is pushed out closes when its last reading ends.
+        # A reader that is dropped here closes when its last read ends.
         while len(self._readers) >= _OPEN:
           self._readers.popitem(last=False)
         self._readers[shard] = array_record_module.ArrayRecordReader(
@@ -191,7 +191,7 @@ class Shards:
     self.manifest = manifest
     entries = manifest['parts']
     self.parts = {
-      name: Part(folder, name, entries[name], manifest['dtype'])
+      name: Subcorpus(folder, name, entries[name], manifest['dtype'])
       for name in sorted(entries if names is None else names)
     }
     content = [manifest[k] for k in ('format', 'tokenizer', 'dtype')]
@@ -270,15 +270,15 @@ def read_manifest(folder: str | os.PathLike) -> dict[str, Any]:
   try:
     with open(path, encoding='utf-8') as file:
       manifest = json.load(file)
-    found = manifest['format']
+    version = manifest['format']
   except (ValueError, KeyError, TypeError) as error:
     raise ValueError(
       f'{path} is not the manifest of a prepared corpus ({error!r}); prepare'
       ' the corpus again'
     ) from error
-  if found != FORMAT:
+  if version != FORMAT:
     raise ValueError(
-      f'{path} has format {found}, and this version reads {FORMAT}; prepare'
+      f'{path} has format {version}, and this version reads {FORMAT}; prepare'
       ' the corpus again'
     )
   return manifest

@@ -24,17 +24,16 @@ import json
 import os
 from typing import Any
 
-from jaxtyping import Int
 import numpy as np
 
-from xlmr_jax.data.batches import pack
+from xlmr_jax.data import permutation
 from xlmr_jax.data.corpus import duplicates, shards
 from xlmr_jax.runtime import storage
 
 _BUFFER = 1 << 24  # bytes kept in memory until they are appended
 
 
-class Appended:
+class AppendedFiles:
   """Files of a folder that only grow.
 
   Attributes:
@@ -57,7 +56,7 @@ class Appended:
       self.flush()
 
   def flush(self, *, sync: bool = False) -> None:
-    """Writes what waits; with `sync` it is on the disk after that."""
+    """Writes what is buffered; `sync` waits until the disk has it."""
     for name, parts in self._waiting.items():
       with open(os.path.join(self._folder, name), 'ab') as file:
         file.writelines(parts)
@@ -68,7 +67,7 @@ class Appended:
     self._bytes = 0
 
   def cut_back(self, sizes: dict[str, int]) -> None:
-    """Makes the files what they were when their sizes were these."""
+    """Cuts the files back to these sizes and removes all others."""
     self._waiting.clear()
     self._bytes = 0
     for name in os.listdir(self._folder):
@@ -79,24 +78,10 @@ class Appended:
     self.sizes = dict(sizes)
 
 
-def choose(
-  key: int, first: int, count: int, buckets: int
-) -> Int[np.ndarray, 'count']:
-  """The buckets of documents first … first + count."""
-  # SplitMix64 (Steele, Lea and Flood 2014), a bijection of 64 bits.
-  with np.errstate(over='ignore'):
-    z = np.arange(first + 1, first + count + 1, dtype=np.uint64)
-    z = np.uint64(key) + z * np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    z ^= z >> np.uint64(31)
-  return (z % np.uint64(buckets)).astype(np.int64)
-
-
 def to_shard(
   folder: str, bucket: int, key: int, dtype: np.dtype, sides: int, drop: bool
 ) -> dict[str, Any]:
-  """Writes a bucket as a shard, beside it; does nothing where that was done.
+  """Writes a bucket as a shard beside it, unless that was done before.
 
   Args:
     folder: of the buckets.
@@ -150,7 +135,7 @@ def _to_shard(
       lengths = lengths * (left > 0)[:, None].astype(np.int32)
     else:
       lengths = left.astype(np.int32)[:, None]
-  order = pack.permutation(len(lengths), key, bucket)
+  order = permutation.shuffle(len(lengths), key, bucket)
   order = order[lengths[order, 0] > 0]
   width = dtype.itemsize
 
@@ -158,12 +143,12 @@ def _to_shard(
     for i in order.tolist():
       record = os.pread(file, int(totals[i]) * width, int(begins[i]) * width)
       if kept is not None and lengths[i].sum() < totals[i]:
-        some = slice(paragraphs[i], paragraphs[i] + spans[i, 1])
-        mask = np.repeat(kept[some], sizes[some, 0])
+        paragraph_range = slice(paragraphs[i], paragraphs[i] + spans[i, 1])
+        mask = np.repeat(kept[paragraph_range], sizes[paragraph_range, 0])
         record = np.frombuffer(record, dtype)[mask].tobytes()
       yield record
 
-  # Read by places and not mapped: pages of a map would count as memory.
+  # pread and not a memory map: pages of a map would count as memory.
   file = os.open(f'{stem}.tokens', os.O_RDONLY)
   try:
     entry = {'file': '', 'records': 0, 'bytes': 0, 'sha256': ''}

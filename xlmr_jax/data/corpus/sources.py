@@ -47,7 +47,7 @@ class Source:
 
   @property
   def identity(self) -> dict[str, Any]:
-    """What a manifest keeps, and what another run is compared with."""
+    """What the manifest keeps, and another run compares."""
     return {k: v for k, v in dataclasses.asdict(self).items() if k != 'path'}
 
 
@@ -85,14 +85,14 @@ def find_text(
     ValueError: no folder, no files, none of a language that is asked for, a
       language's folder without text, a file in two packings.
   """
-  found = _find(directory, ('.txt', '.jsonl'))
+  sources = _find(directory, ('.txt', '.jsonl'))
   wanted = None if languages is None else set(languages)
   for entry in sorted(os.listdir(directory)):
     folder = os.path.join(directory, entry)
     if entry.startswith('.') or not os.path.isdir(folder):
       continue
     if wanted is not None and entry not in wanted:
-      found.setdefault(entry, [])  # not looked into, but there
+      sources.setdefault(entry, [])  # not looked into, but there
       continue
     inside = _find(folder, ('.txt', '.jsonl'), entry + '/')
     if not inside:
@@ -101,16 +101,16 @@ def find_text(
         f' also {_packed()}); remove it, or name the languages you want'
       )
     for source in itertools.chain(*inside.values()):
-      found.setdefault(entry, []).append(source)
-  return _wanted(found, languages, directory, '<language>.txt or .jsonl')
+      sources.setdefault(entry, []).append(source)
+  return _wanted(sources, languages, directory, '<language>.txt or .jsonl')
 
 
 def find_pairs(
   directory: str | os.PathLike, pairs: Sequence[str] | None = None
 ) -> dict[str, list[Source]]:
   """The sources of each pair of languages."""
-  found = _find(directory, ('.tsv',))
-  return _wanted(found, pairs, directory, '<language>-<language>.tsv')
+  sources = _find(directory, ('.tsv',))
+  return _wanted(sources, pairs, directory, '<language>-<language>.tsv')
 
 
 def _packed() -> str:
@@ -118,22 +118,23 @@ def _packed() -> str:
 
 
 def _wanted(
-  found: dict[str, list[Source]],
+  sources: dict[str, list[Source]],
   names: Sequence[str] | None,
   directory: str | os.PathLike,
   pattern: str,
 ) -> dict[str, list[Source]]:
-  if not found:
+  if not sources:
     raise ValueError(
       f'{directory} has no files {pattern} (also {_packed()}) and no folders'
       ' of such files'
     )
   for name in names or ():
-    if name not in found:
+    if name not in sources:
       raise ValueError(
-        f'{directory} has no text in {name!r}; it has {" ".join(sorted(found))}'
+        f'{directory} has no text in {name!r}; it has'
+        f' {" ".join(sorted(sources))}'
       )
-  return {name: found[name] for name in sorted(names or found)}
+  return {name: sources[name] for name in sorted(names or sources)}
 
 
 def _find(
@@ -142,7 +143,7 @@ def _find(
   """The files of a folder, by what their names start with."""
   if not os.path.isdir(directory):
     raise ValueError(f'{directory} is no folder')
-  found: dict[str, list[Source]] = {}
+  sources: dict[str, list[Source]] = {}
   stems: dict[str, str] = {}
   for entry in sorted(os.listdir(directory)):
     path = os.path.join(directory, entry)
@@ -162,8 +163,8 @@ def _find(
       source = Source(
         path, prefix + entry, _FORMS[suffix], stat.st_size, stat.st_mtime_ns
       )
-      found.setdefault(files.language(entry), []).append(source)
-  return found
+      sources.setdefault(files.language(entry), []).append(source)
+  return sources
 
 
 def find_tfds(name: str, directory: str | os.PathLike, split: str) -> Source:
@@ -183,10 +184,10 @@ def find_tfds(name: str, directory: str | os.PathLike, split: str) -> Source:
     os.path.join(glob.escape(folder), '**/dataset_info.json'), recursive=True
   )
   if len(paths) != 1:
-    found = ', '.join(sorted(map(os.path.dirname, paths))) or 'none'
+    folders = ', '.join(sorted(map(os.path.dirname, paths))) or 'none'
     raise ValueError(
       f'{folder} must lead to one prepared data set (a folder with'
-      f' dataset_info.json); found {found}'
+      f' dataset_info.json); found {folders}'
     )
   path = os.path.dirname(paths[0])
   names = sorted(entry for entry in os.listdir(path) if f'-{split}.' in entry)
@@ -203,7 +204,7 @@ def find_tfds(name: str, directory: str | os.PathLike, split: str) -> Source:
 
 
 def unpacked_bytes(source: Source) -> int:
-  """About how much text a source has, by its size and packing."""
+  """Estimates the bytes of text in a source from its size and packing."""
   factors = {'.gz': 3, '.xz': 4, '.zst': 3}  # of text in any language
   if source.form.startswith('tfds'):
     return 2 * source.bytes
@@ -303,7 +304,7 @@ def _tfds_blocks(source: Source, offset: int, key: str) -> Iterator[Block]:
 def has_blank_lines(source: Source) -> bool:
   """Whether a blank line stands between text near the start of a file.
 
-  A 'no' says nothing of the rest of the file.
+  False says nothing about the rest of the file.
   """
   if source.form != 'lines':
     return False

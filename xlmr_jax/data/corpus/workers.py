@@ -20,10 +20,10 @@ _tokenizer: Any = None  # a worker's own
 
 
 class Workers:
-  """A pool; a context, at the end of which its processes are gone."""
+  """A pool of processes; a context manager, which ends them."""
 
   def __init__(self, tokenizer: Any, count: int, folder: str):
-    """Processes start with the first jobs.
+    """Starts no process; the first jobs do.
 
     Args:
       tokenizer: what every job gets first.

@@ -1,8 +1,8 @@
 """Readers of two piles of sentences, of which some translate each other.
 
-A sentence is a Text; those of the foreign side come first. The label says
-where the translation is, as each benchmark asks for it: Tatoeba gives each
-English sentence the number of a foreign one, BUCC asks for pairs of ids.
+Those of the foreign side come first. The label says where the translation is,
+as each benchmark asks for it: Tatoeba gives each English sentence the number
+of a foreign one, BUCC asks for pairs of ids.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ _ISO3 = dict(
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Text:
+class Sentence:
   """A sentence of one of two sides, and where its translation is.
 
   Attributes:
@@ -51,13 +51,13 @@ class Text:
 
 def tatoeba(
   data_dir: str | os.PathLike, split: str, language: str
-) -> list[Text]:
+) -> list[Sentence]:
   """Reads one language of Tatoeba (Artetxe and Schwenk 2019).
 
   * LASER's `tatoeba.{iso3}-eng.{iso3}` and `.eng`: line by line translations.
-    The English side is sorted by code points, as XTREME does it lest the
-    right answers be 0, 1, 2. Equal English sentences stay in the order of the
-    file; each has its own translation and no other for a label.
+    The English side is sorted by code points, as in XTREME, because otherwise
+    the right answers would be 0, 1, 2, …. Equal English sentences stay in the
+    order of the file; the label of each is its own translation alone.
   * XTREME's `{language}-en.{language}` and `.en`, sorted already: without
     labels.
 
@@ -79,31 +79,31 @@ def tatoeba(
   prepared = [
     (folder / f'{language}-en.{language}', folder / f'{language}-en.en')
   ]
-  number, found = _both(original + prepared, f'Tatoeba files for {language!r}')
-  foreign, english = map(_sentences, found)
+  number, paths = _both(original + prepared, f'Tatoeba files for {language!r}')
+  foreign, english = map(_sentences, paths)
   if len(foreign) != len(english):
     raise ValueError(
-      f'{found[0]} has {len(foreign)} sentences, {found[1]} has {len(english)}:'
+      f'{paths[0]} has {len(foreign)} sentences, {paths[1]} has {len(english)}:'
       ' one of them was cut or is another version'
     )
   order = range(len(english))
   known = number < len(original)
   if known:
-    # A stable sort, like the one that XTREME's files of labels rest on.
+    # A stable sort: XTREME made its files of labels with one.
     order = sorted(order, key=english.__getitem__)
   out = [
-    Text(str(i), text, FOREIGN, None, f'{found[0]}:{i + 1}')
+    Sentence(str(i), text, FOREIGN, None, f'{paths[0]}:{i + 1}')
     for i, text in enumerate(foreign)
   ]
   for i, at in enumerate(order):
-    label, where = at if known else None, f'{found[1]}:{at + 1}'
-    out.append(Text(str(i), english[at], ENGLISH, label, where))
+    label, where = at if known else None, f'{paths[1]}:{at + 1}'
+    out.append(Sentence(str(i), english[at], ENGLISH, label, where))
   return out
 
 
 def bucc2018(
   data_dir: str | os.PathLike, split: str, language: str
-) -> list[Text]:
+) -> list[Sentence]:
   """Reads one language of BUCC 2018 (Zweigenbaum et al. 2018).
 
   The files are `{language}-en.{split}.{language}` and `.en`, lines of
@@ -126,24 +126,24 @@ def bucc2018(
     for name in names[split]
   ]
   pairs = [(f'{stem}{language}', f'{stem}en') for stem in stems]
-  number, found = _both(pairs, f'BUCC {split} files for {language!r}')
-  sides = [_with_ids(path) for path in found]
+  number, paths = _both(pairs, f'BUCC {split} files for {language!r}')
+  sides = [_with_ids(path) for path in paths]
   path = files.first([f'{stems[number]}gold'])
-  gold = None if path is None else _gold(path, found, sides)
+  gold = None if path is None else _gold(path, paths, sides)
   out = []
   for side, part in enumerate(sides):
     labelled = gold is not None and side == FOREIGN
     for name, (text, where) in part.items():
       label = gold.get(name, ()) if labelled else None
-      out.append(Text(name, text, side, label, where))
+      out.append(Sentence(name, text, side, label, where))
   return out
 
 
-def _gold(path, found, sides) -> dict[str, tuple[str, ...]]:
+def _gold(path, paths, sides) -> dict[str, tuple[str, ...]]:
   """Foreign id → ids of its translations."""
   out: dict[str, tuple[str, ...]] = {}
   for where, pair in _columns(path):
-    for name, known, file in zip(pair, sides, found, strict=True):
+    for name, known, file in zip(pair, sides, paths, strict=True):
       if name not in known:
         raise ValueError(f'{where}: {name!r} is no id of {file}')
     source, target = pair
@@ -152,7 +152,9 @@ def _gold(path, found, sides) -> dict[str, tuple[str, ...]]:
   return out
 
 
-def _both(pairs: Sequence[tuple], what: str) -> tuple[int, tuple[str, str]]:
+def _both(
+  pairs: Sequence[tuple], description: str
+) -> tuple[int, tuple[str, str]]:
   """Which pair of files is there, and its paths."""
   for number, pair in enumerate(pairs):
     first, second = (files.first([path]) for path in pair)
@@ -163,7 +165,7 @@ def _both(pairs: Sequence[tuple], what: str) -> tuple[int, tuple[str, str]]:
       raise ValueError(f'{first or second} is there, but not {lacking}')
   looked = ', '.join(str(path) for pair in pairs for path in pair)
   raise files.Missing(
-    f'no {what}; looked for {looked} (each also as .gz, .xz and .zst)'
+    f'no {description}; looked for {looked} (each also as .gz, .xz and .zst)'
   )
 
 

@@ -32,8 +32,8 @@ class Choice:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Item(Choice):
-  """A question with a name, and the company it is in.
+class GroupedChoice(Choice):
+  """A question with an id, perhaps one of a group with the same answers.
 
   Attributes:
     id: what a submission calls it by.

@@ -2,10 +2,10 @@
 
 ```
 {"sentence1": "花呗支持高铁票支付吗", "sentence2": "…", "label": "0", "id": 1}
-→ Row(('花呗支持高铁票支付吗', '…'), '0', 'dev.json:2', id=1)
+→ ExampleWithId(('花呗支持高铁票支付吗', '…'), '0', 'dev.json:2', id=1)
 ```
 
-The tasks that ask about a passage stand in clue_reading.py, its entities in
+The tasks that ask about a passage stand in clue_passages.py, its entities in
 cluener.py, FewCLUE in fewclue.py. All take (data_dir, split, language) and
 find the released files, unpacked or not: `afqmc_public/dev.json` in `data_dir`,
 `afqmc/dev.json`, `data_dir` itself, or `afqmc_public.zip`. Splits are train,
@@ -42,7 +42,7 @@ LABELS: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Row(tables.Example):
+class ExampleWithId(tables.Example):
   """An example with the name that a submission calls it by.
 
   Attributes:
@@ -67,7 +67,7 @@ def pair(item: dict[str, Any], where: str) -> tuple[str, ...]:
 
 
 def hypothesis(item: dict[str, Any], where: str) -> tuple[str, ...]:
-  """The diagnostics have had both pairs of names."""
+  """A premise and a hypothesis; the diagnostics used both pairs of keys."""
   if 'sentence1' in item:
     return pair(item, where)
   return tuple(files.texts(item, ('premise', 'hypothesis'), where))
@@ -112,14 +112,16 @@ def marked(item: dict[str, Any], where: str) -> tuple[str, ...]:
         f' the text has {text[max(start, 0) :][: len(words)]!r}'
       )
     spans.append((start, start + len(words), marks))
-  (a, b, one), (c, d, other) = sorted(spans)
+  (a, b, first_marks), (c, d, second_marks) = sorted(spans)
   if c < b:
     raise ValueError(
       f'{where}: the two spans overlap, {text[a:b]!r} at {a} and {text[c:d]!r}'
       f' at {c}'
     )
-  parts = (text[:a], one[0], text[a:b], one[1], text[b:c])
-  return (''.join((*parts, other[0], text[c:d], other[1], text[d:])),)
+  parts = (text[:a], first_marks[0], text[a:b], first_marks[1], text[b:c])
+  return (
+    ''.join((*parts, second_marks[0], text[c:d], second_marks[1], text[d:])),
+  )
 
 
 # Lines of JSON, each an example.
@@ -131,7 +133,7 @@ def read(
   labels: Sequence[str] | None,
   *,
   disagreed: bool = False,
-) -> list[Row]:
+) -> list[ExampleWithId]:
   """Reads a file of labelled texts.
 
   Args:
@@ -147,7 +149,7 @@ def read(
       which nobody submits, the last is only warned of: FewCLUE has one.
   """
   path = os.fspath(path)
-  out: list[Row] = []
+  out: list[ExampleWithId] = []
   left, rows = 0, 0
   for rows, (where, item) in enumerate(files.objects(path), 1):
     label = item.get('label')
@@ -160,9 +162,11 @@ def read(
     if label == '-' or not label:
       label = None
     if labels and label is not None and label not in labels:
-      some = ', '.join(labels[:10]) + (', …' if len(labels) > 10 else '')
-      raise ValueError(f'{where}: label {label!r} is none of {some}')
-    out.append(Row(texts(item, where), label, where, id_of(item, rows - 1)))
+      known = ', '.join(labels[:10]) + (', …' if len(labels) > 10 else '')
+      raise ValueError(f'{where}: label {label!r} is none of {known}')
+    out.append(
+      ExampleWithId(texts(item, where), label, where, id_of(item, rows - 1))
+    )
   check_ids(path, out, all(row.label is not None for row in out))
   if left:
     warnings.warn(
@@ -181,7 +185,7 @@ def id_of(item: dict[str, Any], number: int) -> int | str:
 
 
 def check_ids(path: str, examples: Sequence[Any], labelled: bool) -> None:
-  """Says that an id stands twice."""
+  """Warns of ids that occur twice, or without labels refuses them."""
   places: dict[Any, str] = {}
   twice = []
   for example in examples:
@@ -229,7 +233,7 @@ def _task(
   *,
   names: Sequence[str] = (),
   splits: Sequence[str] = SPLITS,
-) -> list[Row]:
+) -> list[ExampleWithId]:
   check(split, language, name.upper(), splits)
   path = zips.locate(
     data_dir,
@@ -237,7 +241,7 @@ def _task(
     names or names_of(split),
     f'{name.upper()} {split} file',
   )
-  # Nobody's answers can be left out of a test set.
+  # A submission must answer every question of a test set.
   drop = LABELS[name] is _NLI and not split.startswith('test')
   return zips.read(
     lambda plain: read(plain, texts, LABELS[name], disagreed=drop), path
@@ -246,14 +250,14 @@ def _task(
 
 def afqmc(
   data_dir: str | os.PathLike, split: str, language: str = 'zh'
-) -> list[Row]:
+) -> list[ExampleWithId]:
   """Reads AFQMC: whether two questions to a bank's service mean the same."""
   return _task('afqmc', 'afqmc', data_dir, split, language, pair)
 
 
 def tnews(
   data_dir: str | os.PathLike, split: str, language: str = 'zh'
-) -> list[Row]:
+) -> list[ExampleWithId]:
   """Reads TNEWS: the section of a headline, '100' to '116'.
 
   As in the baseline the headline alone is the input, not its keywords.
@@ -263,21 +267,21 @@ def tnews(
 
 def iflytek(
   data_dir: str | os.PathLike, split: str, language: str = 'zh'
-) -> list[Row]:
+) -> list[ExampleWithId]:
   """Reads IFLYTEK: the kind of an app, by its long description."""
   return _task('iflytek', 'iflytek', data_dir, split, language, sentence)
 
 
 def cmnli(
   data_dir: str | os.PathLike, split: str, language: str = 'zh'
-) -> list[Row]:
+) -> list[ExampleWithId]:
   """Reads CMNLI: MNLI and XNLI in Chinese. Rows labelled '-' are left out."""
   return _task('cmnli', 'cmnli', data_dir, split, language, pair)
 
 
 def ocnli(
   data_dir: str | os.PathLike, split: str, language: str = 'zh'
-) -> list[Row]:
+) -> list[ExampleWithId]:
   """Reads OCNLI (Hu et al. 2020, arXiv:2010.05444).
 
   Its training set comes in five sizes, each within the next: 'train' is the
@@ -310,21 +314,21 @@ def ocnli(
 
 def csl(
   data_dir: str | os.PathLike, split: str, language: str = 'zh'
-) -> list[Row]:
+) -> list[ExampleWithId]:
   """Reads CSL: whether all keywords are those of an abstract."""
   return _task('csl', 'csl', data_dir, split, language, keywords)
 
 
 def cluewsc(
   data_dir: str | os.PathLike, split: str, language: str = 'zh'
-) -> list[Row]:
+) -> list[ExampleWithId]:
   """Reads CLUEWSC2020: whether a pronoun means a noun. See `marked`."""
   return _task('cluewsc', 'cluewsc2020', data_dir, split, language, marked)
 
 
 def ax(
   data_dir: str | os.PathLike, split: str, language: str = 'zh'
-) -> list[Row]:
+) -> list[ExampleWithId]:
   """Reads the diagnostics, a test set for models of CMNLI and OCNLI."""
   return _task(
     'ax',

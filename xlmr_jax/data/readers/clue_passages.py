@@ -3,13 +3,13 @@
 All take (data_dir, split, language) and find released files as clue.py's do.
 
   cmrc2018, drcd   an answer is a part of the passage: squad.Question
-  c3               one of two to four answers is right: choices.Item
-  chid             one of ten idioms fits a blank: choices.Item, a blank each
+  c3               one of two to four answers is right: choices.GroupedChoice
+  chid             one of ten idioms fits a blank: a choices.GroupedChoice each
 
 CMRC 2018, C3 and CHID are in simplified characters, DRCD is in traditional
-ones (CLUE's baseline converts it for models that know no others; nothing is
-converted here). Passages in the other script are counted in a warning:
-somebody has mixed files, and their scores compare with nobody's.
+ones (CLUE's baseline converts it for models that know only simplified ones;
+nothing is converted here). A warning counts passages in the other script:
+the files were mixed up, and their scores cannot be compared with others.
 """
 
 from collections.abc import Iterable, Sequence
@@ -68,11 +68,16 @@ def cmrc2018(
       (without skip_bad) an answer that is not in its passage.
   """
   clue.check(split, language, 'CMRC 2018', ('train', 'dev', 'test', 'trial'))
-  own = f'cmrc2018_{split}.json'
+  own_form = f'cmrc2018_{split}.json'
   path = zips.locate(
     data_dir,
     ['cmrc2018_public', 'cmrc2018'],
-    [f'data/{own}', own, f'squad-style-data/{own}', f'{split}.json'],
+    [
+      f'data/{own_form}',
+      own_form,
+      f'squad-style-data/{own_form}',
+      f'{split}.json',
+    ],
     f'CMRC 2018 {split} file',
   )
   return zips.read(lambda plain: _spans(plain, skip_bad, False), path)
@@ -91,11 +96,11 @@ def drcd(
   `skip_bad` and errors see `cmrc2018`.
   """
   clue.check(split, language, 'DRCD', clue.SPLITS[:3])
-  own = 'training' if split == 'train' else split
+  name = 'training' if split == 'train' else split
   path = zips.locate(
     data_dir,
     ['drcd_public', 'drcd'],
-    [f'DRCD_{own}.json', f'{split}.json'],
+    [f'DRCD_{name}.json', f'{split}.json'],
     f'DRCD {split} file',
   )
   return zips.read(lambda plain: _spans(plain, skip_bad, True), path)
@@ -125,7 +130,7 @@ def _cmrc(path: str, items: list, skip_bad: bool) -> list[squad.Question]:
     for k, asked in enumerate(_get(item, 'qas', list, f'{path}, [{i}]')):
       where = f'{path}, [{i}].qas[{k}]'
       name = _get(asked, 'query_id', str, where)
-      # One of the dev set's is followed by hundreds of spaces.
+      # Hundreds of spaces follow one answer of the dev set.
       question = _get(asked, 'query_text', str, where).strip()
       label = None
       if asked.get('answers') is not None:
@@ -193,7 +198,7 @@ def c3(
   *,
   lower: bool = True,
   parts: Sequence[str] = ('d', 'm'),
-) -> list[choices.Item]:
+) -> list[choices.GroupedChoice]:
   """Reads C3 (Sun et al. 2020, arXiv:1904.09679): dialogues, then mixed texts.
 
   The files are `c3-{d,m}-{split}.json`, or `{d,m}-{split}.json` in CLUE's zip,
@@ -221,29 +226,29 @@ def c3(
       choices.
   """
   clue.check(split, language, 'C3', clue.SPLITS)
-  folders, what = ['c3_public', 'c3'], f'C3 {split} file'
+  folders, description = ['c3_public', 'c3'], f'C3 {split} file'
   named = {p: [f'c3-{p}-{split}.json', f'{p}-{split}.json'] for p in parts}
-  there = [zips.first(data_dir, folders, named[p]) for p in parts]
-  if split.startswith('test') and not any(there):
+  part_paths = [zips.first(data_dir, folders, named[p]) for p in parts]
+  if split.startswith('test') and not any(part_paths):
     names = [*clue.names_of(split), *sum(named.values(), [])]
-    paths = [zips.locate(data_dir, folders, names, what)]
+    paths = [zips.locate(data_dir, folders, names, description)]
   else:
     paths = [
-      zips.locate(data_dir, folders, named[p], f'{what} (part {p})')
+      zips.locate(data_dir, folders, named[p], f'{description} (part {p})')
       for p in parts
     ]
-  out: list[choices.Item] = []
+  out: list[choices.GroupedChoice] = []
   for path in paths:
     part = functools.partial(_c3, lower=lower, number=len(out))
     out += zips.read(part, path)
   return out
 
 
-def _c3(path: str, *, lower: bool, number: int) -> list[choices.Item]:
+def _c3(path: str, *, lower: bool, number: int) -> list[choices.GroupedChoice]:
   """The questions of a file; `number` is the first one's."""
   plain = str.lower if lower else str
   data = files.document(path)
-  out: list[choices.Item] = []
+  out: list[choices.GroupedChoice] = []
   for i, entry in enumerate(data if isinstance(data, list) else [data]):
     where = f'{path}, [{i}]'
     if not isinstance(entry, list) or not [list, list] == [
@@ -272,7 +277,7 @@ def _c3(path: str, *, lower: bool, number: int) -> list[choices.Item]:
         label = answers.index(right)
       texts = plain('\n'.join(lines)), plain(question)
       name = item.get('id', number + len(out))
-      out.append(choices.Item(texts, answers, label, place, name))
+      out.append(choices.GroupedChoice(texts, answers, label, place, name))
   if not out:
     raise ValueError(f'{path}: there is no question in the file')
   clue.check_ids(path, out, labelled=False)
@@ -293,7 +298,7 @@ def chid(
   language: str = 'zh',
   *,
   window: int | None = 56,
-) -> list[choices.Item]:
+) -> list[choices.GroupedChoice]:
   """Reads CHID (Zheng et al. 2019, arXiv:1906.01265), a question a blank.
 
   A line has a few passages, blanks named '#idiom000378#' in them, and ten
@@ -324,17 +329,19 @@ def chid(
       the blanks, a blank that stands twice.
   """
   clue.check(split, language, 'CHID', clue.SPLITS)
-  folders, what = ['chid_public', 'chid'], f'CHID {split} file'
-  paths = [zips.locate(data_dir, folders, clue.names_of(split), what)]
+  folders, description = ['chid_public', 'chid'], f'CHID {split} file'
+  paths = [zips.locate(data_dir, folders, clue.names_of(split), description)]
   if not split.startswith('test'):
     names = [f'{split}_answer.json']
-    paths.append(zips.locate(data_dir, folders, names, f'{what} of answers'))
+    paths.append(
+      zips.locate(data_dir, folders, names, f'{description} of answers')
+    )
   return zips.read(functools.partial(_chid, window=window), *paths)
 
 
 def _chid(
   path: str, answers: str | None = None, *, window: int | None
-) -> list[choices.Item]:
+) -> list[choices.GroupedChoice]:
   right = files.document(answers) if answers else None
   if answers and not isinstance(right, dict):
     raise ValueError(f'{answers}: not an object of blanks and their answers')
@@ -357,15 +364,17 @@ def _chid(
           label = label_of(right.get(name), idioms, f'{where}, {name}')
         text = around(passage, *blank.span(), window)
         out.append(
-          choices.Item((text,), idioms, label, f'{where}, {name}', name, number)
+          choices.GroupedChoice(
+            (text,), idioms, label, f'{where}, {name}', name, number
+          )
         )
-    own = [blank.label for blank in out[first:]]
-    if not 0 < len(own) <= len(idioms):
+    labels = [blank.label for blank in out[first:]]
+    if not 0 < len(labels) <= len(idioms):
       raise ValueError(
-        f'{where}: {len(own)} blanks like #idiom000378# for {len(idioms)}'
+        f'{where}: {len(labels)} blanks like #idiom000378# for {len(idioms)}'
         ' idioms'
       )
-    if right is not None and len(set(own)) < len(own):
+    if right is not None and len(set(labels)) < len(labels):
       twice.append(where)
   clue.check_ids(path, out, labelled=False)
   if right is not None and (more := right.keys() - {blank.id for blank in out}):

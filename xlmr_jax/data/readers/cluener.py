@@ -39,8 +39,8 @@ LABELS = ('O', *(f'{place}-{kind}' for kind in TYPES for place in 'BI'))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Characters(tagged.Sentence):
-  """A sentence whose words are its characters. `id` as in clue.Row."""
+class CharacterSentence(tagged.Sentence):
+  """A sentence whose words are its characters; `id` as in ExampleWithId."""
 
   id: int | str
 
@@ -50,7 +50,7 @@ class Characters(tagged.Sentence):
 
 def cluener(
   data_dir: str | os.PathLike, split: str, language: str = 'zh'
-) -> list[Characters]:
+) -> list[CharacterSentence]:
   """Reads CLUENER (Xu et al. 2020, arXiv:2001.04351), a character a word.
 
   An entity's first character is tagged 'B-name', the others 'I-name', so that
@@ -73,7 +73,7 @@ def cluener(
   return zips.read(_cluener, path)
 
 
-def _cluener(path: str) -> list[Characters]:
+def _cluener(path: str) -> list[CharacterSentence]:
   out, lost = [], []
   for number, (where, item) in enumerate(files.objects(path)):
     (text,) = files.texts(item, ('text',), where)
@@ -82,7 +82,7 @@ def _cluener(path: str) -> list[Characters]:
     tags = None
     if item.get('label') is not None:
       tags = ['O'] * len(text)
-      # Of equal ones the first, the sort is stable.
+      # The sort is stable: of equal ones the first comes first.
       spans = _entities(item['label'], text, where)
       for start, end, kind in sorted(spans, key=lambda s: s[0] - s[1]):
         if any(tag != 'O' for tag in tags[start:end]):
@@ -91,7 +91,9 @@ def _cluener(path: str) -> list[Characters]:
         tags[start:end] = [f'I-{kind}'] * (end - start)
         tags[start] = f'B-{kind}'
       tags = tuple(tags)
-    out.append(Characters(tuple(text), tags, where, clue.id_of(item, number)))
+    out.append(
+      CharacterSentence(tuple(text), tags, where, clue.id_of(item, number))
+    )
   clue.check_ids(path, out, all(s.label is not None for s in out))
   if lost:
     warnings.warn(
@@ -106,8 +108,8 @@ def _entities(label: Any, text: str, where: str) -> list[tuple[int, int, str]]:
   """(first, end, type) of the entities of a sentence, by place."""
   out = []
   try:
-    for kind, found in label.items():
-      for surface, places in found.items():
+    for kind, surfaces in label.items():
+      for surface, places in surfaces.items():
         for start, last in places:
           place = operator.index(start), operator.index(last) + 1
           out.append((*place, kind, surface))

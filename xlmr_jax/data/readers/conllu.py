@@ -61,20 +61,20 @@ def udpos(
   folder = pathlib.Path(data_dir)
   # Large training sets come in parts: de_hdt-ud-train-a-1.conllu.
   name = f'{language}_*-ud-{split}*.conllu'
-  found: dict[str, pathlib.Path] = {}
+  paths: dict[str, pathlib.Path] = {}
   for above in ('', 'UD_*/', '*/UD_*/'):
     for suffix in files.SUFFIXES:
       for path in sorted(folder.glob(f'{above}{name}{suffix}')):
         plain = path.name.removesuffix(suffix)
-        if plain in found:
-          raise ValueError(f'{path} is {found[plain]} again; keep one of them')
-        found[plain] = path
-  if not found:
+        if plain in paths:
+          raise ValueError(f'{path} is {paths[plain]} again; keep one of them')
+        paths[plain] = path
+  if not paths:
     raise files.Missing(
       f'no treebank of {language!r} with a {split} file; looked in {folder} for'
       f' {name} and UD_*/{name} (each also as .gz, .xz and .zst)'
     )
-  return [s for plain in sorted(found) for s in read(found[plain], language)]
+  return [s for plain in sorted(paths) for s in read(paths[plain], language)]
 
 
 def read(path: str | os.PathLike, language: str = '') -> list[Sentence]:

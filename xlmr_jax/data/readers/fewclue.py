@@ -3,8 +3,8 @@
 Every task has five small training sets, train_0 to train_4, each with its own
 dev set, and all of them without repetition, train_few_all and dev_few_all;
 test_public has labels and test, which is submitted, has none. All functions
-take (data_dir, split, language): 'train' and 'dev' are those of `part`, other
-splits are files' names. Files are looked for in `data_dir/{task}` and in
+take (data_dir, split, language): 'train' and 'dev' are those of `part`; other
+splits are names of files. Files are looked for in `data_dir/{task}` and in
 `data_dir`.
 
 Inputs are those of clue.py's tasks, so one model can be asked for both.
@@ -58,8 +58,8 @@ def _find(name, data_dir, split, language, part) -> str:
   if str(part) not in PARTS:
     raise ValueError(f'part={part!r} is none of {", ".join(PARTS)}')
   file = f'{split}_{part}' if split in ('train', 'dev') else split
-  what = f"FewCLUE's {name.upper()} {file} file"
-  return zips.locate(data_dir, [name], [f'{file}.json'], what)
+  description = f"FewCLUE's {name.upper()} {file} file"
+  return zips.locate(data_dir, [name], [f'{file}.json'], description)
 
 
 def _content(item: dict[str, Any], where: str) -> tuple[str, ...]:
@@ -85,7 +85,7 @@ def read(
   language: str = 'zh',
   *,
   part: int | str = 'few_all',
-) -> list[clue.Row]:
+) -> list[clue.ExampleWithId]:
   """Reads a task of texts and their classes.
 
   Args:
@@ -125,17 +125,17 @@ def chid(
   *,
   part: int | str = 'few_all',
   window: int | None = None,
-) -> list[choices.Item]:
+) -> list[choices.GroupedChoice]:
   """Reads CHID: one blank, '#idiom#', a line, seven idioms and the answer.
 
   The passages are short, so all of one is the input unless `window` says how
-  many characters around the blank. See clue_reading.chid for the input.
+  many characters around the blank. See clue_passages.chid for the input.
   """
   path = _find('chid', data_dir, split, language, part)
   return zips.read(functools.partial(_chid, window=window), path)
 
 
-def _chid(path: str, *, window: int | None) -> list[choices.Item]:
+def _chid(path: str, *, window: int | None) -> list[choices.GroupedChoice]:
   mark, out = '#idiom#', []
   for number, (where, item) in enumerate(files.objects(path)):
     (passage,) = files.texts(item, ('content',), where)
@@ -148,6 +148,6 @@ def _chid(path: str, *, window: int | None) -> list[choices.Item]:
     start = passage.index(mark)
     text = clue_passages.around(passage, start, start + len(mark), window)
     name = clue.id_of(item, number)
-    out.append(choices.Item((text,), idioms, label, where, name))
+    out.append(choices.GroupedChoice((text,), idioms, label, where, name))
   clue.check_ids(path, out, all(blank.label is not None for blank in out))
   return out

@@ -13,7 +13,7 @@ from xlmr_jax.data.readers.tables import Example, check_columns, read_rows
 def xnli(
   data_dir: str | os.PathLike, split: str, language: str
 ) -> list[Example]:
-  """Reads one language of XNLI, in any of the forms it is handed round.
+  """Reads one language of XNLI, in any of the forms it is distributed in.
 
   * XTREME's `{train,dev,test}-{language}.tsv`, whose test files have no
     labels: `test.labels.txt`, one label a line and the same for all
@@ -48,8 +48,8 @@ def xnli(
   else:
     name = f'xnli.{split}.tsv'
     official = [folder / name, folder / 'XNLI-1.0' / name]
-  what = f'XNLI {split} file for {language!r}'
-  path = files.locate(processed + official, what)
+  description = f'XNLI {split} file for {language!r}'
+  path = files.locate(processed + official, description)
   if path == files.first(processed):
     return _xtreme_pairs(path, stem)
   if path == files.first(translated):
@@ -106,11 +106,12 @@ def _xtreme_pairs(path: str, split: str, gold: bool = True) -> list[Example]:
     ]
   beside = pathlib.Path(path).with_name('test.labels.txt')
   labels: list[str | None] = [None] * len(rows)
-  if gold and (found := files.first([beside])):
-    labels = [_nli_label(line) for line in files.lines(found)]
+  if gold and (labels_path := files.first([beside])):
+    labels = [_nli_label(line) for line in files.lines(labels_path)]
     if len(labels) != len(rows):
       raise ValueError(
-        f'{found} has {len(labels)} labels, {path} has {len(rows)} examples'
+        f'{labels_path} has {len(labels)} labels, {path} has {len(rows)}'
+        ' examples'
       )
   return [
     Example((row[0], row[1]), label, where)
@@ -182,8 +183,8 @@ def pawsx(
     name = 'train.tsv' if language == 'en' else 'translated_train.tsv'
   roots = [folder / language, folder / 'x-final' / language]
   official = [root / name for root in roots]
-  what = f'PAWS-X {split} file for {language!r}'
-  path = files.locate(processed + official, what)
+  description = f'PAWS-X {split} file for {language!r}'
+  path = files.locate(processed + official, description)
   if path == files.first(processed):
     return _xtreme_pairs(path, stem, gold=False)
   return _headed(path, 4, (1, 2, 3))

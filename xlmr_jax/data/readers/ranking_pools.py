@@ -1,4 +1,4 @@
-"""Readers of queries and the pool in which each looks for what answers it.
+"""Readers of queries, and of the pool of candidates that may answer them.
 
 ```
 LAReQA    a question            every sentence of XQuAD-R, in all languages:
@@ -7,7 +7,7 @@ Mewsli-X  a mention of a name   the entities, by what Wikipedia says of them:
                                 one is right
 ```
 
-Both are bitext.Texts: the pool is on side 0 and comes first, whatever the
+Both are bitext.Sentences: the pool is on side 0 and comes first, whatever the
 language of the queries on side 1, whose labels are the ids of what is right.
 """
 
@@ -27,7 +27,7 @@ _BRACED = re.compile(r'\{(.*?)\}')
 
 def lareqa(
   data_dir: str | os.PathLike, split: str, language: str
-) -> list[bitext.Text]:
+) -> list[bitext.Sentence]:
   """Reads LAReQA's XQuAD-R (Roy et al. 2020): the questions of one language.
 
   A candidate is a sentence with its whole paragraph behind it, without line
@@ -55,16 +55,16 @@ def lareqa(
     if name == language:
       queries = questions
   return pool + [
-    bitext.Text(q.id, q.question, QUERY, tuple(right[q.id]), q.where)
+    bitext.Sentence(q.id, q.question, QUERY, tuple(right[q.id]), q.where)
     for q in queries
   ]
 
 
 def _candidates(
   questions: list[squad.Question], language: str, right: dict[str, list[str]]
-) -> Iterator[bitext.Text]:
+) -> Iterator[bitext.Sentence]:
   """The sentences of a file; adds what is right for its questions."""
-  # The questions of a paragraph stand together, and only they share its place.
+  # The questions of a paragraph follow each other; no others have its place.
   paragraphs: dict[str, list[squad.Question]] = {}
   for question in questions:
     where = question.where.rpartition('.qas[')[0]
@@ -89,12 +89,12 @@ def _candidates(
       )
     for name, text in zip(ids, sentences, strict=True):
       text = (text + context).replace('\n', '')
-      yield bitext.Text(name, text, POOL, None, where)
+      yield bitext.Sentence(name, text, POOL, None, where)
 
 
 def mewslix(
   data_dir: str | os.PathLike, split: str, language: str
-) -> list[bitext.Text]:
+) -> list[bitext.Sentence]:
   """Reads one language of Mewsli-X (Ruder et al. 2021).
 
   The files are those that XTREME-R's download leaves:
@@ -112,23 +112,24 @@ def mewslix(
     raise ValueError(f'split {split!r}; Mewsli-X has dev and test')
   folder = pathlib.Path(data_dir)
 
-  def find(name, what):
+  def find(name, description):
     paths = [root / name for root in (folder, folder / 'mewslix')]
-    return files.locate(paths, f"Mewsli-X's {what}")
+    return files.locate(paths, f"Mewsli-X's {description}")
 
   path = find('candidate_set_entities.jsonl', 'file of entities')
-  pool: dict[str, bitext.Text] = {}
+  pool: dict[str, bitext.Sentence] = {}
   for where, item in files.objects(path):
     name, text = files.texts(item, ('entity_id', 'description'), where)
     parts = (text[a:b] for a, b in _spans(item, text, where))
-    _add(pool, bitext.Text(name, _line(' '.join(parts)), POOL, None, where))
+    _add(pool, bitext.Sentence(name, _line(' '.join(parts)), POOL, None, where))
   stem = f'{split}-{language}.json'
   path = find(f'wikinews_mentions/{stem}l', f'{split} file for {language!r}')
   places = [
     root / 'wikinews_labels' / stem for root in (folder, folder / 'mewslix')
   ]
-  gold = {} if (found := files.first(places)) is None else _gold(found, pool)
-  queries: dict[str, bitext.Text] = {}
+  labels_path = files.first(places)
+  gold = {} if labels_path is None else _gold(labels_path, pool)
+  queries: dict[str, bitext.Sentence] = {}
   for where, item in files.objects(path):
     context = _get(item, 'context', dict, where)
     (text,) = files.texts(context, ('text',), where)
@@ -139,7 +140,7 @@ def mewslix(
       if query is None:
         raise ValueError(f'{where}: the mention {name!r} is not in a sentence')
       label = gold.get(name)
-      _add(queries, bitext.Text(name, query, QUERY, label, where))
+      _add(queries, bitext.Sentence(name, query, QUERY, label, where))
   return [*pool.values(), *queries.values()]
 
 
@@ -160,7 +161,7 @@ def _query(span: Mapping, text: str, spans) -> str | None:
 
 
 def _line(text: str) -> str:
-  """One line, of two spaces one, as XTREME-R's script does it."""
+  """A text in one line, two spaces as one, as XTREME-R's script has it."""
   return ' '.join(text.splitlines()).replace('  ', ' ').strip()
 
 
@@ -179,11 +180,11 @@ def _spans(item: Mapping, text: str, where: str) -> list[tuple[int, int]]:
 
 
 def _gold(path: str, pool: Mapping) -> dict[str, tuple[str, ...]]:
-  """Of each mention the entities that are right; none where none is told."""
-  found = files.document(path)
+  """The right entities of each mention; a mention without any is left out."""
+  labels = files.document(path)
   out = {}
-  for name in found if isinstance(found, dict) else {'the file': None}:
-    ids = tuple(_get(found, name, list, path))
+  for name in labels if isinstance(labels, dict) else {'the file': None}:
+    ids = tuple(_get(labels, name, list, path))
     for entity in ids:
       if entity not in pool:
         raise ValueError(f'{path}: {name!r} has {entity!r}, no candidate')
@@ -199,7 +200,7 @@ def _get(item: Mapping, key: str, kind: type, where: str) -> Any:
   return value
 
 
-def _add(texts: dict[str, bitext.Text], text: bitext.Text) -> None:
+def _add(texts: dict[str, bitext.Sentence], text: bitext.Sentence) -> None:
   if text.id in texts:
     raise ValueError(
       f'{text.where}: the id {text.id!r} stands at {texts[text.id].where}'

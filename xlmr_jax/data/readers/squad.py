@@ -12,10 +12,10 @@ XQuAD-R, DRCD and CMRC 2018 in its SQuAD style come so. XTREME's scripts leave
 test files whose only answer is an empty text: those questions have no label.
 `.gz`, `.xz` and `.zst` files are read as they are.
 
-An answer must stand where the file says. Where one does not, no place is
-guessed: it is an error that counts them and shows the first, unless `skip_bad`
-says to go on. Then such an answer still counts in scoring, which compares
-texts, as in the official scripts; but nothing is trained on it.
+An answer must stand where the file says. If answers do not, no place is
+guessed: an error counts them and shows the first, unless `skip_bad` is set.
+With `skip_bad` such an answer still counts in scoring, which compares texts as
+the official scripts do, but nothing is trained on it.
 """
 
 from collections.abc import Sequence
@@ -111,7 +111,7 @@ def read(path: str | os.PathLike, *, skip_bad: bool = False) -> list[Question]:
 
 
 def tell(
-  path: str | os.PathLike, what: str, bad: Sequence[str], skip_bad: bool
+  path: str | os.PathLike, problem: str, bad: Sequence[str], skip_bad: bool
 ) -> None:
   """Warns of answers that are wrong, or refuses them.
 
@@ -121,7 +121,7 @@ def tell(
   if not bad:
     return
   message = (
-    f'{os.fspath(path)}: {len(bad):,} answers {what}: '
+    f'{os.fspath(path)}: {len(bad):,} answers {problem}: '
     + '; '.join(bad[:_SHOWN])
     + ('; …' if len(bad) > _SHOWN else '')
   )
@@ -177,10 +177,10 @@ def _answers(
   for number, (text, start) in enumerate(out):
     if text and start >= 0 and context.startswith(text, start):
       continue
-    found = context[start : start + len(text)] if start >= 0 else ''
+    actual = context[start : start + len(text)] if start >= 0 else ''
     bad.append(
       f'{where}.answers[{number}] is {_short(text)} at {start}, where the'
-      f' context has {_short(found)}'
+      f' context has {_short(actual)}'
     )
     out[number] = text, NOWHERE
   return tuple(out)
@@ -198,8 +198,8 @@ def _breaks(
     return ()
   out, last = [], 0
   for pair in _get(paragraph, 'sentence_breaks', list, where):
-    good = type(pair) is list and [type(x) for x in pair] == [int, int]
-    if not (good and last <= pair[0] <= pair[1] <= len(context)):
+    is_range = type(pair) is list and [type(x) for x in pair] == [int, int]
+    if not (is_range and last <= pair[0] <= pair[1] <= len(context)):
       raise ValueError(
         f'{where}: sentence_breaks has {pair!r}, not the first and end'
         ' character of a sentence of the context'
@@ -247,7 +247,7 @@ def squad(
   folder = pathlib.Path(data_dir)
   folders = (folder, folder / 'squad', folder.parent / 'squad')
   path = files.locate(
-    [at / name for at in folders], _what(f'SQuAD {split}', language)
+    [at / name for at in folders], _describe(f'SQuAD {split}', language)
   )
   return read(path, skip_bad=skip_bad)
 
@@ -272,7 +272,7 @@ def xquad(
   _check_split(split, 'XQuAD')
   path = pathlib.Path(data_dir) / f'xquad.{language}.json'
   return read(
-    files.locate([path], _what('XQuAD test', language)), skip_bad=skip_bad
+    files.locate([path], _describe('XQuAD test', language)), skip_bad=skip_bad
   )
 
 
@@ -309,7 +309,7 @@ def mlqa(
   folder = pathlib.Path(data_dir)
   folders = (folder / 'MLQA_V1' / split, folder / split, folder)
   path = files.locate(
-    [at / name for at in folders], _what(f'MLQA {split}', language)
+    [at / name for at in folders], _describe(f'MLQA {split}', language)
   )
   return read(path, skip_bad=skip_bad)
 
@@ -324,7 +324,7 @@ def tydiqa(
   """Reads one language of TyDi QA's gold passages (GoldP 1.1).
 
   Its test set is not public, so XTREME tests on the dev set: 'dev' and 'test'
-  are the same files here. Looked for are, in their folder or in `data_dir`,
+  are the same files here. In their folder or in `data_dir` it looks for
   XTREME's `tydiqa.goldp.{language}.{train,dev}.json`, the official
   `tydiqa-goldp-dev-{name of the language}.json`, and the official
   `tydiqa-goldp-v1.1-{train,dev}.json` of all languages, whose ids start with
@@ -342,8 +342,8 @@ def tydiqa(
   folder = pathlib.Path(data_dir)
   if split == 'translate-train':
     path = folder / f'tydiqa.translate.train.en-{language}.json'
-    found = files.locate([path], _what('translated TyDi QA', language))
-    return read(found, skip_bad=skip_bad)
+    path = files.locate([path], _describe('translated TyDi QA', language))
+    return read(path, skip_bad=skip_bad)
   if split != 'train':
     if split != 'dev':
       _check_split(split, 'TyDi QA')
@@ -354,7 +354,7 @@ def tydiqa(
     names.append(f'tydiqa-goldp-dev-{TYDIQA[language]}.json')
   names.append(f'{release}.json')
   paths = [at / name for name in names for at in (folder / release, folder)]
-  path = files.locate(paths, _what(f'TyDi QA {split}', language))
+  path = files.locate(paths, _describe(f'TyDi QA {split}', language))
   out = read(path, skip_bad=skip_bad)
   if os.path.basename(path).startswith(release):
     out = [q for q in out if q.id.split('-')[0] == TYDIQA[language]]
@@ -387,7 +387,7 @@ def lareqa(
   folder = pathlib.Path(data_dir)
   paths = [at / f'{language}.json' for at in (folder / 'xquad-r', folder)]
   return read(
-    files.locate(paths, _what('LAReQA test', language)), skip_bad=skip_bad
+    files.locate(paths, _describe('LAReQA test', language)), skip_bad=skip_bad
   )
 
 
@@ -396,5 +396,5 @@ def _check_split(split: str, name: str) -> None:
     raise ValueError(f'split {split!r}; {name} has train, dev and test')
 
 
-def _what(name: str, language: str) -> str:
+def _describe(name: str, language: str) -> str:
   return f'{name} file for {language!r}'

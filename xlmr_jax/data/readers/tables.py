@@ -222,14 +222,14 @@ def tfds_folder(
     ValueError: not such a folder, another split or feature, or prepared in a
       file format that cannot be read without TensorFlow.
   """
-  found = sorted(pathlib.Path(path).glob('**/dataset_info.json'))
-  if len(found) != 1:
-    names = ', '.join(str(f.parent) for f in found) or 'none'
+  infos = sorted(pathlib.Path(path).glob('**/dataset_info.json'))
+  if len(infos) != 1:
+    names = ', '.join(str(f.parent) for f in infos) or 'none'
     raise ValueError(
       f'{path} must lead to one prepared data set (a folder with'
       f' dataset_info.json); found {names}'
     )
-  folder = found[0].parent
+  folder = infos[0].parent
   features, source = prepared.open_tfds(folder, split)
   wanted = [*text_columns] + ([label_column] if label_column else [])
   for column in wanted:

@@ -31,7 +31,7 @@ class Sentence:
   where: str
 
   def place(self, word: int) -> str:
-    """'file:line' of a word: a sentence's lines follow each other."""
+    """'file:line' of a word; the words of a sentence stand line by line."""
     path, colon, line = self.where.rpartition(':')
     if not colon or not line.isdecimal():
       return f'{self.where}, word {word}'
@@ -55,15 +55,15 @@ def xtreme(
   if split not in ('train', 'dev', 'test'):
     raise ValueError(f'split {split!r}; there are train, dev and test')
   path = pathlib.Path(data_dir) / f'{split}-{language}.tsv'
-  what = f'{split} file of tagged sentences for {language!r}'
-  return read(files.locate([path], what))
+  description = f'{split} file of tagged sentences for {language!r}'
+  return read(files.locate([path], description))
 
 
 def read(path: str | os.PathLike) -> list[Sentence]:
   """Reads a file of tagged sentences.
 
-  A word is what stands before the tab, whatever it is made of. Predictions
-  are written line for line beside a file, so nothing in it is passed over.
+  A word is everything before the tab. Predictions are written line for line
+  beside a file, so no line is skipped.
 
   Raises:
     ValueError: with file and line: neither one column nor two, a word or a

@@ -2,8 +2,8 @@
 
   --data_dir=tfds:DIR      DIR as in tfds' data_dir; empty for its own default
 
-What is read is what is prepared there: nothing is ever downloaded, and for
-what is lacking the command is said. TensorFlow is not needed where the file
+Only prepared data is read. Nothing is downloaded: an error names the command
+that prepares what is missing. TensorFlow is not needed where the file
 format is array_record.
 
   xnli      dev and test: xnli; translate-train and train: xtreme_xnli, which
@@ -16,8 +16,8 @@ format is array_record.
   tatoeba   tatoeba, whose only split is called 'train'
   xcopa     English COPA only: super_glue/copa
 
-Refused are, with the reason: udpos (xtreme_pos), bucc2018 (bucc) and pawsx
-(paws_x_wiki, xtreme_pawsx).
+These are refused, with the reason: udpos (xtreme_pos), bucc2018 (bucc) and
+pawsx (paws_x_wiki, xtreme_pawsx).
 
 No prepared data could be downloaded when this was written. All of it was read
 in the builders' sources (tensorflow_datasets 4.9.10): names, features, orders
@@ -144,25 +144,29 @@ def _find(root: str, name: str) -> pathlib.Path:
   Raises:
     files.Missing: there is none, or only those that were not looked at.
   """
-  least, found = _VERSIONS[name.split('/')[0]], {}
+  least, folders = _VERSIONS[name.split('/')[0]], {}
   for path in pathlib.Path(root, name).glob('*.*.*/dataset_info.json'):
     numbers = path.parent.name.split('.')
     if all(part.isdecimal() for part in numbers):
-      found[tuple(map(int, numbers))] = path.parent
-  if good := [v for v in found if v[0] == least[0] and v >= least]:
-    return found[max(good)]
-  there = ', '.join(sorted(path.name for path in found.values()))
+      folders[tuple(map(int, numbers))] = path.parent
+  if good := [v for v in folders if v[0] == least[0] and v >= least]:
+    return folders[max(good)]
+  versions = ', '.join(sorted(path.name for path in folders.values()))
   version = '.'.join(map(str, least))
   raise files.Missing(
     f'{os.path.join(root, name)} has '
-    + (f'{there}, not the version {version} or a like one' if there else 'none')
+    + (
+      f'{versions}, not the version {version} or a like one'
+      if versions
+      else 'none'
+    )
     + f' prepared; prepare it with: tfds build {name}'
     f' --file_format=array_record --data_dir={root}'
   )
 
 
 def _items(root: str, name: str, split: str) -> tuple[Any, Iterator]:
-  """Features, and ('builder:split[index]', example) of each."""
+  """The features, and ('builder:split[index]', example) of each example."""
   path = _find(root, name)
   features, data = prepared.open_tfds(path, split)
   return features, (
@@ -178,8 +182,8 @@ def _in_order(rows: list, first: int, split: str) -> list:
   keys = range(first, first + len(rows))
   digest = lambda key: hashlib.md5(f'{split}{key}'.encode()).digest()
   stored = sorted(keys, key=digest)
-  found = dict(zip(stored, rows, strict=True))
-  return [found[key] for key in keys]
+  by_key = dict(zip(stored, rows, strict=True))
+  return [by_key[key] for key in keys]
 
 
 def _untranslated(name: str, language: str) -> files.Missing:
@@ -197,9 +201,9 @@ def _xnli(root: str, split: str, language: str) -> list[tables.Example]:
     raise _untranslated('XNLI', language)
   train = split.endswith('train')
   name, part = ('xtreme_xnli', 'train') if train else ('xnli', _SPLITS[split])
-  found = tables.tfds_folder(_find(root, name), part, language=language)
+  examples = tables.tfds_folder(_find(root, name), part, language=language)
   strip = lambda e: tuple(text.strip() for text in e.texts)
-  out = [tables.Example(strip(e), e.label, e.where) for e in found]
+  out = [tables.Example(strip(e), e.label, e.where) for e in examples]
   if train:
     return _in_order(out, 0, part)
   out = _in_order(out, 1, part)
@@ -240,8 +244,8 @@ def _questions(root: str, name: str, split: str) -> list[squad.Question]:
   for where, item in _items(root, name, split)[1]:
     context = item['context'].decode()
     answers = item['answers']
-    both = zip(answers['text'], answers['answer_start'], strict=True)
-    label = tuple((text.decode(), int(at)) for text, at in both)
+    pairs = zip(answers['text'], answers['answer_start'], strict=True)
+    label = tuple((text.decode(), int(at)) for text, at in pairs)
     for text, at in label:
       if text and (at < 0 or not context.startswith(text, at)):
         bad.append(f'{where} {text[:40]!r} at {at}')
@@ -289,12 +293,14 @@ def _tydiqa(root: str, split: str, language: str) -> list[squad.Question]:
       raise files.Missing('TyDi QA is translated from English, not into it')
     return _questions(root, name, f'{split}-{language}')
   if split == 'train':
-    found = _questions(root, name, 'train')
-    return [q for q in found if q.id.split('-')[0] == squad.TYDIQA[language]]
+    questions = _questions(root, name, 'train')
+    return [
+      q for q in questions if q.id.split('-')[0] == squad.TYDIQA[language]
+    ]
   return _questions(root, name, f'validation-{language}')
 
 
-def _tatoeba(root: str, split: str, language: str) -> list[bitext.Text]:
+def _tatoeba(root: str, split: str, language: str) -> list[bitext.Sentence]:
   if split != 'test':
     raise ValueError(f'split {split!r}; Tatoeba has nothing but test')
   pairs = []
@@ -306,14 +312,14 @@ def _tatoeba(root: str, split: str, language: str) -> list[bitext.Text]:
     pairs.append((*pair, where))
   pairs = _in_order(pairs, 0, 'train')
   out = [
-    bitext.Text(str(i), text, bitext.FOREIGN, None, where)
+    bitext.Sentence(str(i), text, bitext.FOREIGN, None, where)
     for i, (text, _, where) in enumerate(pairs)
   ]
   # English stands sorted, as where the files are read (bitext.tatoeba).
   order = sorted(range(len(pairs)), key=lambda i: pairs[i][1])
   for i, at in enumerate(order):
     _, text, where = pairs[at]
-    out.append(bitext.Text(str(i), text, bitext.ENGLISH, at, where))
+    out.append(bitext.Sentence(str(i), text, bitext.ENGLISH, at, where))
   return out
 
 

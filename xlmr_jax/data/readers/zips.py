@@ -33,8 +33,8 @@ def first(
       not matter.
   """
   plain, zips = _places(data_dir, folders, names)
-  if found := files.first(plain):
-    return found
+  if path := files.first(plain):
+    return path
   wanted = [f'{pathlib.Path(n).name}{s}' for n in names for s in files.SUFFIXES]
   for archive in filter(os.path.isfile, zips):
     with _opened(archive) as packed:
@@ -42,8 +42,8 @@ def first(
       for member in sorted(packed.namelist(), key=lambda m: (m.count('/'), m)):
         if not member.startswith('__MACOSX'):
           held.setdefault(pathlib.PurePosixPath(member).name, member)
-    if found := next((held[name] for name in wanted if name in held), None):
-      return f'{archive}/{found}'
+    if member := next((held[name] for name in wanted if name in held), None):
+      return f'{archive}/{member}'
   return None
 
 
@@ -51,19 +51,19 @@ def locate(
   data_dir: str | os.PathLike,
   folders: Sequence[str],
   names: Sequence[str],
-  what: str,
+  description: str,
 ) -> str:
-  """The same.
+  """The first file that is there, or an error.
 
   Raises:
-    files.Missing: there is none; `what` says of what.
+    files.Missing: there is none; `description` says of what.
   """
-  if found := first(data_dir, folders, names):
-    return found
+  if path := first(data_dir, folders, names):
+    return path
   plain, zips = _places(data_dir, folders, names)
   raise files.Missing(
-    f'no {what}; looked for {", ".join(map(os.fspath, plain))} (each also as'
-    f' .gz, .xz and .zst), and in {", ".join(map(os.fspath, zips))}'
+    f'no {description}; looked for {", ".join(map(os.fspath, plain))} (each'
+    f' also as .gz, .xz and .zst), and in {", ".join(map(os.fspath, zips))}'
   )
 
 
@@ -81,7 +81,7 @@ def _places(data_dir, folders, names) -> tuple[list, list]:
 
 
 def read(reader: Callable[..., list], *paths: str) -> list:
-  """What a reader makes of files that `first` or `locate` found.
+  """Reads files that `first` or `locate` found, unpacked if need be.
 
   Args:
     reader: takes a plain path for each of `paths`, and gives examples.
@@ -148,8 +148,8 @@ def _split(path: str) -> tuple[str, str] | None:
   """The zip and the file in it, of what is no plain file."""
   if os.path.isfile(path):
     return None
-  archive, found, member = path.rpartition('.zip/')
-  return (f'{archive}.zip', member) if found else None
+  archive, separator, member = path.rpartition('.zip/')
+  return (f'{archive}.zip', member) if separator else None
 
 
 @contextlib.contextmanager

@@ -3,8 +3,8 @@
 A text becomes `<s> A </s>`, a pair `<s> A </s></s> B </s>`. `<mask>` typed in
 a text is the mask; every other special typed in a text is plain text.
 
-xlmr.py and hf_tokenizers.py have the two children of `Base`, and folder.py
-chooses between them.
+xlmr.py and hf_tokenizers.py have the two children of `BaseTokenizer`, and
+folder.py chooses between them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,7 +24,7 @@ SPACE = (
 ).replace('\u2000-\u200f', ''.join(chr(c) for c in range(0x2000, 0x2010)))
 
 
-class Base:
+class BaseTokenizer:
   """Text to ids and back, over any vocabulary.
 
   A child sets the attributes below and writes `_ids_of`, `_spans_of`,
@@ -49,7 +49,7 @@ class Base:
   pieces: tuple[int, int]
   fingerprint: str
 
-  # The specials' pieces by id, but for <unk>: it stands for a text.
+  # The specials' pieces by id, without <unk>, which stands for a text.
   _names: dict[int, str]
 
   def _ids_of(self, texts: list[str], num_threads: int) -> list[list[int]]:
@@ -125,7 +125,7 @@ class Base:
 
     SentencePiece tokenises a few million tokens a second on one thread,
     byte-level BPE half a million; `num_threads` is for machines with cores to
-    spare. BpeTokenizer has but two ways: one thread, or the pool of its
+    spare. BpeTokenizer has only two ways: one thread, or the pool of its
     library. Spans are always made on one thread.
     """
     texts: list[str] = []
@@ -206,7 +206,7 @@ class Base:
       parts.append(self._text_of(run))
     out = ''
     for part in parts:
-      # Byte-level pieces bring the space before them along.
+      # A byte-level piece includes the space before it.
       apart = not out or out.endswith(' ') or part.startswith(' ')
       out += part if apart else ' ' + part
     return out

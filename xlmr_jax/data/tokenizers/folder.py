@@ -42,14 +42,14 @@ def load(
     ValueError: a file is not what its name says, or no tokenizer fits `rows`.
   """
   first = best = None
-  for found in _tokenizers(os.fspath(folder), rows, model_type):
-    if rows is None or found.vocab_size == rows:
-      return found
+  for tokenizer in _tokenizers(os.fspath(folder), rows, model_type):
+    if rows is None or tokenizer.vocab_size == rows:
+      return tokenizer
     if first is None:
-      first = found
-    fits = 0 <= rows - found.vocab_size < _SPARE
-    if fits and (best is None or found.vocab_size > best.vocab_size):
-      best = found
+      first = tokenizer
+    fits = 0 <= rows - tokenizer.vocab_size < _SPARE
+    if fits and (best is None or tokenizer.vocab_size > best.vocab_size):
+      best = tokenizer
   if first is not None and best is None:
     raise ValueError(
       f'the tokenizer in {folder} has {first.vocab_size} ids, and the'
@@ -68,16 +68,16 @@ def _tokenizers(
     return os.path.isfile(os.path.join(folder, name))
 
   if has(xlmr.FILE_NAME):
-    found = Tokenizer(folder)
-    pieces = found.vocab_size - XLMR.rows(0)
+    tokenizer = Tokenizer(folder)
+    pieces = tokenizer.vocab_size - XLMR.rows(0)
     layout = _layout(folder, model_type)
     if rows == XLMR.rows(pieces):
       layout = XLMR
     elif rows == CAMEMBERT.rows(pieces) and layout is None:
       layout = CAMEMBERT
     if layout == CAMEMBERT:
-      found = Tokenizer(folder, CAMEMBERT)
-    yield found
+      tokenizer = Tokenizer(folder, CAMEMBERT)
+    yield tokenizer
   if has(hf_tokenizers.FILE_NAME):
     yield BpeTokenizer(os.path.join(folder, hf_tokenizers.FILE_NAME))
   if has(hf_tokenizers.VOCAB) and has(hf_tokenizers.MERGES):

@@ -2,7 +2,7 @@
 
 RoBERTa's byte-level BPE, from tokenizer.json or from vocab.json and
 merges.txt; and the Unigram tokenizer.json of an XLM-R model that came without
-its SentencePiece file. They have the interface of tokenizer.Tokenizer, its
+its SentencePiece file. They have the interface of xlmr.Tokenizer, its
 truncation and its errors.
 
 RoBERTa's ids, as vocab.json has them:
@@ -19,7 +19,8 @@ there is a sentencepiece.bpe.model, prefer it: it is right and ten times as
 fast.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+import contextlib
 import functools
 import hashlib
 import json
@@ -28,6 +29,7 @@ from typing import Any
 
 import numpy as np
 import tokenizers
+from tokenizers import processors
 
 from xlmr_jax.data.tokenizers import base
 from xlmr_jax.runtime import storage
@@ -47,7 +49,7 @@ _ROLES = {
 }
 
 
-class BpeTokenizer(base.Base):
+class BpeTokenizer(base.BaseTokenizer):
   """A vocabulary of the `tokenizers` library under the ids of its file.
 
   Attributes:
@@ -86,10 +88,10 @@ class BpeTokenizer(base.Base):
       name = os.fspath(source)
       if os.path.isdir(name):
         files = [os.path.join(name, file) for file in (FILE_NAME, VOCAB)]
-        there = [file for file in files if os.path.exists(file)]
-        if not there:
+        files = [file for file in files if os.path.exists(file)]
+        if not files:
           raise FileNotFoundError(f'{name} has no {FILE_NAME} and no {VOCAB}')
-        name = there[0]
+        name = files[0]
       folder = os.path.dirname(name)
       if os.path.basename(name) == VOCAB:
         self._bytes = _assemble(folder, specials or {})
@@ -108,10 +110,9 @@ class BpeTokenizer(base.Base):
     mask = self._specials.get('mask')
     self.mask_id = None if mask is None else ids[mask]
     self.vocab_size = max(ids.values()) + 1
-    self._names = {ids[piece]: piece for piece in self._specials.values()}
-    self._names |= {
-      ids[piece]: piece for piece, token in added.items() if token['special']
-    }
+    named = list(self._specials.values())
+    flagged = [piece for piece, token in added.items() if token['special']]
+    self._names = {ids[piece]: piece for piece in named + flagged}
     self.special_ids = tuple(sorted(self._names))
     self.pieces = _longest_gap(self.special_ids, self.vocab_size)
     del self._names[self.unk_id]
@@ -119,26 +120,21 @@ class BpeTokenizer(base.Base):
     self._ids[self._specials['unk']] = self.unk_id
     self._added = {self.mask_id} | {ids[piece] for piece in added}
 
-    # Typed specials are text, but for the mask and for tokens that were added
-    # to a finished vocabulary: nothing else would ever give their ids.
-    self._plain = set(self._specials.values()) - {mask}
-    self._plain |= {
-      piece
-      for piece, token in added.items()
-      if token['special'] and piece in vocab and piece != mask
-    }
+    # Typed specials are text, except the mask and tokens that were added to a
+    # finished vocabulary: nothing else would ever give their ids.
+    self._plain = {*named, *(p for p in flagged if p in vocab)} - {mask}
     self._unigram = isinstance(spec['model']['vocab'], list)
-    # What the library counts as white space before a token is part of it.
+    # The library counts this white space before a token as part of it.
     self._space = base.SPACE if self._unigram else ' '
     edited = _edit(spec, vocab, self._plain, mask)
     self._tokenizer = _build(edited, name)
     for piece in added.keys() - vocab.keys():
-      got = self._tokenizer.token_to_id(piece)
-      if got != ids[piece]:
+      number = self._tokenizer.token_to_id(piece)
+      if number != ids[piece]:
         raise ValueError(
           f'{name} gives the added token {piece!r} the id {ids[piece]}, and the'
-          f' tokenizers library {got}: it numbers them on from the vocabulary,'
-          ' without gaps'
+          f' tokenizers library {number}: it numbers them on from the'
+          ' vocabulary, without gaps'
         )
     digest = hashlib.sha256(edited.encode())
     digest.update(json.dumps(self._specials, sort_keys=True).encode())
@@ -161,8 +157,8 @@ class BpeTokenizer(base.Base):
     """The id of a piece; <unk>'s for one the vocabulary has not."""
     if piece in self._ids:
       return self._ids[piece]
-    found = self._tokenizer.token_to_id(piece)
-    return self.unk_id if found is None else found
+    token = self._tokenizer.token_to_id(piece)
+    return self.unk_id if token is None else token
 
   def save(self, directory: str | os.PathLike) -> str:
     """Writes `tokenizer.json` into a directory; returns its path.
@@ -203,9 +199,9 @@ class BpeTokenizer(base.Base):
     ):
       if token in self._added:
         # The mask takes the white space before it.
-        own = text[begin:end].strip()
-        begin = text.index(own, begin)
-        end = begin + len(own)
+        token_text = text[begin:end].strip()
+        begin = text.index(token_text, begin)
+        end = begin + len(token_text)
       elif piece == '▁' and self._unigram:
         end = begin  # the library gives it the next word's first character
       while begin < end and text[begin] in self._space:
@@ -232,9 +228,9 @@ def _encode(
 ) -> list[list[int]]:
   """The ids of texts.
 
-  One thread is the caller's. For more the library has a pool of its own, as
-  wide as the machine or $RAYON_NUM_THREADS; its calls for one text hold the
-  interpreter's lock, so that threads of ours would gain nothing.
+  A single thread is the caller's. For more, the library has its own pool, as
+  wide as the machine or $RAYON_NUM_THREADS. Its calls for one text hold the
+  interpreter's lock, so threads of ours would gain nothing.
   """
   if num_threads == 1:
     return [tokenizer.encode(t, add_special_tokens=False).ids for t in texts]
@@ -294,7 +290,7 @@ def _specials(
     path = os.path.join(folder, file) if folder is not None else ''
     if os.path.exists(path):
       settings = _read(path) | {k: v for k, v in settings.items() if v}
-  found = {}
+  pieces_of = {}
   for role, (default, keys) in _ROLES.items():
     named = [settings.get(key) for key in keys]
     # An AddedToken is written with its flags.
@@ -302,14 +298,14 @@ def _specials(
     tried = [given[role]] if role in given else [*filter(None, named), default]
     piece = next((piece for piece in tried if piece in pieces), None)
     if piece is not None:
-      found[role] = piece
+      pieces_of[role] = piece
     elif role != 'mask' or role in given:
       raise ValueError(
         f'{name} has no piece {" or ".join(map(repr, tried))}; say what it'
         f" calls its {keys[0]} in {_SETTINGS[0]}, or by specials={{'{role}':"
         ' ...}'
       )
-  return found
+  return pieces_of
 
 
 def _assemble(folder: str, given: Mapping[str, str]) -> bytes:
@@ -341,52 +337,30 @@ def _assemble(folder: str, given: Mapping[str, str]) -> bytes:
         f' numbered from {len(vocab)}, the size of {VOCAB}'
       )
   names = _specials(vocab.keys() | later.keys(), path, folder, given)
-  specials = set(names.values())
-  ids = {p: vocab[p] for p in specials & vocab.keys()} | later
-  spec = {
-    'version': '1.0',
-    'truncation': None,
-    'padding': None,
-    'added_tokens': [
-      {
-        'id': i,
-        'special': piece in specials,
-        'content': piece,
-        'single_word': False,
-        'lstrip': piece == names.get('mask'),
-        'rstrip': False,
-        'normalized': True,
-      }
-      for piece, i in sorted(ids.items(), key=lambda item: item[1])
-    ],
-    'normalizer': None,
-    'pre_tokenizer': {
-      'type': 'ByteLevel',
-      'add_prefix_space': False,
-      'trim_offsets': True,
-    },
-    'post_processor': {
-      'type': 'RobertaProcessing',
-      'sep': [names['eos'], ids[names['eos']]],
-      'cls': [names['bos'], ids[names['bos']]],
-      'trim_offsets': True,
-      'add_prefix_space': False,
-    },
-    'decoder': {
-      'type': 'ByteLevel',
-      'add_prefix_space': True,
-      'trim_offsets': True,
-    },
-    'model': {
-      'dropout': None,
-      'unk_token': None,
-      'continuing_subword_prefix': '',
-      'end_of_word_suffix': '',
-      'fuse_unk': False,
-      'vocab': vocab,
-      'merges': merges,
-    },
-  }
+  ids = {p: vocab[p] for p in names.values() if p in vocab} | later
+  with _naming(path):
+    tokenizer = tokenizers.ByteLevelBPETokenizer(
+      vocab, [tuple(merge.split(' ')) for merge in merges]
+    )
+  tokenizer.post_processor = processors.RobertaProcessing(
+    *((names[role], ids[names[role]]) for role in ('eos', 'bos')),
+    add_prefix_space=False,
+  )
+  mask, specials = names.get('mask'), set(names.values())
+  tokenizer.add_tokens(
+    [
+      tokenizers.AddedToken(
+        p, lstrip=p == mask, normalized=True, special=p in specials
+      )
+      for p in sorted(ids, key=ids.get)
+    ]
+  )
+  # Written as RoBERTa's own file is, so that both have one fingerprint: the
+  # library now writes merges as pairs, and more defaults.
+  spec = json.loads(tokenizer.to_str())
+  spec['model']['merges'] = merges
+  del spec['model']['byte_fallback'], spec['model']['ignore_merges']
+  del spec['pre_tokenizer']['use_regex'], spec['decoder']['use_regex']
   return json.dumps(spec, ensure_ascii=False).encode()
 
 
@@ -406,8 +380,8 @@ def _edit(
 ) -> str:
   """A tokenizer.json to which the tokens of `plain` are text when typed.
 
-  Of the rest only what decides on ids and decoding stays: a file may hold a
-  truncation from its last use, or BPE's dropout.
+  Only what decides on ids and decoding is kept: a file may hold a truncation
+  from its last use, or BPE's dropout.
   """
   model = dict(spec['model'])
   if 'dropout' in model:
@@ -423,19 +397,19 @@ def _edit(
       rows = rows[:-1]
     model['vocab'] = [(_hidden(p) if p in plain else p, s) for p, s in rows]
   added = {
-    # What is flagged as special here is not looked for: see _build. A token
-    # that the vocabulary lacks must stay, or those after it change their ids.
+    # The library does not look for tokens that are special here: see _build. A
+    # token that the vocabulary lacks must stay, or later ones get other ids.
     token['content']: token | {'special': token['content'] in plain}
     for token in spec['added_tokens']
     if token['content'] not in plain or token['content'] not in vocab
   }
   if mask is not None:
     flags = dict.fromkeys(('single_word', 'rstrip', 'special'), False)
-    found = {'id': vocab.get(mask), 'content': mask} | flags
-    # The space before a word is part of the word, and so of the mask that
-    # stands for it; files that transformers 5 wrote have forgotten it.
-    own = {'lstrip': True, 'normalized': False}
-    added[mask] = added.get(mask, found) | own
+    token = {'id': vocab.get(mask), 'content': mask} | flags
+    # The space before a word is part of the word, so the mask that stands for
+    # the word takes it too. Files that transformers 5 wrote do not say so.
+    mask_flags = {'lstrip': True, 'normalized': False}
+    added[mask] = added.get(mask, token) | mask_flags
   kept = {
     'version': spec.get('version', '1.0'),
     'truncation': None,
@@ -451,14 +425,21 @@ def _edit(
 
 
 def _build(edited: str, name: str) -> tokenizers.Tokenizer:
-  try:
+  with _naming(name):
     tokenizer = tokenizers.Tokenizer.from_str(edited)
+  tokenizer.encode_special_tokens = True
+  return tokenizer
+
+
+@contextlib.contextmanager
+def _naming(name: str) -> Iterator[None]:
+  """Names the file whose vocabulary the library refuses."""
+  try:
+    yield
   except Exception as error:  # the library raises nothing narrower
     raise ValueError(
       f'{name} is not a vocabulary of the tokenizers library: {error}'
     ) from error
-  tokenizer.encode_special_tokens = True
-  return tokenizer
 
 
 def _longest_gap(taken: tuple[int, ...], size: int) -> tuple[int, int]:

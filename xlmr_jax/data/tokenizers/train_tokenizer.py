@@ -156,7 +156,7 @@ def sample(
 
   The files are named after their languages. Language i of n_i lines gives
   lines in proportion to n_i ** alpha (XLM-R, section 3.1, has alpha 0.3), at
-  most all it has; what it cannot give the others give.
+  most all it has. The other languages give the lines that it lacks.
 
   Returns:
     The lines, and how many came from each language.

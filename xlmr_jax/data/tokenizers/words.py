@@ -63,7 +63,7 @@ _UNSPACED = re.compile(
 _NEVER = -1  # takes back the 1 of a neighbour
 
 
-def word_table(tokenizer: base.Base) -> Int8[np.ndarray, 'V 2']:
+def word_table(tokenizer: base.BaseTokenizer) -> Int8[np.ndarray, 'V 2']:
   """(before, after) of every id; the module says what they mean.
 
   In a byte-level vocabulary the letters of such scripts come in parts. What is

@@ -19,7 +19,7 @@ import os
 import numpy as np
 import sentencepiece
 
-from xlmr_jax.data.tokenizers.base import SPACE, Base
+from xlmr_jax.data.tokenizers.base import SPACE, BaseTokenizer
 from xlmr_jax.runtime import storage
 
 FILE_NAME = 'sentencepiece.bpe.model'  # the name Hugging Face looks for
@@ -65,7 +65,7 @@ CAMEMBERT = Layout(
 )
 
 
-class Tokenizer(Base):
+class Tokenizer(BaseTokenizer):
   """A SentencePiece model under a family's ids.
 
   Attributes:

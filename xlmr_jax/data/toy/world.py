@@ -4,7 +4,7 @@ It stands in for the corpora and benchmarks that a fresh machine does not
 have, so that the whole way from text to a zero-shot table can be run in
 minutes. Sentences are correct, but they are made from templates
 (`lexicon.json`): a score on them says that the machinery works and nothing
-about real language, and is to be called synthetic wherever it is shown.
+about real language. Call it synthetic wherever you show it.
 
 The world has up to 8 dimensions (mood, hunger, money, ...) of two opposite
 values each. An event gives some people a value ("The farmers won the lottery
@@ -165,13 +165,13 @@ class World:
     return random.Random(f'{self.seed}/{name}')
 
   def part(self, event: Clause, state: Clause) -> str:
-    """'train', 'dev' or 'test': who may put these two phrases together."""
+    """The only part (train, dev or test) that may combine these two phrases."""
     rows, columns = self._squares[event.value, state.value]
     role = (rows[event.phrase] + columns[state.phrase]) % 4
     return ('test', 'dev', 'train', 'train')[role]
 
   def unpaired(self, sentence: Sentence) -> bool:
-    """Whether parallel text must do without this sentence."""
+    """Whether parallel text must not hold this sentence."""
     return (
       isinstance(sentence, Clause)
       and (sentence.kind, sentence.value, sentence.phrase, sentence.subject)
@@ -222,7 +222,7 @@ class World:
     return events + states
 
   def paragraph(self, draw: random.Random) -> list[Sentence]:
-    """What a line of a corpus says."""
+    """The text of a line of a corpus."""
     kind = draw.random()
     if kind < 0.55:
       return self.story(draw)
@@ -241,7 +241,7 @@ class World:
     return [self.request(draw, 'train')]
 
   def translated(self, draw: random.Random) -> list[Sentence]:
-    """What a line of parallel text says: mostly a single sentence."""
+    """A line of parallel text: mostly a single sentence."""
     while True:
       paragraph = self.paragraph(draw)
       if len(paragraph) > 2 or (len(paragraph) == 2 and draw.random() < 0.5):
