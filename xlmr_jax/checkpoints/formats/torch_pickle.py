@@ -300,12 +300,8 @@ VALUES = frozenset(
   'BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES '
   'BINBYTES8'.split()
 )
-CONSTANTS: dict[str, Any] = {
-  'NONE': None,
-  'NEWTRUE': True,
-  'NEWFALSE': False,
-  'EMPTY_TUPLE': (),
-}
+CONSTANTS: dict[str, Any] = {'NONE': None, 'NEWTRUE': True, 'NEWFALSE': False}
+CONSTANTS['EMPTY_TUPLE'] = ()
 FRESH = {'EMPTY_DICT': dict, 'EMPTY_LIST': list, 'EMPTY_SET': set}
 TUPLES = {'TUPLE1': 1, 'TUPLE2': 2, 'TUPLE3': 3}
 
