@@ -12,11 +12,13 @@ quickstart: .venv/core
 test: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/python -m pytest -m 'not slow' -n auto --maxprocesses=8 --dist loadfile
 
 lint: .venv/test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/mypy
 
 .venv/core: setup.py
 	$(PYTHON) -m venv .venv
@@ -31,4 +33,4 @@ lint: .venv/test
 	touch $@
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache

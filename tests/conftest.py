@@ -99,3 +99,15 @@ def make_model():
     return loaded.Loaded(weights, tokenizer)
 
   return make
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter):
+  """Says at the end how many tests were skipped, also where none was."""
+  result = yield
+  count = len(terminalreporter.stats.get('skipped', ()))
+  text = f'{count} test{"" if count == 1 else "s"} skipped'
+  terminalreporter.write_line(
+    text + (', for the reasons above' if count else '')
+  )
+  return result

@@ -13,6 +13,7 @@ names in Hugging Face's files (checkpoints/hf/names.py) and an objective
 from collections.abc import Callable, Mapping
 import dataclasses
 import functools
+from typing import Any
 
 from flax import linen as nn
 import jax
@@ -382,7 +383,7 @@ def make(
 
 
 def apply(
-  module: nn.Module,
+  module: Any,
   params: dict,
   hidden: Float[Array, '*K B L D'],
   batch: Mapping[str, Array],

@@ -19,8 +19,9 @@ plain nested dict; layers are stacked along a leading dimension and run by
 optimizer masks and conversion read it, and no layer carries a wrapper.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import dataclasses
+from dataclasses import replace
 import functools
 
 from flax import linen as nn
@@ -169,8 +170,8 @@ class Config:
 # xxl; 878 rows of the table have no token). Liu et al. 2019 (roberta), Sanh et
 # al. 2019 (distilroberta), Martin et al. 2020 (camembert). tiny and small are
 # ours: for tests and the quickstart, and for a laptop's first pretraining run.
-_LARGE = dict(num_layers=24, model_dim=1024, num_heads=16, ff_dim=4096)
-_XL = dict(vocab_size=250_880, num_heads=32, pre_norm=True)
+_LARGE = Config(num_layers=24, model_dim=1024, num_heads=16, ff_dim=4096)
+_XL = Config(vocab_size=250_880, num_heads=32, pre_norm=True)
 VARIANTS: dict[str, Config] = {
   'tiny': Config(
     num_layers=3, model_dim=64, num_heads=2, ff_dim=256, max_positions=130
@@ -179,11 +180,11 @@ VARIANTS: dict[str, Config] = {
     num_layers=6, model_dim=256, num_heads=4, ff_dim=1024, max_positions=258
   ),
   'base': Config(),
-  'large': Config(**_LARGE),
-  'xl': Config(num_layers=36, model_dim=2560, ff_dim=10_240, **_XL),
-  'xxl': Config(num_layers=48, model_dim=4096, ff_dim=16_384, **_XL),
+  'large': _LARGE,
+  'xl': replace(_XL, num_layers=36, model_dim=2560, ff_dim=10_240),
+  'xxl': replace(_XL, num_layers=48, model_dim=4096, ff_dim=16_384),
   'roberta': Config(vocab_size=50_265),
-  'roberta-large': Config(vocab_size=50_265, **_LARGE),
+  'roberta-large': replace(_LARGE, vocab_size=50_265),
   'distilroberta': Config(vocab_size=50_265, num_layers=6),
   'camembert': Config(vocab_size=32_005),
 }
@@ -387,7 +388,7 @@ class Encoder(nn.Module):
         static_argnums=(3,),
         policy=REMAT[config.remat],
       )
-    run = nn.scan(
+    run: Callable = nn.scan(
       lambda layer, x, _: (
         layer(x, segments, train),
         x if output_hidden_states else None,

@@ -16,6 +16,7 @@ mesh too. On several hosts every host gets the same command (docs/pods.md).
 import contextlib
 import pathlib
 import sys
+from typing import Any
 
 from absl import flags
 import jax
@@ -49,7 +50,9 @@ def build_job(config, workdir, mesh: jax.sharding.Mesh) -> Job:
   Raises:
     ValueError: a setting or a file that does not fit.
   """
-  language = [name for name, head in heads.HEADS.items() if head.language]
+  language = [
+    name for name, head in heads.HEADS.items() if name and head.language
+  ]
   known = (*language, *objectives.OBJECTIVES)
   if config.objective not in known:
     raise ValueError(
@@ -153,7 +156,7 @@ def train(
   if profile and profile[0] < step:
     job.say(f'no profile: step {profile[0]} is done, the run is at {step}')
   stop = hosts.Stop()
-  last = {}
+  last: dict[str, Any] = {}
 
   def due(every, step):
     return step == total or step % (every or per_epoch) == 0
@@ -197,7 +200,7 @@ def train(
     or chips.peak_flops(jax.devices()[0].device_kind)
     or 0
   )
-  pending = []
+  pending: list[tuple] = []
 
   def report(step):
     """Fetches the metrics of the steps since the last report.

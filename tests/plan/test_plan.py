@@ -526,6 +526,19 @@ def test_how_much_was_missing(text, needed):
   assert aot.needed_bytes(text) == needed
 
 
+def test_a_step_that_lacks_memory_of_unknown_size_says_what_was_said():
+  def abstract():
+    raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: out of something')
+
+  target = types.SimpleNamespace(
+    mesh=jax.make_mesh((1,), ('data',)),
+    step=types.SimpleNamespace(abstract=abstract),
+    topology=chips.topology('v5p:2x2x1', 1),
+  )
+  with pytest.raises(aot.DoesNotFit, match='fit: .*out of something'):
+    aot.compile_step(target)
+
+
 # ── The sweep ─────────────────────────────────────────────────────────────
 
 

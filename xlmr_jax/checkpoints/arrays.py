@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import math
 import time
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -43,8 +44,15 @@ class DiskArray(abc.ABC):
     dtype: of its numbers.
   """
 
-  shape: tuple[int, ...]
-  dtype: np.dtype
+  if TYPE_CHECKING:  # fields of some, properties of others
+
+    @property
+    @abc.abstractmethod
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    @abc.abstractmethod
+    def dtype(self) -> np.dtype: ...
 
   @abc.abstractmethod
   def __getitem__(self, index) -> np.ndarray:

@@ -54,7 +54,9 @@ class Manager:
       todelete_subdir=None if read_only else _GONE,
     )
     self._folder = folder
-    self._latest, self._best = None, None  # steps that stay, once known
+    # Steps that stay, once known.
+    self._latest: int | None = None
+    self._best: int | None = None
     self._empty = read_only and not folder.exists()
     if self._empty:
       return

@@ -181,7 +181,8 @@ def _named(
   file: pathlib.Path, state: Mapping[Any, Any]
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
   """Tensors by today's names of Hugging Face, and these names → their own."""
-  tensors, names = {}, {}
+  tensors: dict[str, Tensor] = {}
+  names: dict[str, str] = {}
   for key, tensor in state.items():
     if not isinstance(key, str) or not isinstance(tensor, Tensor):
       raise ValueError(f'{file}: {key!r} is no tensor')

@@ -154,10 +154,11 @@ def read(
     )
   stored, glued = _choose_head(files[0], glued)
   config = _config(files[0], states[0], glued, pre_norm)
-  names = {key: _rename(key, pre_norm) for key in glued}
-  if unknown := [key for key, name in names.items() if name is None]:
+  renamed = {key: _rename(key, pre_norm) for key in glued}
+  if unknown := [key for key, name in renamed.items() if name is None]:
     raise ValueError(f'{files[0]}: unknown key {some(unknown)}')
-  tensors = {names[key]: tensor for key, tensor in glued.items()}
+  names = {name: key for key, name in renamed.items() if name is not None}
+  tensors = {name: glued[key] for name, key in names.items()}
   labels = None
   if stored == 'classify':
     bias = tensors.get('classifier.out_proj.bias')
@@ -166,7 +167,8 @@ def read(
   tied = stored != 'mlm' or _tied(tensors)
   rows = hf_names.table(config, stored, len(labels or ()), tied=tied)
   types = rows.pop(TYPES)
-  reader.check(files[0], rows, tensors, {v: k for k, v in names.items()})
+  reader.check(files[0], rows, tensors, names)
+  leaves: Mapping[str, Any]
   leaves, _ = reader.gather(rows, tensors, lambda tensor: tensor.pieces)
   zeros: Any = Lazy(types.leaf, leaves['encoder/embed/tokens'].dtype, ())
   if not lazily:
@@ -195,7 +197,7 @@ def _lacks(folder: pathlib.Path, stem: str, rank: int) -> str:
 
 def _split(file: pathlib.Path, state: Mapping[str, Any]) -> dict[str, Tensor]:
   """One file's tensors under today's names, in_proj cut in three."""
-  out = {}
+  out: dict[str, Tensor] = {}
   for key, tensor in state.items():
     name = re.sub(r'^(encoder|decoder)\.', '', key)
     name = name.replace('.emb_layer_norm.', '.layernorm_embedding.')

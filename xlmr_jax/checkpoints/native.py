@@ -8,6 +8,7 @@ checkpoints/<step>/{params,state,meta}   with all that a resume needs
 
 import dataclasses
 import pathlib
+from typing import TypedDict
 
 import jax
 import orbax.checkpoint as ocp
@@ -30,15 +31,19 @@ from xlmr_jax.runtime import storage
 MODEL = 'model.json'
 TOKENIZER = 'tokenizer'
 
-# How to run a model, not what it is: a saved model does not fix these.
-RUN_FIELDS = (
-  'vocab_multiple',
-  'dtype',
-  'param_dtype',
-  'attention',
-  'remat',
-  'scan',
-)
+
+class RunOptions(TypedDict, total=False):
+  """How to run a model, not what it is: a saved model does not fix these."""
+
+  vocab_multiple: int
+  dtype: str
+  param_dtype: str
+  attention: str
+  remat: str
+  scan: bool
+
+
+RUN_FIELDS = tuple(RunOptions.__annotations__)
 
 
 def describe(weights: Weights) -> dict:

@@ -63,12 +63,13 @@ def read(path) -> tuple[Weights, Tokenizer]:
   """
   weights = directory.read(path, lazily=True)
   folder, tokenizer = weights.tokenizer_dir, load_tokenizer(weights)
-  if tokenizer is None:
+  if tokenizer is None or folder is None:
     raise ValueError(f'{path} has no tokenizer: put its {SPM} into {folder}')
   try:
     surgery.parse(tokenizer)
   except ValueError as error:
     raise ValueError(f'{path}: {error}') from error
+  assert isinstance(tokenizer, Tokenizer)
   for name in _CARRIED:
     if (folder / name).is_file():
 
@@ -182,18 +183,18 @@ def _renumber(name: str, settings: dict, move) -> dict:
     move: (a token's text, its id) → its new id, None where it is gone.
   """
   if name == _ADDED:
-    moved = {text: move(text, number) for text, number in settings.items()}
-    return {text: n for text, n in moved.items() if n is not None}
+    ids = {text: move(text, number) for text, number in settings.items()}
+    return {text: n for text, n in ids.items() if n is not None}
   if name == _SETTINGS and 'added_tokens_decoder' in settings:
     held = settings['added_tokens_decoder'].items()
     moved = [(move(token.get('content'), int(i)), token) for i, token in held]
     table = {str(n): token for n, token in moved if n is not None}
     return {**settings, 'added_tokens_decoder': table}
   if name == _FAST and 'added_tokens' in settings:
-    held = settings['added_tokens']
-    moved = [(move(token['content'], token['id']), token) for token in held]
-    table = [{**token, 'id': n} for n, token in moved if n is not None]
-    return {**settings, 'added_tokens': table}
+    listed = settings['added_tokens']
+    moved = [(move(token['content'], token['id']), token) for token in listed]
+    rows = [{**token, 'id': n} for n, token in moved if n is not None]
+    return {**settings, 'added_tokens': rows}
   return settings
 
 

@@ -54,9 +54,11 @@ between sentences, of questions as .json. Scores are per cent. On several hosts
 every host gets the same command (docs/pods.md); the first one writes.
 """
 
+from collections.abc import Mapping
 import dataclasses
 import os
 import sys
+from typing import Any
 
 from absl import flags
 
@@ -79,7 +81,7 @@ from xlmr_jax.runtime import buckets, commands, hosts, recipes
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
   """The command's flags."""
-  to = {'flag_values': values}
+  to: dict[str, Any] = {'flag_values': values}
   flags.DEFINE_string(
     'benchmark',
     'xnli',
@@ -259,7 +261,7 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
   if hosts.lead():
     print(f'{options.checkpoint}: {phases}', flush=True)
   more = {'labels': options.labels, 'max_length': options.max_length}
-  thresholds = {}
+  thresholds: Mapping[str, float] = {}
   if task.metric == 'pair_f1' and options.split == 'test':
     dev = read_examples(task, options.data_dir, 'dev', list(examples))
     thresholds = evaluate.evaluate(model, task, dev, **more).thresholds

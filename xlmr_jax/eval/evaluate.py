@@ -154,7 +154,7 @@ def evaluate(
       f'{full:,} of {len(stream):,} texts fill max_length={max_length}: what '
       'was longer was cut'
     )
-  choices = ()
+  choices: Sequence[int] = ()
   if task.kind.examples == 'choices':
     choices = [len(e.choices) for part in examples.values() for e in part]
   return Result(
@@ -210,7 +210,10 @@ def _check_finite(values, features, examples) -> None:
 
 def _judge(task: Task, examples, decoded, thresholds) -> dict[str, Any]:
   """The scores of a Result: predictions against the right answers."""
-  score_of, parts, majority, used, ids = {}, {}, {}, {}, {}
+  score_of: dict[str, float | None] = {}
+  majority: dict[str, float | None] = {}
+  parts: dict[str, dict[str, float]] = {}
+  used, ids = {}, {}
   predictions, notes = {}, []
   for language, part in examples.items():
     answers, gold = decoded[language], task.kind.gold(part)

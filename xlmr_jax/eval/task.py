@@ -51,7 +51,7 @@ class Task:
 
   name: str
   kind: Kind
-  read: Callable[[str, str, str], list]
+  read: Callable[..., list]
   languages: tuple[str, ...]
   metric: str = 'accuracy'
   labels: tuple[str, ...] | None = None

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 import dataclasses
+from typing import Any
 
 import numpy as np
 
 from xlmr_jax import heads
-from xlmr_jax.inference.packed import Example
+from xlmr_jax.inference.packed import Example, Progress
 from xlmr_jax.layers.pooling import POOLINGS
 
 
@@ -19,7 +20,7 @@ def embed(
   pooling: str | None = None,
   normalize: bool | None = None,
   dim: int | None = None,
-  progress=None,
+  progress: Progress | None = None,
 ) -> np.ndarray:
   """One vector per text, as sentence-transformers makes it.
 
@@ -69,7 +70,7 @@ def vectors(
   layer: int | float | None = None,
   pooling: str = 'mean',
   skip_specials: bool = False,
-  progress=None,
+  progress: Progress | None = None,
 ) -> np.ndarray:
   """One vector per example, pooled from the states of any layer.
 
@@ -95,7 +96,7 @@ def vectors(
     raise ValueError(f'layer={layer}; this model has layers 1 to {count}')
   if pooling not in POOLINGS:
     raise ValueError(f'pooling {pooling!r} is not one of {", ".join(POOLINGS)}')
-  skip = ()
+  skip: tuple[int, ...] = ()
   if skip_specials:
     if pooling == 'cls':
       raise ValueError("skip_specials leaves nothing of pooling='cls'")
@@ -110,7 +111,9 @@ def vectors(
   return out
 
 
-def m3(model, texts: Sequence[Example], progress=None) -> list[dict]:
+def m3(
+  model, texts: Sequence[Example], progress: Progress | None = None
+) -> list[dict[str, Any]]:
   """bge-m3's three views of each text.
 
   Returns:
@@ -122,7 +125,7 @@ def m3(model, texts: Sequence[Example], progress=None) -> list[dict]:
     raise ValueError('this checkpoint has no sparse and ColBERT heads')
   features = _encode(model, texts, '')
   skip = set() if model.tokenizer is None else set(model.tokenizer.special_ids)
-  out = [None] * len(features)
+  out: list = [None] * len(features)
   for feature, row, span, slot in model.run(model.head, features, progress):
     dense, weights, vectors = row
     sparse: dict[int, float] = {}

@@ -6,9 +6,11 @@ m.save('xnli-hf', format='hf')
 xlmr_jax.load('intfloat/multilingual-e5-base').embed(['query: ...'])
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 import dataclasses
+import os
 import time
+from typing import Any, Unpack
 import warnings
 
 import jax
@@ -30,7 +32,7 @@ from xlmr_jax.data.tokenizers.hf_tokenizers import BpeTokenizer
 from xlmr_jax.data.tokenizers.xlmr import Tokenizer
 from xlmr_jax.inference import embeddings, packed
 from xlmr_jax.inference.fill_mask import fill_mask
-from xlmr_jax.inference.packed import Example
+from xlmr_jax.inference.packed import Example, Progress
 from xlmr_jax.layers import crf
 from xlmr_jax.model import Config, Encoder
 from xlmr_jax.runtime import sharding
@@ -74,7 +76,7 @@ class Loaded:
     """How texts become vectors, where the checkpoint says so."""
     return self.weights.pooling
 
-  def replace(self, **changes) -> 'Loaded':
+  def replace(self, **changes: Any) -> 'Loaded':
     """The same model with other fields of its weights: replace(params=...)."""
     weights = dataclasses.replace(self.weights, **changes)
     return dataclasses.replace(self, weights=weights)
@@ -137,13 +139,13 @@ class Loaded:
   def encode(self, examples: Sequence[Example]) -> list[np.ndarray]:
     """Hidden states of the last layer, float32 [length, D] per example."""
     features = self.tokens(examples)
-    out = [None] * len(features)
+    out: list = [None] * len(features)
     for feature, hidden, span, _ in self.run(None, features):
       out[feature] = hidden[span]
     return out
 
   def logits(
-    self, examples: Sequence[Example], progress=None
+    self, examples: Sequence[Example], progress: Progress | None = None
   ) -> list[np.ndarray]:
     """Scores through the loaded head, float32.
 
@@ -164,7 +166,7 @@ class Loaded:
     if row.views:
       raise ValueError('this head gives three kinds of output: use m3')
     features = self.tokens(examples)
-    out = [None] * len(features)
+    out: list = [None] * len(features)
     real = slice(None)
     if row.language:  # without the rows that pad the table
       real = slice(self.config.vocab_size)
@@ -173,7 +175,10 @@ class Loaded:
     return out
 
   def paths(
-    self, examples: Sequence[Example], active, progress=None
+    self,
+    examples: Sequence[Example],
+    active: Sequence[np.ndarray],
+    progress: Progress | None = None,
   ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Scores, as `logits`, and each example's best labels under its chain.
 
@@ -186,7 +191,7 @@ class Loaded:
     head = self.params['head']
     head = {**head, **crf.constrain(head, crf.bio(self.labels))}
     features = self.tokens(examples)
-    out = [None] * len(features)
+    out: list = [None] * len(features)
     given = {**self.params, 'head': head}, features, progress, active
     for feature, row, span, _ in self.program(self.head)(*given):
       out[feature] = tuple(part[span] for part in row)
@@ -204,11 +209,21 @@ class Loaded:
     tied = self.weights.tied
     return packed.Program(self.config, output, classes, tied, self.mesh)
 
-  def run(self, output: str | None, features, progress=None):
+  def run(
+    self,
+    output: str | None,
+    features: Sequence[np.ndarray],
+    progress: Progress | None = None,
+  ) -> Iterator[tuple[int, Any, slice, int]]:
     """Runs `program(output)` over the ids of examples."""
     return self.program(output)(self.params, features, progress)
 
-  def save(self, folder, format: str = 'orbax', fresh: bool = False) -> None:
+  def save(
+    self,
+    folder: str | os.PathLike[str],
+    format: str = 'orbax',
+    fresh: bool = False,
+  ) -> None:
     """Writes the model with its tokenizer, whole or not at all.
 
     Args:
@@ -225,16 +240,16 @@ class Loaded:
 
 
 def load(
-  path,
+  path: str | os.PathLike[str],
   *,
   head: str | None = STORED,
   labels: Sequence[str] | None = None,
   fresh: bool = False,
   seed: int = 0,
   revision: str | None = None,
-  mesh=None,
-  timer: dict | None = None,
-  **run,
+  mesh: jax.sharding.Mesh | tuple[int, ...] | None = None,
+  timer: dict[str, float] | None = None,
+  **run: Unpack[native.RunOptions],
 ) -> Loaded:
   """Loads a checkpoint directory, a workdir, or a Hugging Face model.
 
@@ -277,7 +292,7 @@ def load(
       f'{", ".join(native.RUN_FIELDS)}'
     )
   tokenizer = load_tokenizer(weights)
-  if head not in (STORED, weights.head):
+  if head is not None and head not in (STORED, weights.head):
     if not fresh:
       raise ValueError(
         f'{path} has no {head} head: give fresh=True for a new one, with '

@@ -7,6 +7,7 @@ order given: no padding is computed, nothing recompiles.
 from collections.abc import Callable, Iterator, Sequence
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,9 @@ from xlmr_jax.model import Config, Encoder
 from xlmr_jax.runtime import sharding
 
 # A text, a pair of texts, or ids.
-Example = str | tuple[str, str] | Sequence[int]
+Example = str | tuple[str, str] | Sequence[int] | np.ndarray
+# Called with the examples, the real and the computed tokens of a batch.
+Progress = Callable[[int, int, int], None]
 
 # Positions of a step. A CPU is fastest while a layer's activations fit its
 # caches: measured, docs/log.md of 2026-11-21, "Where inference went".
@@ -63,9 +66,9 @@ class Program:
     self,
     params: dict,
     features: Sequence[np.ndarray],
-    progress: Callable[[int, int, int], None] | None = None,
+    progress: Progress | None = None,
     active: Sequence[np.ndarray] | None = None,
-  ) -> Iterator[tuple[int, object, slice, int]]:
+  ) -> Iterator[tuple[int, Any, slice, int]]:
     """Yields (feature, outputs of its row, its span in the row, its slot).
 
     Args:
@@ -89,7 +92,7 @@ class Program:
 
     run = _jitted(self)
     batches, _ = self.batches(features, active)
-    pending = None
+    pending: tuple | None = None
     for batch in batches:
       inputs = {name: x for name, x in batch.items() if name != 'example'}
       if self.mesh is None:
@@ -101,7 +104,8 @@ class Program:
       if pending is not None:
         yield from done(*pending)
       pending = (batch, output)
-    yield from done(*pending)
+    if pending is not None:
+      yield from done(*pending)
 
   def batches(
     self,

@@ -156,7 +156,7 @@ def attention(
   same = _same(segments, causal)
   if chosen == 'loop':
     q, k, v = (jnp.moveaxis(x, 2, 0) for x in (q, k, v))
-    one = lambda qkv: _einsums(*qkv, same)
+    one = lambda qkv: _einsums(qkv[0], qkv[1], qkv[2], same)
     return jnp.moveaxis(jax.lax.map(one, (q, k, v)), 0, 2)
   q, k, v = (jnp.swapaxes(x, 1, 2) for x in (q, k, v))
   y = _einsums(q, k, v, same[:, None], dropout, key)

@@ -102,7 +102,7 @@ def mask_tokens(
   slots = capacity(length, rate, SLACK[units] if slack is None else slack)
   special = jnp.isin(tokens, jnp.asarray(special_ids, tokens.dtype))
   eligible = (segments > 0) & ~special
-  if units == 'token':
+  if units == 'token' or words is None:
     count_key, order_key, kind_key, piece_key = jax.random.split(key, 4)
     chosen = _count(count_key, eligible.sum(-1), rate)
     order = jax.random.uniform(order_key, (rows, length))

@@ -11,6 +11,7 @@ import importlib.metadata
 import os
 import re
 import time
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -200,7 +201,7 @@ def devices(topology: chips.Topology) -> list:
   jax.config.update('jax_platforms', 'cpu')
   from jax.experimental import topologies
 
-  more = {}
+  more: dict[str, Any] = {}
   if topology.generation == 'v4':
     more['chip_config_name'] = 'megacore'  # one device for its two cores
   if topology.slices > 1:
@@ -255,12 +256,12 @@ def compile_step(target: Target):
         f'{compiler(target.topology)} failed: {text[:500]}'
       ) from error
     needed = needed_bytes(text)
+    size = f'{needed / GIB:.2f} GiB' if needed else text
     raise DoesNotFit(
-      f'the step does not fit: {needed / GIB:.2f} GiB' * bool(needed)
-      + f'the step does not fit: {text}' * (not needed)
-      + f' needed of {target.topology.chip.memory / GIB:.2f} GiB of a chip; '
-      'raise config.accumulate, set config.remat=full, or cut the model over '
-      'more of the mesh (fsdp, tensor)',
+      f'the step does not fit: {size} needed of '
+      f'{target.topology.chip.memory / GIB:.2f} GiB of a chip; raise '
+      'config.accumulate, set config.remat=full, or cut the model over more of '
+      'the mesh (fsdp, tensor)',
       needed,
     ) from None
   return compiled, time.perf_counter() - start

@@ -130,8 +130,8 @@ class Program:
       # A collective that was cut up and put into fusions, some of them in loops
       # that run beside it, has one channel; it runs as often as the piece that
       # starts it. Other collectives may all have the same channel.
-      pieces = channel and where in self.fused
-      key = channel[1] if pieces else (where, op.name)
+      pieces = channel if where in self.fused else None
+      key = pieces[1] if pieces else (where, op.name)
       if key in out and out[key].count <= count:
         continue
       shapes = tuple(
@@ -180,10 +180,10 @@ class Program:
     body = _called(loop.attributes, 'body')[0]
     test = self._resolve(condition, self.roots[condition].name)
     order = re.search(r'direction=(\w+)', test.op.attributes)
-    if test.op.opcode != 'compare' or order[1] not in ('LT', 'LE'):
+    if test.op.opcode != 'compare' or not order or order[1] not in ('LT', 'LE'):
       return None
-    counter, bound = (self._operand(test, i) for i in range(2))
-    index, bound = _element(counter), _constant(bound)
+    counter, limit = (self._operand(test, i) for i in range(2))
+    index, bound = _element(counter), _constant(limit)
     if index is None or bound is None:
       return None
     start = self._resolve(where, loop.operands[0])
@@ -220,7 +220,7 @@ class Program:
       return self._resolve(inner, self.roots[inner].name, calls)
     if op.opcode == 'get-tuple-element':
       whole = self._resolve(where, op.operands[0], calls)
-      index = int(re.search(r'index=(\d+)', op.attributes)[1])
+      index = int(_search(r'index=(\d+)', op.attributes)[1])
       if whole.op.opcode == 'tuple':
         return self._operand(whole, index)
       if whole.op.opcode == 'parameter':
@@ -317,6 +317,14 @@ def _called(attributes: str, names: str) -> list[str]:
   return out
 
 
+def _search(pattern: str, text: str) -> re.Match[str]:
+  """The first match; ValueError where a compiler writes something else."""
+  match = re.search(pattern, text)
+  if match is None:
+    raise ValueError(f'the HLO has no {pattern} in {text[:200]!r}')
+  return match
+
+
 def _shapes(text: str) -> list[str]:
   """'(f32[2,3]{1,0}, s32[])' → ['f32[2,3]', 's32[]']."""
   return re.findall(r'\b[a-z]\w*\[[\d,<=]*\]', text)
@@ -324,10 +332,10 @@ def _shapes(text: str) -> list[str]:
 
 def shape_bytes(shape: str) -> int:
   """'f32[2,3]' → 24; without the padding of tiles."""
-  kind, dims = re.match(r'(\w+)\[([\d,<=]*)\]', shape).groups()
+  kind, dims = _search(r'(\w+)\[([\d,<=]*)\]', shape).groups()
   bits = _BITS.get(kind)
   if bits is None:
-    bits = int(re.search(r'\d+', kind)[0])
+    bits = int(_search(r'\d+', kind)[0])
   sizes = [int(d.lstrip('<=')) for d in dims.split(',') if d]
   return int(np.prod(sizes, dtype=np.int64)) * bits // 8
 
@@ -365,7 +373,7 @@ def across(attributes: str, devices: int) -> np.ndarray:
   A group is the devices in one place of each slice; devices are numbered slice
   by slice: target {1,2}x{0:7}, slices x devices of one.
   """
-  target = re.search(r'_megascale_target="\{([\d,:]+)\}x', attributes)[1]
+  target = _search(r'_megascale_target="\{([\d,:]+)\}x', attributes)[1]
   first, _, last = target.partition(':')
   count = int(last) - int(first) + 1 if last else len(_ints(target))
   return np.arange(devices).reshape(count, -1).T

@@ -216,7 +216,7 @@ def sweep(
   queue = choices(config, topology, vocab_size)
   heapq.heapify(queue)
   known = _known(results)
-  out = []
+  out: list[dict] = []
   while queue and len(out) < limit:
     choice = heapq.heappop(queue)
     tried = choice.apply(config)

@@ -106,7 +106,7 @@ class Mirror:
 
   def _pull(self, skip) -> None:
     objects = self._bucket.find()
-    wanted = {}
+    wanted: dict[str, list] = {}
     for step, names in _by_step(objects).items():
       files = {n: objects[n] for n in names}
       if step:
@@ -286,8 +286,8 @@ def publishing(
 
 def _cache() -> pathlib.Path:
   """The folder on this disk for all that lies in buckets; made."""
-  cache = os.environ.get('XLMR_JAX_CACHE')
-  cache = pathlib.Path(cache or pathlib.Path.home() / '.cache' / 'xlmr_jax')
+  given = os.environ.get('XLMR_JAX_CACHE')
+  cache = pathlib.Path(given or pathlib.Path.home() / '.cache' / 'xlmr_jax')
   folder = cache.absolute() / 'buckets'
   folder.mkdir(parents=True, exist_ok=True)
   return folder

@@ -78,7 +78,7 @@ class Chip:
   @property
   def peak(self) -> float:
     """Dense bf16 FLOP/s."""
-    return peak_flops(self.kind)
+    return PEAK[self.kind]
 
   @property
   def is_tpu(self) -> bool:

@@ -75,7 +75,7 @@ def _help(module: types.ModuleType) -> str:
   listed = own.get_help(include_special_flags=False)
   common = flags.FLAGS.module_help(__name__)
   return (
-    f'{module.__doc__.strip()}\n\nFlags:\n{listed}\n{common}\n\n'
+    f'{(module.__doc__ or "").strip()}\n\nFlags:\n{listed}\n{common}\n\n'
     '`--helpfull` lists the flags of the libraries too.'
   )
 
@@ -146,7 +146,7 @@ def _flag_line(error: BaseException, argv: list[str]) -> str:
     near = re.search(r'Did you mean \\?"(\w+)', text)
     names = [arg.partition('=')[0] for arg in argv]
     wrong = [name for name in names if key and key[1] in name.split('.')]
-    if wrong:
+    if key and wrong:
       hint = f'; did you mean {near[1]!r}?' if near else ''
       return f'{wrong[0]}: the recipe has no setting {key[1]!r}{hint}'
   return line(error)

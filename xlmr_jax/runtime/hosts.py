@@ -12,6 +12,7 @@ import importlib.util
 import os
 import signal
 import threading
+from typing import Any
 
 from absl import flags
 import jax
@@ -23,7 +24,7 @@ _COUNTS = ('SLURM_STEP_NUM_TASKS', 'OMPI_COMM_WORLD_SIZE')
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
   """The flags of a command that several hosts may run together."""
-  to = {'flag_values': values}
+  to: dict[str, Any] = {'flag_values': values}
   flags.DEFINE_enum(
     'distributed',
     'auto',

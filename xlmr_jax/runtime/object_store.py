@@ -27,7 +27,7 @@ LOCAL = 'cache'  # a folder of a workdir that can be made again
 class Bucket:
   """A folder of a bucket, through fsspec; errors in one line each."""
 
-  def __init__(self, url: str | os.PathLike):
+  def __init__(self, url: str | os.PathLike[str]):
     self.url = os.fspath(url).rstrip('/')
     self._kind, _, self._base = self.url.partition('://')
     if self._kind not in _LIBRARIES or not self._base:

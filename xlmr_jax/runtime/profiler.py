@@ -52,7 +52,7 @@ class Profiler:
       done: steps.
       metrics: of the last one; the devices are waited for.
     """
-    if not self._running or done < self._steps[1]:
+    if not self._running or not self._steps or done < self._steps[1]:
       return False
     jax.block_until_ready(metrics)
     self.close()

@@ -228,7 +228,9 @@ def local_rows(mesh: Mesh) -> Callable[[int], np.ndarray]:
     layout = by_rows(mesh)
     parts = layout.addressable_devices_indices_map((rows,)).values()
     return np.unique(
-      np.concatenate([np.arange(*part[0].indices(rows)) for part in parts])
+      np.concatenate(
+        [np.arange(*part[0].indices(rows)) for part in parts if part]
+      )
     )
 
   return rows_of

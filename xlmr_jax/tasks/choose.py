@@ -71,7 +71,8 @@ def encode(
       long.
   """
   del labels
-  pairs, out = [], []
+  pairs: list[tuple[str, str]] = []
+  out: list[dict[str, Any]] = []
   for number, example in enumerate(examples):
     count, gold = len(example.choices), example.label
     if count < 2:

@@ -4,6 +4,8 @@ It runs in blocks: its memory grows with the number of vectors, not with that
 of pairs. Equally close vectors come in the order given.
 """
 
+from typing import Any
+
 from jaxtyping import Float, Int
 import numpy as np
 
@@ -66,9 +68,11 @@ def _candidates(x, y, count: int, both: bool = False):
 
   Both directions need the same products, which take nearly all of the time.
   """
-  of_x, of_y = [], {}
+  of_x: list[np.ndarray] = []
+  of_y: dict[int, tuple] = {}
   for start in range(0, len(x), _QUERIES):
-    block, best = x[start : start + _QUERIES], None
+    block = x[start : start + _QUERIES]
+    best: Any = None
     for first in range(0, len(y), _KEYS):
       scores = block @ y[first : first + _KEYS].T
       if both:
@@ -92,7 +96,7 @@ def _merge(best, scores, first: int, count: int):
   return values, np.take_along_axis(np.hstack([best[1], at]), kept, 1)
 
 
-def _rank(queries, keys, candidates, k: int):
+def _rank(queries, keys, candidates, k: int) -> tuple[np.ndarray, np.ndarray]:
   """The best of the candidates, by products in float64."""
   k = min(k, candidates.shape[1])
   scores = np.empty((len(queries), k))

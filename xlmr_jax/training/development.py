@@ -18,7 +18,7 @@ class Development:
   def __init__(self, task, examples, model: Loaded):
     self._task, self._examples, self._model = task, examples, model
 
-  def __call__(self, params) -> dict[str, float]:
+  def __call__(self, params) -> dict[str, float | None]:
     name = f'dev_{self._task.metric}'
     result = evaluate.evaluate(
       self._model.replace(params=params),

@@ -36,7 +36,7 @@ def choose(
   if config.init:
     origin = directory.read(config.init)
     tokenizer = load_tokenizer(origin)
-    if tokenizer is None:
+    if tokenizer is None or origin.tokenizer_dir is None:
       raise ValueError(f'{config.init} has no tokenizer that can be read')
     if config.tokenizer:
       other = _tokenizer(config.tokenizer)

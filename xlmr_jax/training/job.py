@@ -19,7 +19,7 @@ from xlmr_jax.runtime import sharding
 from xlmr_jax.training import objectives
 
 # An evaluator maps parameters to named values; 'name/part' is a detail.
-Evaluator = Callable[[dict], Mapping[str, float]]
+Evaluator = Callable[[dict], Mapping[str, float | None]]
 
 
 @dataclasses.dataclass
@@ -102,8 +102,9 @@ class Job:
 
   def _same_head(self) -> bool:
     origin = self.origin
-    alike = heads.same_parameters(self.head, origin.head)
-    return alike and origin.labels == self.labels
+    if origin is None or origin.labels != self.labels:
+      return False
+    return heads.same_parameters(self.head, origin.head)
 
   @property
   def _tied(self) -> bool:

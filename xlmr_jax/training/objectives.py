@@ -18,6 +18,7 @@ exactly; and a loss that is not finite has a row.
 
 from collections.abc import Callable, Mapping
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -262,17 +263,17 @@ def _labelled(config: Config, name: str, classes: int) -> Objective:
   return Objective(name, loss)
 
 
-def classify(config: Config, labels: Labels) -> Objective:
+def classify(config: Config, labels: tuple[str, ...]) -> Objective:
   """Cross-entropy over classes; labels [B, E], -1 is ignored."""
   return _labelled(config, 'classify', len(labels))
 
 
-def tag(config: Config, labels: Labels) -> Objective:
+def tag(config: Config, labels: tuple[str, ...]) -> Objective:
   """Cross-entropy over classes; labels [B, L], -1 is ignored."""
   return _labelled(config, 'tag', len(labels))
 
 
-def crf(config: Config, labels: Labels) -> Objective:
+def crf(config: Config, labels: tuple[str, ...]) -> Objective:
   """Negative log-likelihood of each example's labels, [B, L], under a chain.
 
   The chain links the labelled positions of an example; -1 is no part of it.
@@ -382,7 +383,7 @@ def regression(
 
 # Name → what fine-tuning minimises, (config, labels) → Objective. A kind of
 # question (tasks/kinds.py) says which of them train it.
-OBJECTIVES: dict[str, Callable[[Config, Labels], Objective]] = {
+OBJECTIVES: dict[str, Callable[[Config, Any], Objective]] = {
   'classify': classify,
   'regression': regression,
   'tag': tag,

@@ -1,6 +1,6 @@
 """AdamW and LAMB as the papers use them, from a few plain fields."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import functools
 
 import jax
@@ -179,7 +179,10 @@ def adamw(
   )
 
 
-OPTIMIZERS = {'adamw': adamw, 'lamb': functools.partial(adamw, trust=True)}
+OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
+  'adamw': adamw,
+  'lamb': functools.partial(adamw, trust=True),
+}
 
 
 def _adam(b1, b2, eps, moments):

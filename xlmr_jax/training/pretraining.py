@@ -23,19 +23,20 @@ def pretraining(config, workdir: pathlib.Path, mesh) -> Job:
   head = config.objective
   causal = heads.HEADS[head].causal
   model = dataclasses.replace(model, causal=causal)
-  if not causal and tokenizer.mask_id is None:
+  mask_id = tokenizer.mask_id
+  if not causal and mask_id is None:
     raise ValueError(f'the tokenizer in {folder} has no <mask>')
   loader, texts = _streams(config, workdir, tokenizer, model, mesh)
   longest = max(texts, key=lambda text: text.max_length)
   if origin is not None and not heads.HEADS[origin.head].language:
     origin = dataclasses.replace(origin, tied=True)
   shared = dict(chunk=config.loss_chunk, tied=origin is None or origin.tied)
-  if causal:
+  if causal or mask_id is None:
     objective = objectives.causal(model, **shared)
   else:
     objective = objectives.mlm(
       model,
-      mask_id=tokenizer.mask_id,
+      mask_id=mask_id,
       special_ids=tokenizer.special_ids,
       pieces=tokenizer.pieces,
       rate=config.mask_rate,

@@ -130,7 +130,7 @@ def aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 
 def _fill(array: np.ndarray, file: pathlib.Path, start: int) -> None:
   """Fills a contiguous array with a file's bytes from `start`."""
-  view = memoryview(array.reshape(-1).view(np.uint8))
+  view = array.reshape(-1).view(np.uint8).data
   with open(file, 'rb', buffering=0) as f:
     f.seek(start)
     while view:
@@ -282,4 +282,4 @@ def write(
     f.write(len(text).to_bytes(8, 'little') + text)
     for array, dtype in arrays.values():
       array = np.ascontiguousarray(array, DTYPES[dtype])
-      f.write(array.reshape(-1).view(np.uint8))
+      f.write(array.reshape(-1).view(np.uint8).data)

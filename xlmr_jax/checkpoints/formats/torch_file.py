@@ -83,7 +83,9 @@ def _persistent(pid) -> tuple[str, str, int, Any]:
   if type(pid) is not tuple or len(pid) not in (5, 6) or pid[0] != 'storage':
     raise ValueError('a persistent id is not that of a storage')
   _, kind, key, _, count, *view = pid
-  if type(kind) is not torch_pickle.Global or not kind.name.endswith('Storage'):
+  if type(kind) is not torch_pickle.Global or kind.dtype is None:
+    raise ValueError('a storage has no type')
+  if not kind.name.endswith('Storage'):
     raise ValueError('a storage has no type')
   if type(key) is not str:
     raise ValueError("a storage's key is not a string")
@@ -227,7 +229,8 @@ def write(file, arrays: Mapping[str, np.ndarray]) -> None:
     return head + b''.join(args) + pickle.TUPLE + pickle.REDUCE
 
   program = [pickle.PROTO + b'\2', call('collections.OrderedDict'), pickle.MARK]
-  members: dict[str, bytes | np.ndarray] = {}
+  members: dict[str, bytes | memoryview] = {'data.pkl': b''}
+  members['byteorder'] = b'little'
   for i, (key, array) in enumerate(arrays.items()):
     if type(key) is not str or array.dtype not in dtypes:
       raise ValueError(
@@ -235,7 +238,7 @@ def write(file, arrays: Mapping[str, np.ndarray]) -> None:
         f'string, and a dtype one of {", ".join(map(str, dtypes))}'
       )
     array = np.asarray(array, order='C')
-    members[f'data/{i}'] = array.reshape(-1).view(np.uint8)
+    members[f'data/{i}'] = array.reshape(-1).view(np.uint8).data
     strides = tuple(math.prod(array.shape[k + 1 :]) for k in range(array.ndim))
     kind = f'torch\n{torch_pickle.STORAGES[dtypes[array.dtype]]}\n'.encode()
     storage = [pickle.MARK, value('storage'), pickle.GLOBAL, kind]
@@ -245,7 +248,7 @@ def write(file, arrays: Mapping[str, np.ndarray]) -> None:
     tensor += [value(False), call('collections.OrderedDict')]
     program += [value(key), call('torch._utils._rebuild_tensor_v2', *tensor)]
   program += [pickle.SETITEMS, pickle.STOP]
-  members = {'data.pkl': b''.join(program), 'byteorder': b'little'} | members
+  members['data.pkl'] = b''.join(program)
   members['version'] = b'3\n'
   with open(file, 'wb') as f, zipfile.ZipFile(f, 'w') as archive:
     for name, data in members.items():

@@ -300,7 +300,7 @@ VALUES = frozenset(
   'BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES '
   'BINBYTES8'.split()
 )
-CONSTANTS = {'NONE': None, 'NEWTRUE': True, 'NEWFALSE': False}
+CONSTANTS: dict[str, Any] = {'NONE': None, 'NEWTRUE': True, 'NEWFALSE': False}
 CONSTANTS['EMPTY_TUPLE'] = ()
 FRESH = {'EMPTY_DICT': dict, 'EMPTY_LIST': list, 'EMPTY_SET': set}
 TUPLES = {'TUPLE1': 1, 'TUPLE2': 2, 'TUPLE3': 3}
@@ -315,7 +315,7 @@ def unpickle(stream, file: pathlib.Path, storage: Callable) -> Any:
   """
   stack: list = []
   below: list[list] = []  # the stacks under each mark
-  memo: dict[int, Any] = {}
+  memo: dict[Any, Any] = {}
   strided = None
   for opcode, arg, _ in pickletools.genops(stream):
     name = opcode.name
@@ -364,7 +364,7 @@ def unpickle(stream, file: pathlib.Path, storage: Callable) -> Any:
       values, stack = stack, below.pop()
       _set_items(file, stack[-1], values)
     elif name == 'GLOBAL':
-      stack.append(_find(file, *arg.split(' ', 1)))
+      stack.append(_find(file, *str(arg).split(' ', 1)))
     elif name == 'STACK_GLOBAL':
       stack.append(_find(file, stack.pop(-2), stack.pop()))
     elif name in ('REDUCE', 'NEWOBJ'):

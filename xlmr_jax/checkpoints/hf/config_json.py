@@ -87,7 +87,7 @@ def config_from_hf(config_json: Mapping[str, Any]) -> Config:
     if value and value != harmless:
       raise ValueError(f'config.json: {key} = {value!r}: {why}')
   if kind not in MODEL_TYPES:
-    why = LOOK_ALIKES.get(kind, 'its body is another one')
+    why = LOOK_ALIKES.get(str(kind), 'its body is another one')
     raise ValueError(
       f'config.json: model_type {kind!r} is not one of '
       f'{", ".join(MODEL_TYPES)}: {why}'
@@ -208,7 +208,7 @@ def config_to_hf(
     'tie_word_embeddings': tied,
   }
   if heads.HEADS[head].labelled:
-    out |= label_keys(labels)
+    out |= label_keys(labels or ())
   if heads.HEADS[head].all_depths:
     out |= estimator_keys(config)
   return dict(sorted(out.items()))

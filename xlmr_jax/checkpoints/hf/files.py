@@ -6,7 +6,6 @@ bge-m3's two extra files. Only their headers are read. `save` writes files
 back.
 """
 
-from collections.abc import Mapping
 import dataclasses
 import json
 import pathlib
@@ -24,7 +23,7 @@ BIN, BIN_INDEX = 'pytorch_model.bin', 'pytorch_model.bin.index.json'
 EXTRA = ('sparse_linear.pt', 'colbert_linear.pt')
 
 # Key → (array, dtype to store it in), and with a file's metadata.
-Arrays = Mapping[str, tuple[np.ndarray, str]]
+Arrays = dict[str, tuple[np.ndarray, str]]
 Files = dict[str, tuple[dict | None, Arrays]]
 
 
@@ -139,7 +138,8 @@ def find(folder: Folder, body: str | pathlib.PurePath = '') -> Layout:
       break
   else:
     raise ValueError(f'{path} has no {WEIGHTS} and no {BIN}')
-  out, files = {}, {}
+  out: dict[str, Tensor] = {}
+  files: dict[str, dict] = {}
   for name in names:
     file = path / name
     if file.parent != path or not file.is_file():

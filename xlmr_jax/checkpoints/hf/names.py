@@ -203,7 +203,7 @@ def held_heads(
   }
   # Three heads have keys of this start alone.
   shared = {'classifier', 'pooler', 'layerwise_attention'}
-  held = [head for head, words in own.items() if words & starts - shared]
+  held = [h for h, words in own.items() if h and words & starts - shared]
   if own['mlm'] & starts:  # two heads with the same keys
     held.remove('mlm' if promised == 'causal' else 'causal')
   if 'classifier' in starts and 'crf' not in held:

@@ -113,6 +113,7 @@ def read(
   rows = table(config, chosen, len(labels or ()), tied=tied, pooler=pooler)
   check(body, rows, tensors, names)
   used = {name: t for name, t in tensors.items() if name not in unused}
+  leaves: Mapping[str, Any]
   leaves, twice = gather(rows, used, lambda tensor: [(tensor, None)])
   if not lazily:
     leaves = arrays.load(leaves, start, timer)
@@ -276,7 +277,7 @@ def _ties(
 def check(
   folder: pathlib.Path,
   rows: Mapping[str, Row],
-  tensors: Mapping[str, Tensor],
+  tensors: Mapping[str, Any],
   names: Mapping[str, str],
 ) -> None:
   """Raises ValueError unless the files hold just what rows say."""

@@ -33,7 +33,7 @@ from xlmr_jax.runtime import buckets, commands
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
   """The command's flags."""
-  to = {'flag_values': values}
+  to: dict[str, Any] = {'flag_values': values}
   flags.DEFINE_string(
     'corpus', None, 'Folder of text, <lang>.txt and such.', **to
   )

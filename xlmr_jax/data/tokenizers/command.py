@@ -7,6 +7,8 @@ than their size alone would have it.
         --vocab_size=16000 --output=DIR
 """
 
+from typing import Any
+
 from absl import flags
 
 from xlmr_jax.data import files
@@ -16,7 +18,7 @@ from xlmr_jax.runtime import commands
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
   """The command's flags."""
-  to = {'flag_values': values}
+  to: dict[str, Any] = {'flag_values': values}
   flags.DEFINE_multi_string(
     'input',
     None,

@@ -59,6 +59,7 @@ def import_file(path: str | os.PathLike) -> None:
   if str(path.parent) not in sys.path:
     sys.path.append(str(path.parent))
   spec = importlib.util.spec_from_file_location(path.stem, path)
+  assert spec is not None and spec.loader is not None  # as for every .py
   spec.loader.exec_module(importlib.util.module_from_spec(spec))
 
 

@@ -131,8 +131,8 @@ _XTREME = {task.name: task for task in _TASKS}
 def _and(name: str, languages: str) -> Task:
   """A task of XTREME with more languages."""
   task = _XTREME[name]
-  languages = (*task.languages, *languages.split())
-  return dataclasses.replace(task, languages=languages)
+  every = (*task.languages, *languages.split())
+  return dataclasses.replace(task, languages=every)
 
 
 _TASKS_R = (

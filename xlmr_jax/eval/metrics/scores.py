@@ -209,9 +209,10 @@ def majority(metric: str, gold: Sequence) -> float | None:
 
 def mean(scores: Sequence[float | None]) -> float | None:
   """Unweighted mean, as benchmarks average languages; None if one is None."""
-  if not scores or any(score is None for score in scores):
+  known = [score for score in scores if score is not None]
+  if not known or len(known) < len(scores):
     return None
-  return sum(scores) / len(scores)
+  return sum(known) / len(known)
 
 
 def over_tasks(

@@ -120,7 +120,7 @@ def _surfaces(sentences: Sequence[Marked]) -> dict[str, set[tuple[int, str]]]:
   return out
 
 
-def _places(sentences: Sequence[Marked]) -> set[tuple[int, str, int, int]]:
+def _places(sentences: Sequence[Marked]) -> set[tuple]:
   return {
     (number, kind, *place)
     for number, sentence in enumerate(sentences)

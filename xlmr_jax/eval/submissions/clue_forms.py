@@ -62,9 +62,10 @@ class TaskFile:
     for way in self.labels:
       names = [name.format(split=split) for name in way]
       paths = [zips.first(folder, self.folders, [name]) for name in names]
-      if all(paths):
-        return paths
-      attempts.append((sum(map(bool, paths)), names))
+      present = [path for path in paths if path]
+      if len(present) == len(paths):
+        return present
+      attempts.append((len(present), names))
     title = f'labels of {self.folders[-1]}, {split}'
     some, names = max(attempts, key=lambda attempt: attempt[0])
     if some:

@@ -137,10 +137,10 @@ class Submission:
         continue
       try:
         predictions = clue_forms.read(paths[task.name], task)
-        rows = None
+        rows: Sequence[clue_forms.Line] | None = None
         if (want := (expected or {}).get(name)) is not None:
-          ids = map(str, range(want)) if isinstance(want, int) else want
-          rows = [clue_forms.Line(str(i), None, '') for i in ids]
+          known = range(want) if isinstance(want, int) else want
+          rows = [clue_forms.Line(str(i), None, '') for i in known]
         elif labels is not None:
           with contextlib.suppress(files.Missing):
             gold = task.paths(labels, split or self.split)
@@ -224,11 +224,12 @@ class Submission:
     (answers,) = predictions.values()
     (names,) = ids.values() or ([],)
     file = self._chosen([task])[task]
+    content: Sequence | Mapping = answers
     if names and (file.by_id or file.own_ids):
       if len(set(names)) == len(names):
-        answers = dict(zip(names, answers, strict=True))
+        content = dict(zip(names, answers, strict=True))
     path = pathlib.Path(folder) / file.name
-    text = _text(task, file, answers)
+    text = _text(task, file, content)
     path.parent.mkdir(parents=True, exist_ok=True)
     storage.write_text(path, text)
     return path
@@ -304,7 +305,7 @@ def _score(
   path: str, paths: Sequence[str], task: TaskFile
 ) -> tuple[dict[str, Any], list[str]]:
   """A task's part of results.json, and what looks wrong."""
-  rows = clue_forms.gold(paths, task)
+  rows: Sequence[clue_forms.Line] = clue_forms.gold(paths, task)
   predictions = clue_forms.read(path, task)
   notes = []
   bare = sum(row.label is None for row in rows)
@@ -351,10 +352,12 @@ def _pack(path: pathlib.Path, texts: Mapping[str, str]) -> pathlib.Path:
 
 def _text(name: str, task: TaskFile, predictions: Sequence | Mapping) -> str:
   """The content of a task's file."""
-  by_id = isinstance(predictions, Mapping)
-  if task.by_id and not by_id:
+  if isinstance(predictions, Mapping):
+    items = list(predictions.items())
+  elif not task.by_id:
+    items = list(enumerate(predictions))
+  else:
     raise ValueError(f'{name}: predictions are {{id: answer}}, not a list')
-  items = list(predictions.items() if by_id else enumerate(predictions))
   if not items:
     raise ValueError(f'{name}: there are no predictions')
   clean = lambda key, value: _label(name, task, key, value)
@@ -368,7 +371,7 @@ def _text(name: str, task: TaskFile, predictions: Sequence | Mapping) -> str:
 def _label(name: str, task: TaskFile, key, value) -> Any:
   """A label as the leaderboard reads it."""
   if task.form == 'spans':
-    wrong = set(value) - set(task.names)
+    wrong = not set(value) <= set(task.names)
   elif task.form == 'answers':
     wrong = not isinstance(value, str)
   else:

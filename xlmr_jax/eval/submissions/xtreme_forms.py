@@ -347,8 +347,8 @@ def text_of_labels(predictions: Sequence, ids) -> str:
   return ''.join(f'{dump(label)}\n' for label in predictions)
 
 
-def text_by_id(predictions: Sequence, ids: Sequence[str]) -> str:
-  by_id = dict(zip(ids, predictions, strict=True))
+def text_by_id(predictions: Sequence, ids: Sequence[str] | None) -> str:
+  by_id = dict(zip(ids or (), predictions, strict=True))
   return json.dumps(by_id, ensure_ascii=False, indent=0) + '\n'
 
 
@@ -356,7 +356,7 @@ def _by_id(
   path: Path, is_right: Callable[[Any], bool], value_name: str
 ) -> dict[str, Any]:
   content = files.document(path)
-  if not isinstance(content, Mapping):
+  if not isinstance(content, dict):
     raise ValueError(f'{path}: not an object of id → {value_name}')
   for name, value in content.items():
     if not is_right(value):

@@ -103,7 +103,9 @@ class Submission:
     chosen = self._chosen(tasks)
     for name, folder in (('predictions', predictions), ('labels', labels)):
       _check_folder(name, folder, chosen)
-    missing, problems, notes = [], [], []
+    missing: list[str] = []
+    problems: list[str] = []
+    notes: list[str] = []
     scored = {}
     for task, part in chosen.items():
       scored[task] = _score_task(

@@ -13,6 +13,7 @@ import os
 import pathlib
 import shutil
 
+from xlmr_jax.checkpoints.weights import STORED
 from xlmr_jax.data.readers import tfds
 from xlmr_jax.eval import evaluate
 from xlmr_jax.eval.benchmarks import table
@@ -185,14 +186,16 @@ def _identity(examples: Mapping) -> dict[str, str]:
 
 def _evaluate(config, entry: Evaluation) -> evaluate.Result:
   task = entry.need.task
-  more = {} if task.heads else {'head': None}
-  model = loaded.load(entry.source, dtype=config.dtype, **more)
+  head = STORED if task.heads else None
+  model = loaded.load(entry.source, head=head, dtype=config.dtype)
   # Positions that no training reached mean nothing.
   length = None
   if entry.need.run and task.heads:
-    length = min(trainings.max_length(entry.source), model.max_length)
+    length = min(
+      trainings.max_length(pathlib.Path(entry.source)), model.max_length
+    )
   judge = functools.partial(evaluate.evaluate, model, task, max_length=length)
-  thresholds = {}
+  thresholds: Mapping[str, float] = {}
   if task.metric == 'pair_f1' and _split(config, task) == 'test':
     dev = _read(config, task, 'dev').examples
     dev = {name: part for name, part in dev.items() if name in entry.examples}

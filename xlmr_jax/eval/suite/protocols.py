@@ -169,7 +169,7 @@ def training(
   if protocol == 'translate-train-all':
     # All of them, whichever of them are tested.
     known = table.find(config.benchmark)[need.reader].languages
-    wanted = dict.fromkeys((task.source, *known))
+    wanted = list(dict.fromkeys((task.source, *known)))
   begun = _begun(workdir, need)
   trainable, absent, broken, why = [], [], [], ''
   for language in wanted:

@@ -182,7 +182,9 @@ def _cell(value: float | None) -> str:
 
 
 def _less(ours: float | None, theirs: float | None) -> str:
-  return '-' if None in (ours, theirs) else f'{ours - theirs:+.1f}'
+  return (
+    f'{ours - theirs:+.1f}' if ours is not None and theirs is not None else '-'
+  )
 
 
 def write_json(path: pathlib.Path, value: Mapping) -> None:
