@@ -25,8 +25,7 @@ from xlmr_jax.checkpoints.formats import safetensors_file
 from xlmr_jax.checkpoints.hf import config_json, writer
 from xlmr_jax.checkpoints.hf import reader as hf
 from xlmr_jax.checkpoints.weights import STORED, TOKENIZER_FILES
-from xlmr_jax.data.tokenizers import train_tokenizer
-from xlmr_jax.data.tokenizers import xlmr as tokenizers
+from xlmr_jax.data.tokenizers import train_tokenizer, xlmr
 from xlmr_jax.model import Config
 
 LABELS = {0: 'contradiction', 1: 'entailment', 2: 'neutral'}
@@ -717,7 +716,7 @@ def test_transformers_loads_the_tokenizer(sources, spm_folder, tmp_path):
   weights = dataclasses.replace(weights, tokenizer_dir=spm_folder)
   writer.write(tmp_path / 'out', weights)
   theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / 'out')
-  ours = tokenizers.Tokenizer(spm_folder)
+  ours = xlmr.Tokenizer(spm_folder)
   assert type(theirs).__name__.startswith('XLMRoberta')
   assert theirs.model_max_length == weights.config.max_length == 40
   assert (theirs.mask_token_id, len(theirs)) == (ours.mask_id, ours.vocab_size)

@@ -20,8 +20,7 @@ from xlmr_jax.checkpoints import weights as weights_lib
 from xlmr_jax.checkpoints.hf import sentence_transformers, writer
 from xlmr_jax.checkpoints.hf.sentence_transformers import LENGTH, MODULES
 from xlmr_jax.checkpoints.weights import SPM, Pooling, Weights, with_rows
-from xlmr_jax.data.tokenizers import train_tokenizer
-from xlmr_jax.data.tokenizers import xlmr as tokenizers
+from xlmr_jax.data.tokenizers import train_tokenizer, xlmr
 from xlmr_jax.inference import loaded, packed
 from xlmr_jax.model import Config
 
@@ -392,7 +391,7 @@ def test_a_tokenizer_of_another_size_is_refused(saved):
   )
   for file in folder.rglob(SPM):
     file.write_bytes(other)
-  size = tokenizers.Tokenizer(other).vocab_size
+  size = xlmr.Tokenizer(other).vocab_size
   rows = model.config.vocab_size
   if 0 <= rows - size < 1024:  # a few rows more than ids are XL's habit
     assert xlmr_jax.load(folder).tokenizer.vocab_size == size
@@ -401,7 +400,7 @@ def test_a_tokenizer_of_another_size_is_refused(saved):
   )
   for file in folder.rglob(SPM):
     file.write_bytes(big)
-  size = tokenizers.Tokenizer(big).vocab_size
+  size = xlmr.Tokenizer(big).vocab_size
   with pytest.raises(ValueError, match=rf'\b{size} ids.*\b{rows} rows'):
     xlmr_jax.load(folder)
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from xlmr_jax.data.tokenizers import xlmr as tokenizer_lib
+from xlmr_jax.data.tokenizers import xlmr
 from xlmr_jax.data.tokenizers.words import word_table
 from xlmr_jax.layers import masking
 
@@ -386,7 +386,7 @@ def test_default_slack_holds_real_text(data_dir):
   XNLI's sentences in rows of 128, and manuals with URLs and code in rows of
   512, as one stream: every place is taken.
   """
-  tok = tokenizer_lib.Tokenizer(data_dir / 'tokenizers' / 'xlm-roberta')
+  tok = xlmr.Tokenizer(data_dir / 'tokenizers' / 'xlm-roberta')
   words = word_table(tok)
 
   def stream(lines):

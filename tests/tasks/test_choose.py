@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from xlmr_jax.data.readers import choices
-from xlmr_jax.data.tokenizers import train_tokenizer
-from xlmr_jax.data.tokenizers import xlmr as tokenizer_lib
+from xlmr_jax.data.tokenizers import train_tokenizer, xlmr
 from xlmr_jax.eval.metrics import scores as metrics
 from xlmr_jax.tasks import choose
 
@@ -16,7 +15,7 @@ from xlmr_jax.tasks import choose
 @pytest.fixture(scope='module')
 def tokenizer():
   text = ['the dog sees a cat', 'a cat is near the house', 'no dog is here']
-  return tokenizer_lib.Tokenizer(
+  return xlmr.Tokenizer(
     train_tokenizer.train(text * 50, 60, hard_vocab_limit=False)
   )
 
@@ -109,7 +108,7 @@ def test_decode_takes_the_first_of_the_best(tokenizer):
 
 
 def test_gold_of_real_xcopa_comes_back(data_dir):
-  tokenizer = tokenizer_lib.Tokenizer(data_dir / 'tokenizers' / 'xlm-roberta')
+  tokenizer = xlmr.Tokenizer(data_dir / 'tokenizers' / 'xlm-roberta')
   for split, language in (('train', 'en'), ('test', 'sw'), ('test', 'zh')):
     examples = choices.xcopa(data_dir / 'xcopa', split, language)
     features = choose.encode(examples, tokenizer, required=True)

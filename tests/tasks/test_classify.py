@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from xlmr_jax.data.readers import tables
-from xlmr_jax.data.tokenizers import train_tokenizer
-from xlmr_jax.data.tokenizers import xlmr as tokenizer_lib
+from xlmr_jax.data.tokenizers import train_tokenizer, xlmr
 from xlmr_jax.tasks import classify
 
 LABELS = ('neutral', 'entailment', 'contradiction')
@@ -14,7 +13,7 @@ LABELS = ('neutral', 'entailment', 'contradiction')
 @pytest.fixture(scope='module')
 def tokenizer():
   text = ['the dog sees a cat', 'a cat is near the house', 'no dog is here']
-  return tokenizer_lib.Tokenizer(
+  return xlmr.Tokenizer(
     train_tokenizer.train(text * 50, 60, hard_vocab_limit=False)
   )
 

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from xlmr_jax.data.readers import bitext
-from xlmr_jax.data.tokenizers import train_tokenizer
-from xlmr_jax.data.tokenizers import xlmr as tokenizer_lib
+from xlmr_jax.data.tokenizers import train_tokenizer, xlmr
 from xlmr_jax.eval.metrics import pairs
 from xlmr_jax.eval.metrics import scores as metrics
 from xlmr_jax.tasks import neighbours, retrieve
@@ -18,7 +17,7 @@ from xlmr_jax.tasks import neighbours, retrieve
 @pytest.fixture(scope='module')
 def tokenizer():
   text = ['the dog sees a cat', 'a cat is near the house', 'no dog is here']
-  return tokenizer_lib.Tokenizer(
+  return xlmr.Tokenizer(
     train_tokenizer.train(text * 50, 60, hard_vocab_limit=False)
   )
 

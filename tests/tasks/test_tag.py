@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from xlmr_jax.data.readers import tagged
-from xlmr_jax.data.tokenizers import hf_tokenizers, train_tokenizer
-from xlmr_jax.data.tokenizers import xlmr as tokenizer_lib
+from xlmr_jax.data.tokenizers import hf_tokenizers, train_tokenizer, xlmr
 from xlmr_jax.eval.benchmarks import table
 from xlmr_jax.tasks import tag
 
@@ -19,7 +18,7 @@ WORDS = 'the dog sees a cat near house red . ! dogs catlike 水 \u200b \u3000'
 @pytest.fixture(scope='module')
 def tokenizer():
   text = ['the dog sees a cat', 'a cat is near the house', 'no dog is here .']
-  return tokenizer_lib.Tokenizer(
+  return xlmr.Tokenizer(
     train_tokenizer.train(text * 50, 60, hard_vocab_limit=False)
   )
 
@@ -243,7 +242,7 @@ def test_decode_refuses_what_does_not_fit(tokenizer):
 
 def test_real_sentences_with_the_real_vocabulary(data_dir):
   """Tagalog, Marathi and the longest Thai sentences: windows and words."""
-  tokenizer = tokenizer_lib.Tokenizer(data_dir / 'tokenizers/xlm-roberta')
+  tokenizer = xlmr.Tokenizer(data_dir / 'tokenizers/xlm-roberta')
   task = table.tasks()['udpos']
   folder = data_dir / 'udpos/xtreme_tsv_labelled_test'
   read = {name: task.read(folder, 'test', name) for name in ('tl', 'mr', 'th')}
