@@ -256,10 +256,10 @@ def compile_step(target: Target):
         f'{compiler(target.topology)} failed: {text[:500]}'
       ) from error
     needed = needed_bytes(text)
-    size = f'{needed / GIB:.2f} GiB' if needed else text
+    why = f'{needed / GIB:.2f} GiB needed' if needed else text
+    memory = f'{target.topology.chip.memory / GIB:.2f} GiB'
     raise DoesNotFit(
-      f'the step does not fit: {size} needed of '
-      f'{target.topology.chip.memory / GIB:.2f} GiB of a chip; raise '
+      f'the step does not fit: {why}, of {memory} of a chip; raise '
       'config.accumulate, set config.remat=full, or cut the model over more of '
       'the mesh (fsdp, tensor)',
       needed,
