@@ -9,19 +9,20 @@ import sys
 
 import pytest
 
-from xlmr_jax.data.toy import lexicon, world
-from xlmr_jax.data.toy.sentences import Clause, Request, render
+from xlmr_jax.data.readers import tagged
+from xlmr_jax.data.toy import files, lexicon, world
+from xlmr_jax.data.toy.sentences import Clause, Request, render, tag_words
 
 ALL = list(lexicon.LANGUAGES.values())
 
 # All languages and the whole lexicon, few lines.
-SMALL = world.Size(300, 300, (600, 60, 60), (300, 50, 50), 50)
+SMALL = world.Size(300, 300, (600, 60, 60), (300, 50, 50), (300, 40, 40), 50)
 
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
   out = tmp_path_factory.mktemp('toy')
-  world.write(out, seed=0, size=SMALL)
+  files.write(out, seed=0, size=SMALL)
   return out
 
 
@@ -202,9 +203,9 @@ def test_every_phrase_pair_belongs_to_one_part_evenly():
 
 
 def test_same_seed_same_bytes(folder, tmp_path):
-  world.write(tmp_path / 'again', seed=0, size=SMALL)
+  files.write(tmp_path / 'again', seed=0, size=SMALL)
   assert tree(tmp_path / 'again') == tree(folder)
-  world.write(tmp_path / 'other', seed=1, size=SMALL)
+  files.write(tmp_path / 'other', seed=1, size=SMALL)
   assert tree(tmp_path / 'other').keys() == tree(folder).keys()
   assert tree(tmp_path / 'other') != tree(folder)
 
@@ -267,6 +268,56 @@ def test_intents(folder):
       assert [label for _, label in other] == [label for _, label in rows]
 
 
+@pytest.mark.parametrize(
+  'code, expected',
+  [
+    ('en', 'Today/TIME the/PEOPLE farmers/PEOPLE left/O the/O hospital/O ./O'),
+    (
+      'de',
+      'Heute/TIME haben/O die/PEOPLE Bauern/PEOPLE das/O Krankenhaus/O '
+      'verlassen/O ./O',
+    ),
+    ('zh', '今天/TIME 农民们/PEOPLE 离开了医院/O 。/O'),
+  ],
+)
+def test_words_are_tagged_with_what_they_stand_for(code, expected):
+  for value, phrase in itertools.product(range(16), range(4)):
+    clause = Clause('events', value, phrase, 3, 1, True)
+    if 'left the hospital' in render(lexicon.LANGUAGES['en'], clause):
+      break
+  words = tag_words(lexicon.LANGUAGES[code], clause)
+  assert ' '.join(f'{word}/{tag}' for word, tag in words) == expected
+
+
+@pytest.mark.parametrize('language', ALL, ids=lambda x: x.code)
+def test_tagged_words_are_the_sentence(language):
+  for sentence in world.World(0).tagged('train', 400):
+    words = tag_words(language, sentence)
+    joined = ''.join(word for word, _ in words)
+    assert joined == render(language, sentence).replace(' ', '')
+    assert not any(0xE000 <= ord(c) < 0xE010 for c in joined)
+
+
+def test_tags(folder):
+  tags = folder / 'tags'
+  shown = set()
+  for part in ('train', 'dev', 'test'):
+    sentences = tagged.read(tags / f'{part}-en.tsv')
+    texts = {' '.join(s.words) for s in sentences}
+    assert len(sentences) == {'train': 300}.get(part, 40)
+    assert not texts & shown
+    shown |= texts
+    if part == 'train':
+      continue
+    for code in world.LANGUAGES:
+      other = tagged.read(tags / f'{part}-{code}.tsv')
+      for a, b in zip(sentences, other, strict=True):
+        assert set(a.label) == set(b.label)
+  assert {'PEOPLE', 'TIME', 'CITY', 'NUMBER', 'NAME'} <= {
+    tag for s in tagged.read(tags / 'train-en.tsv') for tag in s.label
+  }
+
+
 def test_corpora(folder):
   held = {
     code: {
@@ -294,7 +345,7 @@ def test_corpora(folder):
 def test_too_much_is_refused(tmp_path):
   size = world.Size(intents=(100, 50, 1000))
   with pytest.raises(ValueError, match='intents test: 1000 .*280'):
-    world.write(tmp_path, size=size)
+    files.write(tmp_path, size=size)
   assert not list(tmp_path.iterdir())
 
 
@@ -308,5 +359,5 @@ def test_command(folder, tmp_path):
   ]
   subprocess.run([*command, '--size=fast'], check=True)
   out = tmp_path / 'again'
-  world.write(out, size=world.SIZES['fast'])
+  files.write(out, size=world.SIZES['fast'])
   assert tree(tmp_path / 'out') == tree(out)

@@ -7,7 +7,7 @@ world.py says what is in it.
 
 from absl import flags
 
-from xlmr_jax.data.toy import world
+from xlmr_jax.data.toy import files, world
 from xlmr_jax.runtime import commands
 
 
@@ -29,7 +29,7 @@ def main(argv: list[str], options: flags.FlagValues = flags.FLAGS) -> None:
   """Writes the world to argv[1]."""
   commands.check_arguments(argv, 'OUT_DIR')
   size = world.SIZES[options.size]
-  world.write(argv[1], options.seed, size)
+  files.write(argv[1], options.seed, size)
   print(
     f'wrote a synthetic world in {len(size.languages)} languages'
     f' ({", ".join(size.languages)}) to {argv[1]}'

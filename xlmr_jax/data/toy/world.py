@@ -21,6 +21,7 @@ writes, always the same bytes for the same seed and size:
     xnli/test-<lang>.tsv           premise TAB hypothesis (XTREME's form)
     xnli/test.labels.txt           the gold labels of every language, by line
     intents/{train-en,dev-<lang>,test-<lang>}.tsv   text TAB label, a header
+    tags/{train-en,dev-<lang>,test-<lang>}.tsv      word TAB tag (UDPOS's form)
     tatoeba/tatoeba.<iso3>-eng.{<iso3>,eng}         parallel by line
 
 NLI. The hypothesis, a state, is drawn first and the label independently of
@@ -35,26 +36,22 @@ that every phrase is in every part equally often. Pairs of dev and test occur
 neither in fine-tuning data nor next to each other in any corpus; the single
 sentences do. Each request (phrase and slot fillers, under any greeting)
 belongs to train, dev or test, and those of dev and test occur nowhere else.
-Sentences of tatoeba/ are not in parallel/. Dev and test of a language are
-translations of the English ones, line by line.
+Sentences of tatoeba/ are not in parallel/, and neither are the clauses of tags'
+dev and test. Dev and test of a language are translations of the English ones,
+line by line.
+
+Tags. A word is tagged with what it stands for: PEOPLE, TIME, or the slot of a
+request that it fills (CITY, NAME, ...); all other words are O. A word of
+Chinese, which has no spaces, is what stands between two tags.
 """
 
-from collections.abc import Iterable, Iterator
-import csv
+from collections.abc import Iterator
 import dataclasses
 import itertools
-import os
 import random
 
 from xlmr_jax.data.toy import lexicon
-from xlmr_jax.data.toy.lexicon import Language
-from xlmr_jax.data.toy.sentences import (
-  Clause,
-  Request,
-  Sentence,
-  filler_of,
-  render,
-)
+from xlmr_jax.data.toy.sentences import Clause, Request, Sentence, filler_of
 
 LANGUAGES = tuple(lexicon.LANGUAGES)
 LABELS = ('contradiction', 'entailment', 'neutral')
@@ -75,6 +72,7 @@ class Size:
     parallel: translation pairs per language.
     xnli: train, dev and test examples.
     intents: the same.
+    tags: the same.
     tatoeba: pairs for retrieval.
     languages: codes, English first.
     dimensions: how many of the lexicon's dimensions.
@@ -88,6 +86,7 @@ class Size:
   parallel: int = 4000
   xnli: tuple[int, int, int] = (24000, 300, 600)
   intents: tuple[int, int, int] = (3000, 100, 200)
+  tags: tuple[int, int, int] = (3000, 100, 200)
   tatoeba: int = 150
   languages: tuple[str, ...] = LANGUAGES
   dimensions: int = len(lexicon.DIMENSIONS)
@@ -101,6 +100,7 @@ class Size:
 _QUICK = Size(
   parallel=6000,
   intents=(3000, 80, 150),
+  tags=(3000, 80, 150),
   tatoeba=35,
   languages=('en', 'ar', 'de', 'es', 'hi', 'ru', 'tr', 'zh'),
   dimensions=4,
@@ -118,6 +118,7 @@ SIZES = {
     parallel=300,
     xnli=(600, 60, 60),
     intents=(300, 50, 50),
+    tags=(300, 40, 40),
     tatoeba=20,
   ),
 }
@@ -158,7 +159,9 @@ class World:
       for phrase in _PHRASES
       for subject in range(size.subjects)
     ]
-    self._unpaired = frozenset(draw.sample(clauses, len(clauses) // 10))
+    unpaired = draw.sample(clauses, len(clauses) // 10)
+    self._unpaired = frozenset(unpaired)
+    self._dev = frozenset(unpaired[::3])  # of those that are tagged
 
   def draw(self, name: str) -> random.Random:
     """A stream of random numbers for one purpose."""
@@ -172,11 +175,13 @@ class World:
 
   def unpaired(self, sentence: Sentence) -> bool:
     """Whether parallel text must not hold this sentence."""
-    return (
-      isinstance(sentence, Clause)
-      and (sentence.kind, sentence.value, sentence.phrase, sentence.subject)
-      in self._unpaired
-    )
+    return isinstance(sentence, Clause) and _facts(sentence) in self._unpaired
+
+  def tagged_part(self, clause: Clause) -> str:
+    """The only part (train, dev or test) of tags that may hold this clause."""
+    if not self.unpaired(clause):
+      return 'train'
+    return 'dev' if _facts(clause) in self._dev else 'test'
 
   # ---- Sentences -----------------------------------------------------------
 
@@ -292,6 +297,27 @@ class World:
     draw.shuffle(rows)
     return rows
 
+  def tagged(self, part: str, count: int) -> list[Sentence]:
+    """Distinct clauses and requests of a part, as many of the one kind as of
+    the other; clauses of dev and test are in no parallel text."""
+    draw = self.draw(f'tags/{part}')
+    sentences: list[Sentence] = []
+    seen = set()
+    while len(sentences) < count:
+      if len(sentences) % 2:
+        sentence: Sentence = self.request(draw, part)
+      else:
+        make = self.event if draw.random() < 0.5 else self.state
+        people = draw.randrange(self.size.subjects)
+        sentence = make(draw, draw.choice(self.values), people)
+        if self.tagged_part(sentence) != part:
+          continue
+      if part == 'train' or sentence not in seen:
+        seen.add(sentence)
+        sentences.append(sentence)
+    draw.shuffle(sentences)
+    return sentences
+
   def retrieval(self, count: int) -> list[Sentence]:
     """Sentences that no parallel text holds, at most one of each clause."""
     draw = self.draw('tatoeba')
@@ -303,6 +329,11 @@ class World:
       clause = make(draw, value, subject)
       sentences.append(dataclasses.replace(clause, phrase=phrase))
     return sentences
+
+
+def _facts(clause: Clause) -> tuple[str, int, int, int]:
+  """What a clause says, at whatever time."""
+  return clause.kind, clause.value, clause.phrase, clause.subject
 
 
 def _shuffled(draw: random.Random, count: int) -> list[int]:
@@ -321,119 +352,3 @@ def _fills(template: str, most: int) -> Iterator[tuple[tuple[str, int], ...]]:
         for i in range(min(most, len(slots[slot])))
       ]
   yield from (tuple(sorted(fill)) for fill in fills)
-
-
-# ---- Files -----------------------------------------------------------------
-
-
-def write(
-  out_dir: str | os.PathLike, seed: int = 0, size: Size = SIZES['full']
-) -> None:
-  """Writes every file of the world (the list is in the module's docstring).
-
-  Args:
-    out_dir: a folder; files of the same names in it are replaced.
-    seed: another seed draws other sentences and holds out other pairs.
-    size: how much of each.
-
-  Raises:
-    ValueError: more distinct dev or test examples are asked for than the
-      world can say.
-  """
-  _check(size)
-  world = World(seed, size)
-  languages = [lexicon.LANGUAGES[code] for code in size.languages]
-
-  for language in languages:
-    draw = world.draw(f'corpus/{language.code}')
-    paragraphs = [world.paragraph(draw) for _ in range(size.corpus)]
-    _write_lines(
-      os.path.join(out_dir, 'corpus', f'{language.code}.txt'),
-      (_text(language, paragraph) for paragraph in paragraphs),
-    )
-
-  english = lexicon.LANGUAGES['en']
-  for language in languages:
-    if language is not english:
-      draw = world.draw(f'parallel/{language.code}')
-      paragraphs = [world.translated(draw) for _ in range(size.parallel)]
-      _write_rows(
-        os.path.join(out_dir, 'parallel', f'en-{language.code}.tsv'),
-        (
-          (_text(english, paragraph), _text(language, paragraph))
-          for paragraph in paragraphs
-        ),
-      )
-
-  for part, count in zip(('train', 'dev', 'test'), size.xnli, strict=True):
-    rows = world.nli(part, count)
-    for language in [english] if part == 'train' else languages:
-      _write_rows(
-        os.path.join(out_dir, 'xnli', f'{part}-{language.code}.tsv'),
-        (
-          (render(language, event), render(language, state), label)[
-            : 2 if part == 'test' else 3
-          ]
-          for event, state, label in rows
-        ),
-      )
-    if part == 'test':
-      _write_lines(
-        os.path.join(out_dir, 'xnli', 'test.labels.txt'),
-        (label for _, _, label in rows),
-      )
-
-  for part, count in zip(('train', 'dev', 'test'), size.intents, strict=True):
-    rows = world.intents(part, count)
-    for language in [english] if part == 'train' else languages:
-      _write_rows(
-        os.path.join(out_dir, 'intents', f'{part}-{language.code}.tsv'),
-        [('text', 'label')]
-        + [(render(language, request), intent) for request, intent in rows],
-      )
-
-  sentences = world.retrieval(size.tatoeba)
-  for language in languages:
-    if language is not english:
-      name = f'tatoeba.{language.iso3}-eng'
-      for side in (language, english):
-        _write_lines(
-          os.path.join(out_dir, 'tatoeba', f'{name}.{side.iso3}'),
-          (render(side, sentence) for sentence in sentences),
-        )
-
-
-# Intent news: 2 commands and 2 questions (4 or 3 greetings, none included),
-# with 1 filler for dev and 2 for test.
-_MOST = {'intents dev': 140, 'intents test': 280, 'tatoeba': 153}
-
-
-def _check(size: Size) -> None:
-  asked = {
-    'intents dev': size.intents[1],
-    'intents test': size.intents[2],
-    'tatoeba': size.tatoeba,
-  }
-  for name, most in _MOST.items():
-    if asked[name] > most:
-      raise ValueError(
-        f'{name}: {asked[name]} lines were asked for, and the toy world has'
-        f' {most} to give; ask for fewer'
-      )
-
-
-def _text(language: Language, paragraph: Iterable[Sentence]) -> str:
-  return language.space.join(render(language, item) for item in paragraph)
-
-
-def _write_lines(path: str, lines: Iterable[str]) -> None:
-  os.makedirs(os.path.dirname(path), exist_ok=True)
-  with open(path, 'w', encoding='utf-8', newline='\n') as file:
-    file.writelines(line + '\n' for line in lines)
-
-
-def _write_rows(path: str, rows: Iterable[tuple[str, ...]]) -> None:
-  """As XTREME writes them: csv, TAB between columns."""
-  os.makedirs(os.path.dirname(path), exist_ok=True)
-  with open(path, 'w', encoding='utf-8', newline='') as file:
-    csv.writer(file, delimiter='\t', lineterminator='\n').writerows(rows)
