@@ -54,9 +54,9 @@ def base() -> ml_collections.ConfigDict:
   c.accumulate = 1
   c.dropout_rng = 'threefry'  # 'rbg': faster on TPUs, other bits elsewhere
 
-  # How long. steps = 0: that many epochs.
+  # How long. steps = 0: that many epochs, half of one is 0.5.
   c.steps = 0
-  c.epochs = 3
+  c.epochs = 3.0
 
   c.optim = dict(
     name='adamw',  # or 'lamb'

@@ -28,6 +28,7 @@ from xlmr_jax.runtime import (
   buckets,
   chips,
   commands,
+  devices,
   hosts,
   logs,
   recipes,
@@ -90,7 +91,7 @@ def train(
   lead = hosts.lead()
   mirror = buckets.Mirror(workdir, several=jax.process_count() > 1)
   workdir = mirror.folder
-  accepted = resume.refuse_other(workdir, config, accept=accept)
+  accepted, changed = resume.compare_settings(workdir, config, accept=accept)
 
   # ── Input ───────────────────────────────────────────────────────────────
   job = build_job(config, workdir, mesh)
@@ -135,28 +136,32 @@ def train(
     params, state, progress = latest()
     accepted += resume.check_meta(workdir, progress, identity, accept=accept)
     progress.update(identity)
-    if accepted and step < total:  # it may be longer now
-      progress['finished'] = False
+    # Judged anew: the run may be longer now, or more patient.
+    progress['finished'] = step >= total or resume.is_stale(progress, config)
     job.say(f'resumed from step {step} of {total}')
   else:
     params, state, progress = first()
     job.say(overview.describe_parameters(params, mesh))
+  job.say(f'devices: {devices.describe()}')
   for change in accepted:
     job.say(f'accepted: {change}')
-  if lead and (accepted or not step):
+  for change in changed:
+    job.say(f'changed: {change}')
+  if lead and (accepted or changed or not step):
     workdir.mkdir(parents=True, exist_ok=True)
     native.write_description(workdir, job.weights())
     resume.remember(workdir, config)
 
   # ── Loop ────────────────────────────────────────────────────────────────
   writer = logs.Writer(workdir, step, lead, progress['evaluated'] == step)
+  writer.begin(step, **devices.facts())
   bar = logs.Progress(total, step, workdir.name, show=config.progress and lead)
   per_epoch = loader.steps_per_epoch
   profiler = profiling.Profiler(profile, workdir / 'profile', lead)
   if profile and profile[0] < step:
     job.say(f'no profile: step {profile[0]} is done, the run is at {step}')
   stop = hosts.Stop()
-  last: dict[str, Any] = {}
+  last: dict[str, Any] = dict(progress.get('last', {}))  # evaluation
 
   def due(every, step):
     return step == total or step % (every or per_epoch) == 0
@@ -178,7 +183,7 @@ def train(
     with stop.droppable(), jax.set_mesh(mesh):
       for evaluator in job.evaluators:
         last.update(evaluator(params))
-    progress.update(evaluated=step, finished=step == total)
+    progress.update(evaluated=step, finished=step == total, last=dict(last))
     if last:
       writer.write(step, last)
       bar.say(
@@ -191,7 +196,7 @@ def train(
         progress.update(best_score=score, best_step=step, stale=0)
       else:
         progress['stale'] += 1
-        progress['finished'] |= 0 < config.patience <= progress['stale']
+        progress['finished'] |= resume.is_stale(progress, config)
     save(step)
     bar.pause()
 

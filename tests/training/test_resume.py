@@ -1,8 +1,10 @@
 """What may change when a run goes on, what may not, and what is said."""
 
+import json
+
 import pytest
 
-from configs import pretrain
+from configs import finetune, pretrain
 from xlmr_jax.training import resume
 
 
@@ -32,7 +34,7 @@ def workdir(tmp_path):
 )
 def test_where_and_how_it_is_computed_may_change(workdir, changes):
   same = config(corpus='text', tokenizer='t', **changes)
-  assert resume.refuse_other(workdir, same) == []
+  assert resume.compare_settings(workdir, same) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -43,7 +45,6 @@ def test_where_and_how_it_is_computed_may_change(workdir, changes):
     ('rows', 'packed', "'stream'"),
     ('mask_units', 'word', "'token'"),
     ('batch_tokens', 1024, '16384'),
-    ('corpus', 'other', "'text'"),
     ('dtype', 'bfloat16', "'float32'"),
     ('dropout_rng', 'rbg', "'threefry'"),
     ('optim__learning_rate', 1.0, '0.001'),
@@ -55,15 +56,50 @@ def test_what_is_learned_may_not(workdir, name, value, there):
   other = config(**{'corpus': 'text', 'tokenizer': 't', name: value})
   said = f'{name.replace("__", ".")} (there {there}, now {value!r})'
   with pytest.raises(ValueError) as error:
-    resume.refuse_other(workdir, other)
+    resume.compare_settings(workdir, other)
   assert f'another config: {said}. Choose' in str(error.value)
   assert '--accept_changes' in str(error.value)
-  assert resume.refuse_other(workdir, other, accept=True) == [said]
+  accepted, _ = resume.compare_settings(workdir, other, accept=True)
+  assert accepted == [said]
+
+
+@pytest.mark.parametrize(
+  'name, value, before',
+  [
+    ('corpus', 'moved/text', 'text'),
+    ('tokenizer', 'moved/t', 't'),
+    ('init', 'moved/model', ''),
+    ('save_every', 7, 500),
+    ('eval_every', 7, 500),
+    ('patience', 3, 0),
+    ('steps', 4000, 2000),
+    ('epochs', 3.5, 3.0),
+  ],
+)
+def test_what_is_the_same_run_goes_on_and_says_so(workdir, name, value, before):
+  other = config(**{'corpus': 'text', 'tokenizer': 't', name: value})
+  said = [f'{name} (there {before!r}, now {value!r})']
+  assert resume.compare_settings(workdir, other) == ([], said)
+
+
+def test_a_setting_that_is_new_in_the_code(workdir):
+  path = workdir / 'config.json'
+  stored = json.loads(path.read_text())
+  del stored['spike'], stored['alpha'], stored['optim']['layer_decay']
+  path.write_text(json.dumps(stored))
+  same = config(corpus='text', tokenizer='t')
+  began = '; the run began before this setting)'
+  assert resume.compare_settings(workdir, same) == (
+    [],
+    [f'alpha (0.3{began}', f'optim.layer_decay (1.0{began}'],
+  )
 
 
 def test_every_setting_that_may_change_is_one():
   known = set(pretrain.get_config('model=small'))
-  assert set(resume.SHOWN + resume.PLACED) <= known
+  known |= set(finetune.get_config('task=own,model=tiny'))
+  of = (resume.SHOWN, resume.PLACED, resume.FREE, resume.PLACES)
+  assert {name for names in (*of, resume.LENGTHS) for name in names} <= known
 
 
 NOW = {'trained_on': {'the data': 'b', 'the words': 'c'}, 'rows': 16}

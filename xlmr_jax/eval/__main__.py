@@ -76,7 +76,7 @@ from xlmr_jax.eval.task import (
   user_task,
 )
 from xlmr_jax.inference import loaded
-from xlmr_jax.runtime import buckets, commands, hosts, recipes
+from xlmr_jax.runtime import buckets, commands, devices, hosts, recipes
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -259,6 +259,7 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
   )
   phases = ', '.join(f'{name} {t:.2f} s' for name, t in timer.items())
   if hosts.lead():
+    print(f'devices: {devices.describe()}')
     print(f'{options.checkpoint}: {phases}', flush=True)
   more = {'labels': options.labels, 'max_length': options.max_length}
   thresholds: Mapping[str, float] = {}

@@ -17,9 +17,12 @@ import types
 
 from absl import app, flags, logging
 
-_TRACEBACK = flags.DEFINE_bool(
-  'traceback', False, 'Show the stack of an error, not only what it says.'
-)
+from xlmr_jax.runtime import devices
+
+if 'traceback' not in flags.FLAGS:  # a notebook may reload this module
+  flags.DEFINE_bool(
+    'traceback', False, 'Show the stack of an error, not only what it says.'
+  )
 _HELP = ('--help', '-help', '-h', '--h', '--helpshort', '-helpshort')
 
 
@@ -42,6 +45,7 @@ def run(
     if any(arg in _HELP for arg in argv[1:]):
       print(_help(module))
       sys.exit(0)
+    devices.leave_out_tpu()
     module.define_flags()
     app.run(_guarded(module.main), argv, flags_parser=parse)
   except KeyboardInterrupt:
@@ -59,8 +63,12 @@ def _guarded(main):
       logging.set_verbosity(logging.FATAL)
     try:
       return main(argv)
+    except (RuntimeError, AssertionError) as error:
+      if flags.FLAGS.traceback or not devices.is_missing(error):
+        raise
+      print(f'error: {line(error)}', file=sys.stderr)
     except (ValueError, FloatingPointError, OSError) as error:
-      if _TRACEBACK.value:
+      if flags.FLAGS.traceback:
         raise
       print(f'error: {line(error)}', file=sys.stderr)
     return 1
@@ -154,6 +162,8 @@ def _flag_line(error: BaseException, argv: list[str]) -> str:
 
 def line(error: BaseException) -> str:
   """What an error says, in one line."""
+  if devices.is_missing(error):
+    return devices.describe_missing(error)
   if isinstance(error, OSError) and error.strerror:
     where = f'{error.filename}: ' if error.filename else ''
     return f'{where}{error.strerror}'

@@ -86,6 +86,12 @@ class Writer:
       with (self._folder / 'events.jsonl').open('a') as file:
         file.write(json.dumps({'step': step, **facts}) + '\n')
 
+  def begin(self, step: int, **facts: str | int) -> None:
+    """A record of what runs from a step on: its devices, its versions."""
+    if self._active:
+      self._file.write(json.dumps({'step': step, **facts}) + '\n')
+      self._file.flush()
+
   def write(self, step: int, values: dict[str, float]) -> None:
     """One record: {'step': ..., name: value, ...}."""
     if not self._active:

@@ -80,8 +80,7 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
   dev = read_examples(
     dev_task, config.data_dir, 'dev', tuple(config.dev_languages)
   )
-  for part in dev.values():
-    encode(part)  # for its checks
+  judged_on = [feature for part in dev.values() for feature in encode(part)]
   for part in (*train.values(), *dev.values()):
     if why := unscored(train_task, part):
       where = part[0].where
@@ -107,6 +106,7 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
       labels,
       *([] if groups is None else [groups.tolist()]),
     ),
+    judged_by=digest(judged_on, list(dev)),
     origin=origin,
   )
 

@@ -5,10 +5,13 @@ pretraining.py and finetuning.py make Jobs; train.py runs any of them.
 
 from collections.abc import Callable, Mapping
 import dataclasses
+import hashlib
+import math
 import pathlib
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from xlmr_jax import heads
 from xlmr_jax.checkpoints.weights import Weights, with_rows
@@ -17,6 +20,8 @@ from xlmr_jax.data.batches.loader import Loader
 from xlmr_jax.model import Config
 from xlmr_jax.runtime import sharding
 from xlmr_jax.training import objectives
+
+_SMALL = 2**18  # numbers; XXL's norms, 48 layers of 4096, have fewer
 
 # An evaluator maps parameters to named values; 'name/part' is a detail.
 Evaluator = Callable[[dict], Mapping[str, float | None]]
@@ -39,6 +44,8 @@ class Job:
     tokenizer_dir: folder of the tokenizer's files.
     fingerprint: digest of the training data as the model sees it.
     origin: the checkpoint to start from, or None.
+    judged_by: digest of the development data; '' where they are part of the
+      training data.
   """
 
   model: Config
@@ -53,6 +60,7 @@ class Job:
   tokenizer_dir: pathlib.Path
   fingerprint: str
   origin: Weights | None = None
+  judged_by: str = ''
 
   def say(self, text: str) -> None:
     if jax.process_index() == 0:
@@ -61,7 +69,12 @@ class Job:
   @property
   def trained_on(self) -> dict[str, str]:
     """Digests of the data that must be unchanged when a run goes on."""
-    return {'the data or how it is drawn': self.fingerprint}
+    out = {'the data or how it is drawn': self.fingerprint}
+    if self.judged_by:
+      out['the data that it is judged by'] = self.judged_by
+    if self.origin is not None:
+      out['the checkpoint that it started from'] = _digest(self.origin.params)
+    return out
 
   def flops_per_token(self, length: int) -> float:
     """Forward FLOPs of one real token in rows of a length, head included."""
@@ -124,6 +137,17 @@ class Job:
       pooling=None,
       tokenizer_dir=self.tokenizer_dir,
     )
+
+
+def _digest(params) -> str:
+  """Of the small arrays of a model, which any training moves; the large ones
+  may still lie on a disk."""
+  out = hashlib.sha256()
+  for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+    out.update(f'{jax.tree_util.keystr(path)} {leaf.shape}'.encode())
+    if math.prod(leaf.shape) <= _SMALL:
+      out.update(np.asarray(leaf[...]).tobytes())
+  return out.hexdigest()
 
 
 def check_length(name: str, length: int, model: Config) -> None:

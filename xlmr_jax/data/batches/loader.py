@@ -100,7 +100,7 @@ class Loader:
     rows: int | None = None,
     row_multiple: int = 1,
     seed: int = 0,
-    epochs: int | None = None,
+    epochs: float | None = None,
     steps: int | None = None,
     local: Local | None = None,
     shuffle: bool = True,
@@ -123,7 +123,7 @@ class Loader:
       row_multiple: what the number of rows must be a multiple of (devices
         that share a batch, times steps that are accumulated).
       seed: of the order.
-      epochs: how often all features are seen.
+      epochs: how often all features are seen; half an epoch is 0.5.
       steps: or: how many steps to make, whatever the epochs.
       local: rows of a global batch → which of them this host makes,
         ascending; all by default.
@@ -210,7 +210,7 @@ class Loader:
         f'all examples together fill {len(plan)} rows, less than one batch of'
         f' {self.rows}: nothing is left with drop_last'
       )
-    self.total_steps = steps or epochs * self.steps_per_epoch
+    self.total_steps = steps or math.ceil(epochs * self.steps_per_epoch)
     used = int(np.sum(view.lengths)) / row_length  # rows, were they full
     if self._flows:
       self.epochs = self.total_steps / (batches * features.epoch_windows)
