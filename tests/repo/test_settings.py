@@ -277,7 +277,7 @@ def test_a_batch_of_the_wrong_number_of_rows_is_not_placed(monkeypatch):
     ({'remat': 'half'}, "remat='half' is not one of none, full, dots"),
     ({'dropout': 1.5}, 'dropout=1.5 is not in [0, 1)'),
     ({'accumulate': 0}, 'config.accumulate=0 is not positive'),
-    ({'epochs': 0}, 'epochs=0; it must be positive'),
+    ({'epochs': 0}, 'epochs=0.0; it must be positive'),
     ({'batch_size': 0}, 'batch_size=0; it must be positive'),
     ({'dev_languages': ('xx',)}, 'dev-xx.tsv'),
     (
