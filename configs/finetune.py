@@ -20,6 +20,7 @@ Any other task=NAME reads your own .tsv, .csv or .jsonl files:
 
   --config.train=train.tsv --config.dev=dev-{language}.tsv
   --config.text_columns='("text",)' --config.label_column=label
+  --config.quoted=False   # "..." in a table is text; left out: by the file
 
 With --config.objective=tag (or crf, which adds a linear chain) these files are
 sentences instead: a line `word<TAB>tag` a word, a blank line after each; with
@@ -47,6 +48,8 @@ cores, in `make quickstart` (docs/results.md, 2026-11-22): intents 100.0 in
 English and 59.4 in seven other languages, NLI 93.8 and 34.7.
 """
 
+from ml_collections import config_dict
+
 from configs import clue, common
 
 QUESTIONS = ('xquad', 'mlqa', 'tydiqa')
@@ -65,6 +68,8 @@ def get_config(arg: str = ''):
   c.dev = ''
   c.text_columns = ('text',)
   c.label_column = 'label'
+  # Whether "..." in a table is a quoted field or text; empty: by the file.
+  c.quoted = config_dict.placeholder(bool)
   c.labels = ()  # names in the order of their ids; empty: from the data
   c.train_languages = ('en',)
   c.train_split = 'train'  # or 'translate-train': machine translations of it

@@ -48,6 +48,7 @@ def tasks_of(config) -> tuple[Task, Task]:
       text=tuple(map(column, config.text_columns)),
       label=column(config.label_column),
       labels=tuple(config.labels),
+      quoted=config.quoted,
       kind=kind,
       metric=kind.metrics[0],
       max_length=config.max_length,
