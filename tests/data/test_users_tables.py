@@ -167,6 +167,12 @@ def test_missing_numbers_are_missing(tmp_path):
   )
   numbers = [e.label for e in read(path, metric='mse')]
   assert numbers == [None, None, 0.5, None]
+  path = tmp_path / 'a.csv'
+  path.write_text('text,label\na,nan\nb,\nc,0.5\nd,inf\n')
+  with pytest.raises(ValueError, match="a.csv:5: label 'inf' is not a finite"):
+    read(path, metric='mse')
+  path.write_text('text,label\na,nan\nb,\nc,0.5\n')
+  assert [e.label for e in read(path, metric='mse')] == [None, None, 0.5]
 
 
 def test_five_thousand_labels_are_a_line(tmp_path):

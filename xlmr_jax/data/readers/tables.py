@@ -260,7 +260,7 @@ def jsonl(
     texts = files.texts(item, text_keys, where)
     label = None if label_key is None else item.get(label_key)
     if isinstance(label, float) and label != label:
-      label = None  # as pandas writes a missing one
+      label = None  # pandas and Python's json write a missing one so
     if label is not None:
       if not isinstance(label, str | int | float) or (
         number and isinstance(label, bool)
@@ -273,12 +273,15 @@ def jsonl(
   return out
 
 
-def _number(label: str | float, where: str) -> float:
+def _number(label: str | float, where: str) -> float | None:
+  """A label that is a number; None where it is NaN, a missing one."""
   try:
     value = float(label)
   except ValueError as error:
     raise ValueError(f'{where}: label {label!r} is not a number') from error
-  if value != value or value in (float('inf'), float('-inf')):
+  if value != value:
+    return None
+  if value in (float('inf'), float('-inf')):
     raise ValueError(f'{where}: label {label!r} is not a finite number')
   return value
 
