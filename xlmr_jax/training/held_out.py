@@ -114,7 +114,8 @@ def hold_out(
       room -= int(sizes[group])
   if not taken:  # each group is larger than the share
     taken = {min(order.tolist(), key=lambda group: sizes[group])}
-  train, dev = [], []
+  train: list = []
+  dev: list = []
   for example, group in zip(examples, groups, strict=True):
     (dev if group in taken else train).append(example)
   return train, dev

@@ -108,14 +108,16 @@ def find_overlaps(
 
 
 def _match(split, examples, content, loose, exact) -> Overlap:
-  counts, shown = [0, 0], []
+  letter = other = 0
+  shown: list[tuple[str, str, str]] = []
   for example in examples if loose else ():
     fields = content(example)
     trained = exact.get(key(fields))
     place = trained or loose.get(loose_key(fields))
     if place is None:
       continue
-    counts[trained is None] += 1
+    letter += trained is not None
+    other += trained is None
     if len(shown) < SHOWN:
       shown.append((example.where, place, ' '.join(fields)))
-  return Overlap(split, len(examples), *counts, tuple(shown))
+  return Overlap(split, len(examples), letter, other, tuple(shown))
