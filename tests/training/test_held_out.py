@@ -1,5 +1,6 @@
 """Development examples out of train, and what train shares with the others."""
 
+import json
 import signal
 
 import numpy as np
@@ -126,6 +127,49 @@ def test_languages_that_are_held_out(given, folder, tmp_path, capsys):
   job, lines = build(given, tmp_path, capsys, **names, dev_languages=('fr',))
   assert list(dev_of(job)) == ['en', 'de']
   assert '2 of 24 in en, 2 of 24 in de of' in lines[0]
+
+
+def test_tags_questions_and_numbers_are_held_out(
+  given, folder, tmp_path, capsys
+):
+  words = 'man house cat red sees asleep'.split()
+  sentences = [f'{a}\tN\n{b}\tV\n' for a in words for b in words]
+  (folder / 'tags.tsv').write_text('\n'.join(sentences), 'utf-8')
+  paragraphs = [
+    {
+      'context': f'the {a} sees the {b}',
+      'qas': [
+        {
+          'id': f'{a} {b} {i}',
+          'question': f'who sees {i}',
+          'answers': [{'text': a, 'answer_start': 4}],
+        }
+        for i in range(3)
+      ],
+    }
+    for a in words
+    for b in words
+  ]
+  squad = {'version': '1.1', 'data': [{'title': '', 'paragraphs': paragraphs}]}
+  (folder / 'squad.json').write_text(json.dumps(squad), 'utf-8')
+  for objective, name, count, said in (
+    ('crf', 'tags.tsv', 4, '4 of 36 in en'),
+    ('answer', 'squad.json', 9, '9 of 108 in en'),
+    ('regression', 'numbers.tsv', 12, '12 of 120 in en'),
+  ):
+    job, lines = build(
+      given,
+      tmp_path,
+      capsys,
+      objective=objective,
+      train=name,
+      dev='',
+      dev_languages=('en',),
+    )
+    (dev,) = dev_of(job).values()
+    assert len(dev) == count
+    assert lines[0].startswith(f'config.dev is empty: {said} of {name}')
+    assert lines[1] == f'train shares no example with dev ({count})'
 
 
 def test_the_same_texts_stay_on_one_side():
