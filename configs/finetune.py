@@ -20,6 +20,13 @@ Any other task=NAME reads your own .tsv, .csv or .jsonl files:
 
   --config.train=train.tsv --config.dev=dev-{language}.tsv
   --config.text_columns='("text",)' --config.label_column=label
+  --config.quoted=False   # "..." in a table is text; left out: by the file
+  --config.test=test-{language}.tsv   # only looked at for what train has too
+
+Without --config.dev a share of train, dev_share, is held out by the seed: a
+tenth of each language, texts that are the same on one side. Before the first
+step a run says how many examples of dev and of test it trains on, exactly or
+but for case and spaces, and where; of a benchmark test is its own test file.
 
 With --config.objective=tag (or crf, which adds a linear chain) these files are
 sentences instead: a line `word<TAB>tag` a word, a blank line after each; with
@@ -47,6 +54,8 @@ cores, in `make quickstart` (docs/results.md, 2026-11-22): intents 100.0 in
 English and 59.4 in seven other languages, NLI 93.8 and 34.7.
 """
 
+from ml_collections import config_dict
+
 from configs import clue, common
 
 QUESTIONS = ('xquad', 'mlqa', 'tydiqa')
@@ -62,9 +71,13 @@ def get_config(arg: str = ''):
 
   c.data_dir = ''
   c.train = ''
-  c.dev = ''
+  c.dev = ''  # empty: a share of train, drawn by the seed
+  c.dev_share = 0.1  # how much of each language's
+  c.test = ''  # only looked at for examples that train has too
   c.text_columns = ('text',)
   c.label_column = 'label'
+  # Whether "..." in a table is a quoted field or text; empty: by the file.
+  c.quoted = config_dict.placeholder(bool)
   c.labels = ()  # names in the order of their ids; empty: from the data
   c.train_languages = ('en',)
   c.train_split = 'train'  # or 'translate-train': machine translations of it

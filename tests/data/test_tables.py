@@ -262,7 +262,8 @@ def test_jsonl(tmp_path):
     ('{"a": "x"}\n{"a": \n', 'c.jsonl:2: not JSON'),
     ('[1]\n', 'c.jsonl:1: not a JSON object'),
     ('{"a": "x", "l": [1]}\n', r"c.jsonl:1: 'l' is \[1\]"),
-    ('{"a": "x", "l": NaN}\n', 'c.jsonl:1: .*not a finite number'),
+    ('{"a": "x", "l": Infinity}\n', 'c.jsonl:1: .*not a finite number'),
+    ('{"a": "x", "l": true}\n', "c.jsonl:1: 'l' is True, neither a name"),
   ):
     path = write(tmp_path / 'c.jsonl', content)
     with pytest.raises(ValueError, match=message):

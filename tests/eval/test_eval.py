@@ -335,11 +335,11 @@ def test_users_tables(make_model, tiny_tokenizer, tmp_path):
   ):
     run('--benchmark=intents', pattern, *common)
   with open(tmp_path / 'test-ru.tsv', 'a') as file:
-    file.write('"a" cat\tsee\n')
-  with pytest.raises(ValueError, match='test-ru.tsv:42: a quoted field'):
+    file.write('"a" cat\tsee\n"a"\tsee\n')
+  with pytest.raises(ValueError, match='test-ru.tsv:42: a quot.*--noquoted'):
     run('--benchmark=intents', pattern, '--languages=ru', *common)
   run('--benchmark=intents', pattern, '--languages=ru', '--noquoted', *common)
-  assert len(file_of('ru').read_text().split()) == COUNT + 1
+  assert len(file_of('ru').read_text().split()) == COUNT + 2
   with pytest.raises(ValueError, match='choose a language'):
     run('--benchmark=intents', f'--test={tmp_path}/test-de.tsv', *common)
   with pytest.raises(ValueError, match='no file matches'):

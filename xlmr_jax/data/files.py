@@ -47,6 +47,14 @@ def locate(paths: Iterable[str | os.PathLike], description: str) -> str:
   return path
 
 
+def ending(path: str | os.PathLike) -> str:
+  """What a name ends in, as it is unpacked: 'a/Train.CSV.GZ' → '.csv'."""
+  name = os.fspath(path).lower()
+  for suffix in filter(None, SUFFIXES):
+    name = name.removesuffix(suffix)
+  return os.path.splitext(name)[1]
+
+
 def objects(path: str | os.PathLike) -> Iterator[tuple[str, dict[str, Any]]]:
   """Yields ('file:line', object) of a file of JSON lines.
 
@@ -126,12 +134,12 @@ def open_bytes(path: str | os.PathLike):
 
 def unpack(raw: BinaryIO, path: str | os.PathLike):
   """The unpacked content of an open file; the suffix of `path` says how."""
-  path = os.fspath(path)
-  if path.endswith('.gz'):
+  name = os.fspath(path).lower()
+  if name.endswith('.gz'):
     return gzip.GzipFile(fileobj=raw, mode='rb')
-  if path.endswith('.xz'):
+  if name.endswith('.xz'):
     return lzma.LZMAFile(raw)
-  if path.endswith('.zst'):
+  if name.endswith('.zst'):
     return io.BufferedReader(_Zstandard(raw), 1 << 17)
   return raw
 

@@ -163,8 +163,8 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
   flags.DEFINE_string(
     'test',
     None,
-    'Your own .tsv, .csv or .jsonl files (.gz, .xz), with {language} in the '
-    'name.',
+    'Your own .tsv, .csv or .jsonl files (.gz, .xz, .zst), with {language} in '
+    'the name.',
     **to,
   )
   flags.DEFINE_list(
@@ -183,9 +183,9 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
   )
   flags.DEFINE_bool(
     'quoted',
-    True,
+    None,
     'With --test: whether "..." in a table is a quoted field, as spreadsheets '
-    'and pandas write it, or text as it is.',
+    'and pandas write it, or text as it is; left out, the file decides.',
     **to,
   )
 

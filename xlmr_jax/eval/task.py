@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import glob
 import pathlib
-import re
 from typing import Any
 
 from xlmr_jax.checkpoints.hf import config_json
 from xlmr_jax.data import files
 from xlmr_jax.data.readers import squad, tables, tagged
 from xlmr_jax.eval.metrics import scores
+from xlmr_jax.tasks.encoding import list_names
 from xlmr_jax.tasks.kinds import Kind, kind_of_metric
 
 # XTREME's scripts for NLI and for tagging cut examples to this length, and so
@@ -103,7 +103,7 @@ def user_task(
   labels: Sequence[str] | None = None,
   metric: str = 'accuracy',
   kind: Kind | None = None,
-  quoted: bool = True,
+  quoted: bool | None = None,
   max_length: int = MAX_LENGTH,
 ) -> Task:
   """A row for anybody's TSV, CSV or JSONL files, or tagged sentences.
@@ -123,7 +123,8 @@ def user_task(
       'squad', 'mlqa' or 'cmrc' for SQuAD's JSON (data/readers/squad.py), which
       have no columns to choose.
     kind: of question; default: the one that the metric scores.
-    quoted: whether "..." in a table is a quoted field, or text as it is.
+    quoted: whether "..." in a table is a quoted field, or text as it is; None
+      judges by the file (data/readers/tables.py).
     max_length: tokens of an example.
   """
   numbers = metric in scores.NUMBERS
@@ -141,17 +142,19 @@ def user_task(
     path = pathlib.Path(data_dir or '') / paths[split].replace(PLACE, language)
     if kind.examples in _READERS:
       return _READERS[kind.examples](path)
-    plain = re.sub(r'\.(gz|xz)$', '', path.name)
-    if plain.endswith('.jsonl'):
+    ending = files.ending(path)
+    if ending == '.jsonl':
       return tables.jsonl(path, tuple(text), label, number=numbers)
-    if not plain.endswith(('.tsv', '.csv')):
-      raise ValueError(f'{path}: files are .tsv, .csv or .jsonl (.gz, .xz)')
+    if ending not in ('.tsv', '.csv'):
+      raise ValueError(
+        f'{path}: files are .tsv, .csv or .jsonl (also .gz, .xz and .zst)'
+      )
     return tables.tsv(
       path,
       tuple(text),
       label,
       number=numbers,
-      delimiter=',' if plain.endswith('.csv') else '\t',
+      delimiter=None if ending == '.csv' else '\t',
       quoted=quoted,
     )
 
@@ -161,7 +164,7 @@ def user_task(
     read=read,
     languages=tuple(languages),
     metric=metric,
-    labels=tuple(labels) if labels else None,
+    labels=tuple(map(tables.class_name, labels)) if labels else None,
     max_length=max_length,
   )
 
@@ -268,39 +271,39 @@ def match_labels(
   """
   whose = '--labels has' if given else 'the checkpoint has'
   names = tuple(given or model or ())
-  wanted = f' (this task has {", ".join(task)})' if task else ''
+  wanted = f' (this task has {list_names(task)})' if task else ''
   if given and model and len(given) != len(model):
     raise ValueError(
       f'--labels names {len(given)} classes, the checkpoint has {len(model)}: '
-      f'{", ".join(given)} for {", ".join(model)}'
+      f'{list_names(given)} for {list_names(model)}'
     )
   if not names or config_json.placeholder(names):
     raise ValueError(
-      f'the checkpoint has {", ".join(names) or "no names"} for its classes: '
+      f'the checkpoint has {list_names(names) or "no names"} for its classes: '
       'say what they are with --labels=name0,name1,... in the order of its '
       f'ids{wanted}'
     )
   folded = {_fold(name): i for i, name in enumerate(names)}
   if len(folded) != len(names):
-    raise ValueError(f'{whose} a class twice: {", ".join(names)}')
+    raise ValueError(f'{whose} a class twice: {list_names(names)}')
   if task is None:
-    return names
+    return tuple(map(tables.class_name, names))
   known = {_fold(name): name for name in task}
   if known.keys() != folded.keys():
     missing = [name for name in task if _fold(name) not in folded]
     extra = [name for name in names if _fold(name) not in known]
     raise ValueError(
-      f'{whose} the classes {", ".join(names)}, the task has '
-      f'{", ".join(task)}:'
-      + (f' missing {", ".join(missing)};' if missing else '')
-      + (f' unknown {", ".join(extra)};' if extra else '')
+      f'{whose} the classes {list_names(names)}, the task has '
+      f'{list_names(task)}:'
+      + (f' missing {list_names(missing)};' if missing else '')
+      + (f' unknown {list_names(extra)};' if extra else '')
       + ' rename them with --labels=name0,name1,... in the order of its ids'
     )
   return tuple(known[name] for name in folded)
 
 
 def _fold(name: str) -> str:
-  return name.strip().casefold()
+  return tables.class_name(name.strip().casefold())
 
 
 def unscored(task: Task, examples: Sequence) -> str | None:

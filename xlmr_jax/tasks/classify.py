@@ -11,7 +11,7 @@ from typing import Any
 from jaxtyping import Float
 import numpy as np
 
-from xlmr_jax.tasks.encoding import encode_texts
+from xlmr_jax.tasks.encoding import encode_texts, list_names, shorten
 
 
 def encode(
@@ -49,7 +49,7 @@ def encode(
   if labels is not None:
     index = {name: i for i, name in enumerate(labels)}
     if len(index) != len(labels):
-      raise ValueError(f'labels name a class twice: {", ".join(labels)}')
+      raise ValueError(f'labels name a class twice: {list_names(labels)}')
   values = [_label(example, index, required) for example in examples]
   encoded = encode_texts(
     [tuple(example.texts) for example in examples],
@@ -85,8 +85,8 @@ def _label(
     return float(label)
   if label not in index:
     raise ValueError(
-      f'{example.where}: unknown label {label!r}; the labels are'
-      f' {", ".join(index)}'
+      f'{example.where}: unknown label {shorten(repr(label))}; the labels are'
+      f' {list_names(index)}'
     )
   return index[label]
 

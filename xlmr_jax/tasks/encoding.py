@@ -1,11 +1,26 @@
 """Texts to token ids, for every kind: in chunks, and with the place of a bad
-one."""
+one; and how messages name labels."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 import os
 from typing import Any
 
 _CHUNK = 8192  # texts tokenised together
+_SHOWN = 8  # names in a message, of many
+_WIDTH = 60  # characters of each of them
+
+
+def list_names(names: Iterable[str]) -> str:
+  """Names for a message of one line: 'a, b, c'; of very many, the first."""
+  names = list(names)
+  few = names if len(names) <= 2 * _SHOWN else names[:_SHOWN]
+  text = ', '.join(map(shorten, few))
+  return text if few is names else f'{text}, … ({len(names):,} in all)'
+
+
+def shorten(text: str) -> str:
+  """The beginning of a text that is too long for a message."""
+  return text if len(text) <= _WIDTH else f'{text[: _WIDTH - 1]}…'
 
 
 def encode_texts(

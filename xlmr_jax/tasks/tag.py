@@ -19,7 +19,7 @@ from typing import Any
 from jaxtyping import Float, Int
 import numpy as np
 
-from xlmr_jax.tasks.encoding import encode_texts
+from xlmr_jax.tasks.encoding import encode_texts, list_names, shorten
 
 # XTREME leaves room for RoBERTa's three specials, <s> </s> </s>. A feature has
 # two, but its windows are to hold the same words.
@@ -63,7 +63,7 @@ def encode(
   """
   index = {name: i for i, name in enumerate(labels)}
   if len(index) != len(labels):
-    raise ValueError(f'labels name a tag twice: {", ".join(labels)}')
+    raise ValueError(f'labels name a tag twice: {list_names(labels)}')
   room = None if max_length is None else max_length - _ROOM
   if room is not None and room < 1:
     raise ValueError(f'max_length={max_length}; a window needs at least 4')
@@ -159,8 +159,8 @@ def _tags(
   for k, tag in enumerate(example.label):
     if tag not in index:
       raise ValueError(
-        f'{example.place(k)}: unknown tag {tag!r}; the tags are'
-        f' {", ".join(index)}'
+        f'{example.place(k)}: unknown tag {shorten(repr(tag))}; the tags are'
+        f' {list_names(index)}'
       )
   return [index[tag] for tag in example.label]
 

@@ -4,21 +4,18 @@ import dataclasses
 import hashlib
 import pathlib
 
+import jax
 import numpy as np
 
 from xlmr_jax.checkpoints.weights import Weights
 from xlmr_jax.data.batches.loader import Loader
-from xlmr_jax.eval.task import read_examples, unscored
+from xlmr_jax.eval.task import unscored
 from xlmr_jax.inference.loaded import Loaded
 from xlmr_jax.runtime import sharding
 from xlmr_jax.training import initial_model, objectives
 from xlmr_jax.training.development import Development
 from xlmr_jax.training.job import Job, check_length
-from xlmr_jax.training.training_data import (
-  find_labels,
-  read_training,
-  tasks_of,
-)
+from xlmr_jax.training.training_data import flat, read_splits, tasks_of
 
 
 def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
@@ -42,9 +39,11 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
       f'config.objective={name} does not fit {train_task.name}: set it to '
       f'{" or ".join(kind.objectives)}'
     )
-  train = read_training(config, train_task)
-  examples = [example for part in train.values() for example in part]
-  labels = find_labels(train_task, examples)
+  splits = read_splits(config, train_task, dev_task)
+  train, dev, labels = splits.train, splits.dev, splits.labels
+  if jax.process_index() == 0:
+    print('\n'.join(splits.messages), flush=True)
+  examples = flat(train)
 
   def encode(examples):
     return kind.encode(
@@ -76,9 +75,6 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
   objective = objectives.OBJECTIVES[name](model, labels)
   dev_task = dataclasses.replace(
     dev_task, labels=labels, max_length=config.max_length
-  )
-  dev = read_examples(
-    dev_task, config.data_dir, 'dev', tuple(config.dev_languages)
   )
   judged_on = [feature for part in dev.values() for feature in encode(part)]
   for part in (*train.values(), *dev.values()):

@@ -2,13 +2,22 @@
 
 import dataclasses
 import functools
+import os
 
 import numpy as np
 
 from xlmr_jax.data import permutation
 from xlmr_jax.eval.benchmarks import table
-from xlmr_jax.eval.task import Task, user_task
+from xlmr_jax.eval.task import (
+  PLACE,
+  Task,
+  languages_of,
+  read_available,
+  read_examples,
+  user_task,
+)
 from xlmr_jax.tasks.kinds import kind_of_objective
+from xlmr_jax.training import held_out, overlap
 
 SPLITS = ('train', 'translate-train')  # what can be trained on
 
@@ -27,12 +36,11 @@ def tasks_of(config) -> tuple[Task, Task]:
     # XCOPA itself has no English, which is COPA.
     languages = tuple(dict.fromkeys((*task.languages, task.source)))
     return task, dataclasses.replace(task, languages=languages)
-  for name in ('train', 'dev'):
-    if not config[name]:
-      raise ValueError(
-        f'config.{name} is empty: task={config.task} is no benchmark '
-        f'({", ".join(table.tasks())}), so name the files of your own'
-      )
+  if not config.train:
+    raise ValueError(
+      f'config.train is empty: task={config.task} is no benchmark '
+      f'({", ".join(table.tasks())}), so name the files of your own'
+    )
 
   def column(name):
     """A number is an index from 0: tables without a header have no names."""
@@ -48,19 +56,99 @@ def tasks_of(config) -> tuple[Task, Task]:
       text=tuple(map(column, config.text_columns)),
       label=column(config.label_column),
       labels=tuple(config.labels),
+      quoted=config.get('quoted'),
       kind=kind,
       metric=kind.metrics[0],
       max_length=config.max_length,
     )
 
-  return (
-    row({'train': config.train}, tuple(config.train_languages)),
-    row({'dev': config.dev}, tuple(config.dev_languages)),
-  )
+  paths = {'train': config.train}
+  if config.get('test'):
+    paths['test'] = config.test
+  train_task = row(paths, tuple(config.train_languages))
+  if not config.dev:  # some of train is held out
+    return train_task, train_task
+  return train_task, row({'dev': config.dev}, tuple(config.dev_languages))
 
 
-def read_training(config, task: Task) -> dict[str, list]:
-  """The examples that a config trains on, by language.
+def holds_out(config) -> bool:
+  """Whether the development examples are some of the training files."""
+  return not config.dev and config.task not in table.tunable()
+
+
+@dataclasses.dataclass(frozen=True)
+class Splits:
+  """The examples of a fine-tuning.
+
+  Attributes:
+    train: language → examples to learn from.
+    dev: language → examples that choose a checkpoint.
+    labels: the names of the classes; None where there are none.
+    messages: lines for the user: what is held out, what is shared.
+  """
+
+  train: dict[str, list]
+  dev: dict[str, list]
+  labels: tuple[str, ...] | None
+  messages: tuple[str, ...]
+
+
+def read_splits(config, train_task: Task, dev_task: Task) -> Splits:
+  """The examples that a config trains on and is judged by.
+
+  Raises:
+    ValueError: as of `read_training` and `held_out.languages_of`; a share of
+      development examples that cannot be taken.
+  """
+  if not holds_out(config):
+    train = read_training(config, train_task)
+    labels = find_labels(train_task, flat(train))
+    languages = tuple(config.dev_languages)
+    dev = read_examples(dev_task, config.data_dir, 'dev', languages)
+    messages = []
+  else:
+    whole = read_training(config, train_task, draw_some=False)
+    labels = find_labels(train_task, flat(whole))  # of a rare class, too
+    train, dev, message = held_out.split(config, train_task, whole)
+    train = _draw_each(config, train)
+    messages = [message]
+  messages += _overlaps(config, train_task, dev_task, train, dev)
+  return Splits(train, dev, labels, tuple(messages))
+
+
+def _overlaps(config, train_task, dev_task, train, dev) -> list[str]:
+  """A line for each of dev and test about what train shares with it.
+
+  Test files are those of the benchmark in the languages that are trained on, or
+  those that config.test names.
+  """
+  test, broken = {}, []
+  if config.task in table.tunable():
+    languages = tuple(config.train_languages)
+    available = read_available(dev_task, config.data_dir, 'test', languages)
+    test, broken = available.examples, available.broken
+  elif config.get('test'):
+    path = os.path.join(config.data_dir, config.test)
+    languages = languages_of(path) if PLACE in path else ('',)
+    test = {x: train_task.read(config.data_dir, 'test', x) for x in languages}
+  judged = {'dev': dev, 'test': test} if test else {'dev': dev}
+  shared = overlap.find_overlaps(train_task.kind.examples, train, judged)
+  return [
+    *map(str, shared),
+    *(f'train is not compared with test: {why}' for why in broken),
+  ]
+
+
+def flat(parts: dict[str, list]) -> list:
+  """The examples of all languages."""
+  return [example for part in parts.values() for example in part]
+
+
+def read_training(
+  config, task: Task, *, draw_some: bool = True
+) -> dict[str, list]:
+  """The examples that a config trains on, by language; `draw_some`: only
+  config.train_examples of each.
 
   The language in which a task's data was written has no translations: its split
   is 'train' whatever the config says.
@@ -87,9 +175,15 @@ def read_training(config, task: Task) -> dict[str, list]:
   out = {}
   for language in languages:
     split = 'train' if language == task.source else config.train_split
-    examples = task.read(config.data_dir, split, language)
-    out[language] = draw(examples, config.train_examples, config.seed, language)
-  return out
+    out[language] = task.read(config.data_dir, split, language)
+  return _draw_each(config, out) if draw_some else out
+
+
+def _draw_each(config, examples: dict[str, list]) -> dict[str, list]:
+  return {
+    language: draw(part, config.train_examples, config.seed, language)
+    for language, part in examples.items()
+  }
 
 
 def draw(examples: list, count: int, seed: int, language: str) -> list:
