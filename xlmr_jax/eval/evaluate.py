@@ -188,7 +188,10 @@ def _run(model: Loaded, task: Task, names, features, meter):
   for inside, feature in zip(active, features, strict=True):
     inside[feature['words']] = True
   chain = model.replace(labels=names)  # the names as the task has
-  return zip(*chain.paths(tokens, active, meter), strict=True)
+  # A window that begins with a sentence's first word begins another sentence.
+  sentences = np.cumsum([not feature['first'] for feature in features])
+  paths = chain.paths(tokens, active, meter, sentences.tolist())
+  return zip(*paths, strict=True)
 
 
 def _check_finite(values, features, examples) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 from jaxtyping import Float, Int
 import numpy as np
 
+from xlmr_jax.layers.crf import JOINED
 from xlmr_jax.tasks.encoding import encode_texts
 
 # XTREME leaves room for RoBERTa's three specials, <s> </s> </s>. A feature has
@@ -53,9 +54,11 @@ def encode(
 
   Returns:
     Features {'tokens': int32 [length], 'label': int32 [length] or None,
-    'words': int32 [words], 'example': int}: ids; the tag's id at the first
-    piece of each word and -1 elsewhere; the places of these pieces; which of
-    the examples it is a window of. Windows follow each other in order.
+    'words': int32 [words], 'example': int, 'first': int}: ids; the tag's id at
+    the first piece of each word and below 0 elsewhere, crf.JOINED at the <s>
+    and </s> where the sentence has words beyond; the places of these pieces;
+    which of the examples it is a window of; which of its words comes first.
+    Windows follow each other in order.
 
   Raises:
     ValueError: with the word's place: a tag that is none of `labels`, no tags
@@ -89,9 +92,10 @@ def encode(
       if tags is not None:
         label = np.full(len(tokens), -1, np.int32)
         label[words] = tags[first:last]
-      out.append(
-        {'tokens': tokens, 'label': label, 'words': words, 'example': number}
-      )
+        label[0] = JOINED if first else -1
+        label[-1] = JOINED if last < len(parts) else -1
+      feature = {'tokens': tokens, 'label': label, 'words': words}
+      out.append({**feature, 'example': number, 'first': first})
   return out
 
 

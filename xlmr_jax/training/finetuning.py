@@ -4,13 +4,16 @@ import dataclasses
 import hashlib
 import pathlib
 
+import jax
 import numpy as np
 
+from xlmr_jax import heads
 from xlmr_jax.checkpoints.weights import Weights
 from xlmr_jax.data.batches.loader import Loader
 from xlmr_jax.eval.task import read_examples, unscored
 from xlmr_jax.inference.loaded import Loaded
 from xlmr_jax.runtime import sharding
+from xlmr_jax.tasks import schemes
 from xlmr_jax.training import initial_model, objectives
 from xlmr_jax.training.development import Development
 from xlmr_jax.training.job import Job, check_length
@@ -73,7 +76,15 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
     label=kind.labels,
     groups=groups,
   )
-  objective = objectives.OBJECTIVES[name](model, labels)
+  facts, scheme = {}, None
+  if train_task.tags:
+    evidence = schemes.find(examples)
+    facts['scheme'] = evidence.scheme
+    if jax.process_index() == 0:
+      print(evidence.message, flush=True)
+  objective = objectives.OBJECTIVES[name](model, labels, **facts)
+  if heads.HEADS[objective.head].chain:
+    scheme = facts['scheme']
   dev_task = dataclasses.replace(
     dev_task, labels=labels, max_length=config.max_length
   )
@@ -89,7 +100,8 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
         f'{where.rpartition(":")[0] or where}: {why}; training and choosing a '
         'checkpoint need labels'
       )
-  judged = Loaded(Weights(model, {}, objective.head, labels), tokenizer, mesh)
+  weights = Weights(model, {}, objective.head, labels, scheme=scheme)
+  judged = Loaded(weights, tokenizer, mesh)
   return Job(
     model=model,
     head=objective.head,
@@ -108,6 +120,7 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
       *([] if groups is None else [groups.tolist()]),
     ),
     origin=origin,
+    scheme=scheme,
   )
 
 

@@ -31,6 +31,7 @@ class Job:
     head: name of the head.
     classes: C of a classify, tag or crf head.
     labels: names of the classes by id.
+    scheme: that the labels are written in, of a crf head.
     loader: step → batch.
     objective: the loss.
     evaluators: run at every evaluation.
@@ -53,6 +54,7 @@ class Job:
   tokenizer_dir: pathlib.Path
   fingerprint: str
   origin: Weights | None = None
+  scheme: str | None = None
 
   def say(self, text: str) -> None:
     if jax.process_index() == 0:
@@ -120,6 +122,7 @@ class Job:
       params={},
       head=self.head,
       labels=self.labels,
+      scheme=self.scheme,
       tied=self._tied,
       pooling=None,
       tokenizer_dir=self.tokenizer_dir,
