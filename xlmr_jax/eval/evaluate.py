@@ -46,7 +46,8 @@ class Result:
     packing_efficiency: real per computed tokens over all batches, per cent.
     notes: what a reader of the scores should know.
     thresholds: language → the lowest score of a pair that counts as one.
-    ids: language → the id of each prediction, where the examples have ids.
+    ids: language → the id of each prediction, where the examples have ids; of
+      tags their words, where the task keeps them.
   """
 
   task: Task
@@ -63,7 +64,7 @@ class Result:
     default_factory=dict
   )
   thresholds: Mapping[str, float] = dataclasses.field(default_factory=dict)
-  ids: Mapping[str, list[str]] = dataclasses.field(default_factory=dict)
+  ids: Mapping[str, list] = dataclasses.field(default_factory=dict)
 
 
 def evaluate(
@@ -241,6 +242,8 @@ def _judge(task: Task, examples, decoded, thresholds) -> dict[str, Any]:
       queries = [e for e in part if getattr(e, 'side', None) != 0]
       if len(queries) == len(answers):
         ids[language] = [example.id for example in queries]
+    if task.keeps_words:
+      ids[language] = [example.words for example in part]
     if task.metric == 'cluener':  # surfaces count, not tags
       answers, gold = (_surfaces(part, tags) for tags in (answers, gold))
     predictions[language] = answers
