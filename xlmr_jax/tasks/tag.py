@@ -19,12 +19,15 @@ from typing import Any
 from jaxtyping import Float, Int
 import numpy as np
 
-from xlmr_jax.layers.crf import JOINED
 from xlmr_jax.tasks.encoding import encode_texts
 
 # XTREME leaves room for RoBERTa's three specials, <s> </s> </s>. A feature has
 # two, but its windows are to hold the same words.
 _ROOM = 3
+
+# No label, as -1 is none: the sentence goes on before or behind the window. A
+# chain reads it, layers/crf.py.
+JOINED = -2
 
 
 def encode(
@@ -55,7 +58,7 @@ def encode(
   Returns:
     Features {'tokens': int32 [length], 'label': int32 [length] or None,
     'words': int32 [words], 'example': int, 'first': int}: ids; the tag's id at
-    the first piece of each word and below 0 elsewhere, crf.JOINED at the <s>
+    the first piece of each word and below 0 elsewhere, JOINED at the <s>
     and </s> where the sentence has words beyond; the places of these pieces;
     which of the examples it is a window of; which of its words comes first.
     Windows follow each other in order.

@@ -79,12 +79,13 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
   facts, scheme = {}, None
   if train_task.tags:
     evidence = schemes.find(examples)
-    facts['scheme'] = evidence.scheme
+    scheme = evidence.scheme
+    facts['allowed'] = schemes.allowed(scheme, labels)
     if jax.process_index() == 0:
       print(evidence.message, flush=True)
   objective = objectives.OBJECTIVES[name](model, labels, **facts)
-  if heads.HEADS[objective.head].chain:
-    scheme = facts['scheme']
+  if not heads.HEADS[objective.head].chain:
+    scheme = None
   dev_task = dataclasses.replace(
     dev_task, labels=labels, max_length=config.max_length
   )

@@ -28,7 +28,6 @@ from xlmr_jax import heads
 from xlmr_jax.layers import masking
 from xlmr_jax.layers.crf import JOINED, constrain, log_partition, score
 from xlmr_jax.model import Config, Encoder
-from xlmr_jax.tasks import schemes
 
 Batch = Mapping[str, jax.Array]
 Sums = dict[str, tuple[jax.Array, jax.Array]]
@@ -247,6 +246,7 @@ def _mean(losses, right, weights) -> Sums:
 # Objectives of fine-tuning are made of a config and the names of the classes,
 # which are None where a kind of question has none.
 Labels = tuple[str, ...] | None
+Allowed = Mapping[str, np.ndarray] | None
 
 
 def _labelled(config: Config, name: str, classes: int) -> Objective:
@@ -269,15 +269,15 @@ def classify(config: Config, labels: tuple[str, ...]) -> Objective:
 
 
 def tag(
-  config: Config, labels: tuple[str, ...], scheme: str | None = None
+  config: Config, labels: tuple[str, ...], allowed: Allowed = None
 ) -> Objective:
   """Cross-entropy over classes; labels [B, L], what is below 0 is ignored."""
-  del scheme  # every tag stands alone
+  del allowed  # every tag stands alone
   return _labelled(config, 'tag', len(labels))
 
 
 def crf(
-  config: Config, labels: tuple[str, ...], scheme: str | None = None
+  config: Config, labels: tuple[str, ...], allowed: Allowed = None
 ) -> Objective:
   """Negative log-likelihood of each example's labels, [B, L], under a chain.
 
@@ -290,17 +290,18 @@ def crf(
   Args:
     config: of the model.
     labels: names by id.
-    scheme: that the labels are written in, which forbids what it does not
-      know (tasks/schemes.py); None for what the names look like.
+    allowed: True where the labels' scheme allows transitions [C, C], start [C]
+      and end [C] (tasks/schemes.py); None for everything.
   """
   run = forward(config, 'crf', len(labels))
-  allowed = schemes.allowed(scheme or schemes.guess(labels), labels)
 
   def loss(params: dict, batch: Batch, key) -> Sums:
     emissions = run(params, batch, key)
     tags, segments = batch['labels'], batch['segments']
     active = tags >= 0
-    table = constrain(params['head'], allowed)
+    table = params['head']
+    if allowed is not None:
+      table = constrain(table, allowed)
     joined = tags == JOINED
     best = log_partition(emissions, segments, active, table, joined)
     gold = score(emissions, tags, segments, active, table, joined)
@@ -391,7 +392,8 @@ def regression(
 
 
 # Name → what fine-tuning minimises, (config, labels) → Objective; of tags also
-# their scheme. A kind of question (tasks/kinds.py) says which of them train it.
+# what a chain of them may do. A kind of question (tasks/kinds.py) says which of
+# them train it.
 OBJECTIVES: dict[str, Callable[..., Objective]] = {
   'classify': classify,
   'regression': regression,
