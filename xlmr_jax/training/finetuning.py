@@ -80,7 +80,7 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
   if train_task.tags:
     evidence = schemes.find(examples)
     scheme = evidence.scheme
-    facts['allowed'] = schemes.allowed(scheme, labels)
+    facts['allowed'] = schemes.allowed(scheme, labels or ())
     if jax.process_index() == 0:
       print(evidence.message, flush=True)
   objective = objectives.OBJECTIVES[name](model, labels, **facts)
