@@ -48,7 +48,7 @@ def test_spans_are_the_same_in_every_scheme(name):
     ('O O', 'none', 'tags are no spans'),
     ('I-P O I-P I-P', 'IOB1', 'tags are in IOB1'),  # nothing needs a B-
     ('B-P O', 'BIO', 'tags are in BIO'),
-    ('B-P I-P O I-P', 'none', 'nearest to BIO, which 1 words break, first '
+    ('B-P I-P O I-P', 'none', 'nearest to BIO, which 1 word breaks, first '
      r'f.tsv:4 \(I-P after O\); a chain of them is free'),
     ('I-P O', 'IOB1', 'tags are in IOB1'),
     ('B-P I-P I-L', 'none', r'f.tsv:3 \(I-L after I-P\)'),

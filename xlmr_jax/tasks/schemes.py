@@ -122,10 +122,12 @@ def find(sentences: Iterable) -> Evidence:
     )
   name = min(broken, key=lambda name: len(broken[name]))
   sentence, word, fault = broken[name][0]
+  count = len(broken[name])
+  breaks = '1 word breaks' if count == 1 else f'{count:,} words break'
   return Evidence(
     NONE,
     f'tags are in no scheme: they are nearest to {name}, which '
-    f'{len(broken[name]):,} words break, first {sentence.place(word)} '
+    f'{breaks}, first {sentence.place(word)} '
     f'({fault}); a chain of them is free',
   )
 
