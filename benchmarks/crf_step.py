@@ -21,6 +21,7 @@ from configs import common
 from xlmr_jax import heads
 from xlmr_jax.model import VARIANTS
 from xlmr_jax.runtime import sharding
+from xlmr_jax.tasks import schemes
 from xlmr_jax.training import objectives
 from xlmr_jax.training import step as training
 
@@ -79,7 +80,7 @@ def main(argv):
     )
     sides = {
       'tag': objectives.tag(config, LABELS),
-      'crf': objectives.crf(config, labels=LABELS),
+      'crf': objectives.crf(config, LABELS, schemes.allowed('BIO', LABELS)),
     }
     with jax.set_mesh(mesh):
       steps = {k: stepper(config, side, mesh) for k, side in sides.items()}

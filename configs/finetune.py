@@ -29,8 +29,15 @@ step a run says how many examples of dev and of test it trains on, exactly or
 but for case and spaces, and where; of a benchmark test is its own test file.
 
 With --config.objective=tag (or crf, which adds a linear chain) these files are
-sentences instead: a line `word<TAB>tag` a word, a blank line after each; with
---config.objective=answer they are questions, in SQuAD's JSON.
+sentences instead: a line a word, in columns by tabs or spaces, and a blank line
+after each (CoNLL 2003, WNUT, MultiCoNER, ...). The word is the first column,
+the tag the last one, unless others are chosen, by number from 0 or by name:
+
+  --config.label_column=1 --config.text_columns='("2",)'
+
+A run says in which scheme the tags are (BIO, IOB1, IOBES, BILOU, BMES, none),
+which is what the chain may do. With --config.objective=answer the files are
+questions, in SQuAD's JSON.
 
 Settings: XTREME's for XNLI (length 128, batch 32, 5 epochs, rate 2e-5 for
 base; large 1e-5 or lower, it collapses above), UDPOS and PAN-X (length 128,

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import zstandard
 
+from xlmr_jax.data.corpus import command as corpus_command
 from xlmr_jax.data.corpus import (
   documents,
   duplicates,
@@ -256,6 +257,12 @@ def test_long_documents_are_cut(tmp_path, tokenizer, monkeypatch):
     want.append(tuple(now))
   got = documents_of(data.parts['en'])
   assert sorted(got) == sorted(want) and max(map(len, got)) == 100
+  long = [p for d in texts for p in d if len(ids(tokenizer, p)) > 100]
+  assert data.manifest['parts']['en']['cut'] == len(long) > 9
+  assert corpus_command.table(data.manifest).splitlines()[-1] == (
+    f'en: {len(long)} of its paragraphs (lines) had more than 100 tokens and '
+    'were cut'
+  )
 
 
 def test_the_shuffle(tmp_path, tokenizer):

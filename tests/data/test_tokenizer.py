@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import io
+import itertools
 import json
 import lzma
 import os
@@ -386,6 +387,50 @@ def test_seeds_from_frequency_keep_the_words_of_templates_whole():
     pieces[frequency] = [len(trained.encode(word)) - 2 for word in words]
   assert min(pieces[False]) > 3  # no word ever ends a sentence: shredded
   assert pieces[True] == [1] * 12
+
+
+def test_a_line_of_any_length_trains_a_vocabulary(tmp_path):
+  """SentencePiece alone drops it, and says that there is no text."""
+  line = ' '.join(corpus(46_000))
+  assert len(line.encode()) > 1_780_000
+  parts = list(train_tokenizer.cut([line]))
+  assert len(parts) == 2 and ''.join(parts) == line
+  assert parts[1][0] == ' ' and len(parts[0].encode()) > 1_000_000
+  model = train_tokenizer.train([line], 70)
+  assert Tokenizer(model).vocab_size == 70
+  assert model == train_tokenizer.train(parts, 70)
+  (tmp_path / 'en.txt').write_text(line + '\n' + '\n'.join(corpus(9)))
+  done = subprocess.run(
+    [sys.executable, '-m', 'xlmr_jax', 'tokenizer', '--vocab_size=70']
+    + [f'--input={tmp_path}/en.txt', f'--output={tmp_path}/out'],
+    capture_output=True,
+    text=True,
+  )
+  assert done.returncode == 0, done.stderr
+  assert (
+    '1 of the lines have more than 1,048,576 bytes and are cut at spaces'
+    in done.stdout.splitlines()
+  )
+
+
+def test_lines_are_cut_at_spaces_or_between_characters(monkeypatch):
+  monkeypatch.setattr(train_tokenizer, 'LONGEST', 16)
+  draw = random.Random(0)
+  for _ in range(300):
+    line = ''.join(draw.choices('ab é水𝄞', k=draw.randint(0, 60)))
+    parts = list(train_tokenizer.cut([line]))
+    assert ''.join(parts) == line
+    assert all(len(part.encode()) <= 16 for part in parts)
+    assert (len(parts) > 1) == train_tokenizer.is_long(line)
+    assert train_tokenizer.is_long(line) == (len(line.encode()) > 16)
+    for before, after in itertools.pairwise(parts):
+      assert after[0] == ' ' or ' ' not in before[1:]
+
+
+def test_a_character_of_sentencepieces_own_drops_no_line():
+  lines = corpus()
+  model = train_tokenizer.train([f'{line} ▅' for line in lines], 70)
+  assert model == train_tokenizer.train([f'{line}  ' for line in lines], 70)
 
 
 def test_command_draws_languages_by_alpha(tmp_path):

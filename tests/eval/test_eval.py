@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from xlmr_jax.data import files
-from xlmr_jax.data.readers import nli, tables, tagged
+from xlmr_jax.data.readers import columns, nli, tables, tagged
 from xlmr_jax.eval import __main__ as command
 from xlmr_jax.eval import evaluate
 from xlmr_jax.eval.benchmarks import benchmark, table
@@ -485,32 +485,31 @@ def write_words(folder, split, language, tags=None):
 
 
 def slow_tags(model, sentences, max_length):
-  """One window at a time, through `logits` and, for crf, all paths."""
+  """One window at a time, through `logits`; for crf one path through all."""
   out = []
   for sentence in sentences:
-    answers, window = [], []
+    scores, window = [], []
 
-    def run(window, answers):
+    def run(window, scores):
       ids, firsts = [0], []
       for pieces in window:
         firsts.append(len(ids))
         ids += pieces
       flat = model.replace(head='tag')
-      scores = flat.logits([[*ids, 2]])[0][firsts].astype(np.float64)
-      if model.head == 'crf':
-        best = slow_path(scores, model.params['head'], model.labels)
-      else:
-        best = scores.argmax(-1)
-      answers += [model.labels[i] for i in best]
+      scores += list(flat.logits([[*ids, 2]])[0][firsts].astype(np.float64))
 
     for word in sentence:
       pieces = model.tokenizer.encode(word)[1:-1] or [3]
       if sum(map(len, window)) + len(pieces) > max_length - 3:
-        run(window, answers)
+        run(window, scores)
         window = []
       window.append(pieces)
-    run(window, answers)
-    out.append(answers)
+    run(window, scores)
+    if model.head == 'crf':
+      best = slow_path(np.stack(scores), model.params['head'], model.labels)
+    else:
+      best = np.stack(scores).argmax(-1)
+    out.append([model.labels[i] for i in best])
   return out
 
 
@@ -577,6 +576,11 @@ def test_every_word_gets_the_tag_of_its_window(
     gold = [example.label for example in examples[language]]
     score = metrics.span_f1(answers, gold)
     assert result.scores[language] == score and 20 < score < 100
+    # A user's own file has words, and so have the predictions.
+    folder = benchmark.write_predictions(tmp_path / 'out', result)
+    back = columns.read(folder / f'test-{language}.tsv')
+    assert [list(s.label) for s in back] == answers
+    assert [s.words for s in back] == [s.words for s in examples[language]]
   given = {t for tags in result.predictions['en'] for t in tags}
   assert len(given) > 2
   assert result.average == metrics.mean(list(result.scores.values()))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from xlmr_jax.layers import crf
+from xlmr_jax.tasks import schemes
 
 # segments and active, a character per position. Chains of 0 to 5 positions;
 # the fourth row's padding claims to be active, and is in no chain.
@@ -50,7 +51,7 @@ def draw(count, scale=1.0, constrained=False, seed=0):
     for name, shape in shapes.items()
   }
   if constrained:
-    params = crf.constrain(params, crf.bio(LABELS[count]))
+    params = crf.constrain(params, schemes.allowed('BIO', LABELS[count]))
   return emissions, tags.astype(np.int32), jax.tree.map(np.asarray, params)
 
 
@@ -348,7 +349,7 @@ def test_what_is_forbidden_is_never_decoded(scale):
   labels = LABELS[4]
   emissions, _, params = draw(4, scale)
   emissions[..., labels.index('I-P')] += 2 * scale
-  params = crf.constrain(params, crf.bio(labels))
+  params = crf.constrain(params, schemes.allowed('BIO', labels))
   tags, inside_names = np.asarray(viterbi(emissions, params)), 0
   for row, places in chains():
     before = 'O'
@@ -365,7 +366,7 @@ def test_what_is_forbidden_is_never_decoded(scale):
 def test_a_gold_path_that_breaks_its_scheme_has_a_finite_loss():
   emissions, tags, params = draw(2)
   tags = np.where(ACTIVE, 1, tags)  # I-P throughout
-  params = crf.constrain(params, crf.bio(LABELS[2]))
+  params = crf.constrain(params, schemes.allowed('BIO', LABELS[2]))
 
   @jax.jit
   def loss(emissions, params):
@@ -379,10 +380,58 @@ def test_a_gold_path_that_breaks_its_scheme_has_a_finite_loss():
   np.testing.assert_array_equal(gradient[1]['start'], [starts, -starts])
 
 
+# Of the first row's chains the first goes on from a window, and the second is
+# gone on from; of the fourth row's the second is both.
+JOINED = np.zeros(ACTIVE.shape, bool)
+JOINED[0, 0] = JOINED[0, 10] = JOINED[3, 6] = JOINED[3, 8] = True
+
+
+def test_a_window_has_no_start_or_end_where_its_sequence_goes_on():
+  """Against all paths, with the start or end of some chains taken away."""
+  emissions, tags, params = draw(3, constrained=True, seed=3)
+  tags = np.where(ACTIVE, tags % 2, tags)  # no I-P: every gold path is finite
+  kinds = set()
+
+  def of_chain(row, places):
+    segment = SEGMENTS[row, places[0]]
+    marks = np.flatnonzero(JOINED[row] & (SEGMENTS[row] == segment))
+    start, end = (marks < places[0]).any(), (marks > places[-1]).any()
+    kinds.add((bool(start), bool(end)))
+    none = np.zeros_like(params['start'])
+    own = dict(params)
+    own |= {'start': none} if start else {}
+    own |= {'end': none} if end else {}
+    return own
+
+  total, gold = np.zeros((2, len(SEGMENTS)))
+  for row, places in chains():
+    own = of_chain(row, places)
+    _, scores = all_paths(emissions[row, places], own)
+    total[row] += np.logaddexp.reduce(scores)
+    gold[row] += path_score(emissions[row, places], tags[row, places], own)
+  assert len(kinds) == 4
+  run = lambda e, p: crf.log_partition(e, SEGMENTS, ACTIVE, p, JOINED)
+  np.testing.assert_allclose(
+    jax.jit(run)(emissions, params), total, rtol=1e-6, atol=1e-5
+  )
+  scored = lambda p: crf.score(emissions, tags, SEGMENTS, ACTIVE, p, JOINED)
+  np.testing.assert_allclose(scored(params), gold, rtol=1e-6, atol=1e-5)
+  # The gradient of `start` is what is left of it.
+  slopes = jax.grad(lambda p: run(emissions, p).sum())(params)
+  step = 1e-3 * np.float32([1, -2, 3])
+  for name in ('start', 'end'):
+    moved = [
+      np.float64(run(emissions, params | {name: params[name] + sign * step}))
+      for sign in (1, -1)
+    ]
+    slope = (moved[0] - moved[1]).sum() / 2
+    np.testing.assert_allclose(slopes[name] @ step, slope, rtol=5e-3, atol=1e-5)
+
+
 def test_constrain_changes_only_what_is_forbidden():
   _, _, params = draw(3)
   params['kernel'] = np.zeros((5, 3))  # a head's params hold more
-  table = crf.constrain(params, crf.bio(LABELS[3]))
+  table = crf.constrain(params, schemes.allowed('BIO', LABELS[3]))
   assert set(table) == {'transitions', 'start', 'end'}
   expected = params['transitions'].copy()
   expected[0, 2] = crf.FORBIDDEN
@@ -418,7 +467,7 @@ def test_constrain_changes_only_what_is_forbidden():
   ],
 )
 def test_bio(labels, transitions, start):
-  allowed = crf.bio(labels.split())
+  allowed = schemes.allowed('BIO', labels.split())
   np.testing.assert_array_equal(allowed['transitions'], transitions)
   np.testing.assert_array_equal(allowed['start'], start)
   assert allowed['end'].all()

@@ -19,6 +19,7 @@ from xlmr_jax.checkpoints.weights import Weights
 from xlmr_jax.inference import loaded
 from xlmr_jax.layers import dropout
 from xlmr_jax.runtime import sharding
+from xlmr_jax.tasks import schemes
 from xlmr_jax.training import objectives, step
 
 CONFIG = dataclasses.replace(
@@ -131,7 +132,9 @@ def difference(a, b, floor=0.0, free=()):
 LABELS = ('O', 'B-A', 'I-A', 'B-B', 'I-B')
 # Heads that the loop above has not, each on XL's body.
 OTHERS = {
-  'crf': lambda config: objectives.crf(config, labels=LABELS),
+  'crf': lambda config: objectives.crf(
+    config, LABELS, schemes.allowed('BIO', LABELS)
+  ),
   'choose': objectives.choose,
   'answer': objectives.answer,
   'causal': objectives.causal,

@@ -91,7 +91,12 @@ def test_windows_are_xtremes(tokenizer, max_length):
         label += [TAGS.index(example.label[k])] + [-1] * (len(pieces) - 1)
       assert feature['tokens'].tolist() == [*tokens, 2]
       assert len(feature['tokens']) < max_length
-      assert feature['label'].tolist() == [*label, -1]
+      # -2: the sentence has words before this window, or behind it.
+      if feature['first']:
+        label[0] = -2
+      end = -1 if k + 1 == len(example.words) else -2
+      assert feature['first'] == window[0][0]
+      assert feature['label'].tolist() == [*label, end]
       assert feature['words'].tolist() == words
       assert feature['example'] == number
   assert next(got, None) is None

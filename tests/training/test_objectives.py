@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from xlmr_jax import heads, model
-from xlmr_jax.layers import masking
+from xlmr_jax.layers import crf, masking
+from xlmr_jax.tasks import schemes
+from xlmr_jax.tasks import tag as tagging
 from xlmr_jax.training import objectives
 
 SPECIAL = (0, 1, 2, 3, 99)
@@ -229,7 +231,9 @@ def labelled(name, rows_of):
 MAKE = {
   'causal': lambda config: objectives.causal(config),
   'tag': lambda config: objectives.tag(config, tuple('abcde')),
-  'crf': lambda config: objectives.crf(config, labels=LABELS),
+  'crf': lambda config: objectives.crf(
+    config, LABELS, schemes.allowed('BIO', LABELS)
+  ),
   'choose': objectives.choose,
   'answer': objectives.answer,
 }
@@ -339,13 +343,20 @@ def test_the_crf_forbids_what_bio_does(tiny):
   config = tiny[0]
   params = big(config, 'crf')
   batch = labelled('crf', ALONE)
-  objective = objectives.crf(config, labels=LABELS)
+  allowed = schemes.allowed('BIO', LABELS)
+  objective = objectives.crf(config, LABELS, allowed)
   right = objective.loss(params, batch, None)['loss'][0].sum()
   assert 0 < right < 1e3
   wrong = batch['labels'].copy()
   wrong[0, np.flatnonzero(wrong[0] >= 0)[0]] = 2  # I-A at the start
   got = objective.loss(params, batch | {'labels': wrong}, None)['loss'][0]
   assert got.sum() > 9e3 and np.isfinite(got).all()
+  # A window that goes on inside a name may begin with it.
+  first = np.flatnonzero(wrong[0] >= 0)[0]
+  wrong[0, first - 1] = crf.JOINED
+  assert crf.JOINED == tagging.JOINED
+  got = objective.loss(params, batch | {'labels': wrong}, None)['loss'][0]
+  assert 0 < got.sum() < 1e3
 
 
 def test_an_answer_outside_the_example_is_never_likely(tiny):

@@ -27,6 +27,7 @@ from xlmr_jax.checkpoints.weights import (
 )
 from xlmr_jax.model import Config
 from xlmr_jax.runtime import storage
+from xlmr_jax.tasks import schemes
 
 MODEL = 'model.json'
 TOKENIZER = 'tokenizer'
@@ -56,6 +57,7 @@ def describe(weights: Weights) -> dict:
     'config': config,
     'head': weights.head,
     'labels': list(weights.labels) if weights.labels else None,
+    'scheme': weights.scheme,
     'tied': weights.tied,
     'source': weights.source,
     'pooling': weights.pooling and dataclasses.asdict(weights.pooling),
@@ -163,6 +165,7 @@ def read_description(folder: pathlib.Path, name: str = MODEL) -> Weights:
       source=facts['source'],
       pooling=pooling and Pooling(**pooling),
       tokenizer_dir=folder / TOKENIZER,
+      scheme=schemes.check(facts.get('scheme')),
     )
   except (KeyError, TypeError, AttributeError, ValueError) as e:
     raise ValueError(

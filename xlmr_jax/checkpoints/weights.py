@@ -76,6 +76,7 @@ class Weights:
       in; plain JSON.
     pooling: how texts become vectors, where the source says so.
     tokenizer_dir: the folder that holds the tokenizer's files, or None.
+    scheme: of a chain's labels (tasks/schemes.py); None where nobody says.
   """
 
   config: Config
@@ -86,6 +87,7 @@ class Weights:
   source: dict | None = None
   pooling: Pooling | None = None
   tokenizer_dir: pathlib.Path | None = None
+  scheme: str | None = None
 
 
 def nest(leaves: Mapping[str, Any]) -> dict:
@@ -188,6 +190,7 @@ def with_head(weights: Weights, head: str | None) -> Weights:
     params=params,
     head=None,
     labels=None,
+    scheme=None,
     tied=True,
     source=source,
   )

@@ -29,7 +29,8 @@ Or a benchmark of your own, a row that your file defines (docs/extending.md):
   python -m xlmr_jax.eval --custom_tasks=intents.py --benchmark=intents \\
       --checkpoint=DIR --data_dir=DIR --output_dir=OUT
 
-Or tagged sentences, a line `word<TAB>tag` a word, a blank line after each:
+Or tagged sentences, a line a word in columns, a blank line after each; the tag
+is the last column, or --label=1 (from 0):
 
   python -m xlmr_jax.eval --benchmark=ner --checkpoint=DIR \\
       --test='ner/test-{language}.tsv' --metric=span_f1 --output_dir=OUT
@@ -50,7 +51,8 @@ Any system's predictions, in the layout of the submissions, by no model:
 
 OUT gets results.json and predictions/<benchmark>/test-<language>.tsv, one
 answer per line, as XTREME's leaderboard takes them: of tags with a blank line
-between sentences, of questions as .json. Scores are per cent. On several hosts
+between sentences (and on files of your own the word before the tag), of
+questions as .json. Scores are per cent. On several hosts
 every host gets the same command (docs/pods.md); the first one writes.
 """
 

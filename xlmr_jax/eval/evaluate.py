@@ -46,7 +46,8 @@ class Result:
     packing_efficiency: real per computed tokens over all batches, per cent.
     notes: what a reader of the scores should know.
     thresholds: language → the lowest score of a pair that counts as one.
-    ids: language → the id of each prediction, where the examples have ids.
+    ids: language → the id of each prediction, where the examples have ids; of
+      tags their words, where the task keeps them.
   """
 
   task: Task
@@ -63,7 +64,7 @@ class Result:
     default_factory=dict
   )
   thresholds: Mapping[str, float] = dataclasses.field(default_factory=dict)
-  ids: Mapping[str, list[str]] = dataclasses.field(default_factory=dict)
+  ids: Mapping[str, list] = dataclasses.field(default_factory=dict)
 
 
 def evaluate(
@@ -188,7 +189,10 @@ def _run(model: Loaded, task: Task, names, features, meter):
   for inside, feature in zip(active, features, strict=True):
     inside[feature['words']] = True
   chain = model.replace(labels=names)  # the names as the task has
-  return zip(*chain.paths(tokens, active, meter), strict=True)
+  # A window that begins with a sentence's first word begins another sentence.
+  sentences = np.cumsum([not feature['first'] for feature in features])
+  paths = chain.paths(tokens, active, meter, sentences.tolist())
+  return zip(*paths, strict=True)
 
 
 def _check_finite(values, features, examples) -> None:
@@ -238,6 +242,8 @@ def _judge(task: Task, examples, decoded, thresholds) -> dict[str, Any]:
       queries = [e for e in part if getattr(e, 'side', None) != 0]
       if len(queries) == len(answers):
         ids[language] = [example.id for example in queries]
+    if task.keeps_words:
+      ids[language] = [example.words for example in part]
     if task.metric == 'cluener':  # surfaces count, not tags
       answers, gold = (_surfaces(part, tags) for tags in (answers, gold))
     predictions[language] = answers

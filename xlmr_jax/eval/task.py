@@ -8,7 +8,7 @@ from typing import Any
 
 from xlmr_jax.checkpoints.hf import config_json
 from xlmr_jax.data import files
-from xlmr_jax.data.readers import squad, tables, tagged
+from xlmr_jax.data.readers import columns, squad, tables
 from xlmr_jax.eval.metrics import scores
 from xlmr_jax.tasks.encoding import list_names
 from xlmr_jax.tasks.kinds import Kind, kind_of_metric
@@ -17,8 +17,12 @@ from xlmr_jax.tasks.kinds import Kind, kind_of_metric
 # does Hugging Face's for NLI.
 MAX_LENGTH = 128
 
-# Readers of users' files that are no tables, by what an example holds.
-_READERS = {'words': tagged.read, 'context': squad.read}
+# Readers of users' files that are no tables, by what an example holds; of a
+# path and the columns of texts and labels.
+_READERS = {
+  'words': columns.read_words,
+  'context': lambda path, text, label: squad.read(path),
+}
 
 # Stands for the language in the name of a user's file.
 PLACE = '{language}'
@@ -47,6 +51,7 @@ class Task:
     reading: options of the kind's `encode`.
     deciding: options of its `decode`.
     vectors: options of Loaded.vectors, where there is no head.
+    keeps_words: whether predicted tags are written beside their words.
   """
 
   name: str
@@ -65,6 +70,7 @@ class Task:
   reading: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   deciding: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   vectors: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  keeps_words: bool = False
 
   def __post_init__(self):
     if self.metric not in scores.METRICS:
@@ -115,13 +121,14 @@ def user_task(
     paths: split → file, with {language} where its name has the language.
       Relative ones start at data_dir.
     languages: in the order of the table.
-    text: one or two columns or keys: names, or indices from 0.
+    text: one or two columns or keys: names, or indices from 0. Of tagged
+      sentences the column of words.
     label: column or key of the label; None where there is none.
     labels: the classes' names, if not the checkpoint's own.
     metric: 'accuracy' for names; 'mse', 'pearson' or 'spearman' for numbers;
-      'span_f1' for files of tagged sentences (data/readers/tagged.py) and
+      'span_f1' for files of tagged sentences (data/readers/columns.py) and
       'squad', 'mlqa' or 'cmrc' for SQuAD's JSON (data/readers/squad.py), which
-      have no columns to choose.
+      has no columns to choose.
     kind: of question; default: the one that the metric scores.
     quoted: whether "..." in a table is a quoted field, or text as it is; None
       judges by the file (data/readers/tables.py).
@@ -141,7 +148,7 @@ def user_task(
       raise ValueError(f'{name} has no {split} file')
     path = pathlib.Path(data_dir or '') / paths[split].replace(PLACE, language)
     if kind.examples in _READERS:
-      return _READERS[kind.examples](path)
+      return _READERS[kind.examples](path, tuple(text), label)
     ending = files.ending(path)
     if ending == '.jsonl':
       return tables.jsonl(path, tuple(text), label, number=numbers)
@@ -166,6 +173,7 @@ def user_task(
     metric=metric,
     labels=tuple(map(tables.class_name, labels)) if labels else None,
     max_length=max_length,
+    keeps_words=kind.examples == 'words',
   )
 
 

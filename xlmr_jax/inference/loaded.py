@@ -36,6 +36,7 @@ from xlmr_jax.inference.packed import Example, Progress
 from xlmr_jax.layers import crf
 from xlmr_jax.model import Config, Encoder
 from xlmr_jax.runtime import sharding
+from xlmr_jax.tasks import schemes
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -179,22 +180,31 @@ class Loaded:
     examples: Sequence[Example],
     active: Sequence[np.ndarray],
     progress: Progress | None = None,
+    sequences: Sequence[int] | None = None,
   ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Scores, as `logits`, and each example's best labels under its chain.
 
     The ids are int32 [length], -1 but at the `active` tokens, bool [length] per
     example, which the chain links (layers/crf.py), e.g. the first piece of each
-    word.
+    word. Where an example is a window, `sequences` has the number of what it is
+    a window of, and one chain runs through all windows of the same number.
     """
     if not heads.HEADS[self.head].chain or not self.labels:
       raise ValueError('paths need a crf head whose labels have names')
     head = self.params['head']
-    head = {**head, **crf.constrain(head, crf.bio(self.labels))}
+    scheme = self.weights.scheme or schemes.guess(self.labels)
+    allowed = schemes.allowed(scheme, self.labels)
+    chain = crf.constrain(head, allowed)
+    head = {**head, **chain}
     features = self.tokens(examples)
     out: list = [None] * len(features)
     given = {**self.params, 'head': head}, features, progress, active
     for feature, row, span, _ in self.program(self.head)(*given):
       out[feature] = tuple(part[span] for part in row)
+    if sequences is not None:
+      # Every host has them whole.
+      chain = jax.tree.map(np.asarray, chain)
+      packed.join_paths(out, active, sequences, chain)
     return out
 
   # How each is called stands there.

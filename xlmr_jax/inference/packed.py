@@ -149,6 +149,57 @@ class Program:
     return make(), plan
 
 
+def join_paths(
+  outputs: list,
+  active: Sequence[np.ndarray],
+  sequences: Sequence[int],
+  params: crf.Params,
+) -> None:
+  """Puts one best path through all windows of a sequence, in place.
+
+  Args:
+    outputs: (scores, path) of each window, as the program gives them.
+    active: which tokens of each are in the chain.
+    sequences: which of the sequences each is a window of.
+    params: of the chain.
+  """
+  windows: dict[int, list[int]] = {}
+  for place, sequence in enumerate(sequences):
+    windows.setdefault(sequence, []).append(place)
+  several = [places for places in windows.values() if len(places) > 1]
+  parts = [[outputs[i][0][active[i]] for i in places] for places in several]
+  lengths = [sum(map(len, part)) for part in parts]
+  # A few static shapes: lengths are powers of two, and so are the rows.
+  for length in sorted({_power(n) for n in lengths}):
+    chosen = [i for i, n in enumerate(lengths) if _power(n) == length]
+    classes = parts[chosen[0]][0].shape[1]
+    scores = np.zeros((_power(len(chosen)), length, classes), np.float32)
+    inside = np.zeros(scores.shape[:2], bool)
+    for row, i in enumerate(chosen):
+      scores[row, : lengths[i]] = np.concatenate(parts[i])
+      inside[row, : lengths[i]] = True
+    paths = np.asarray(
+      _viterbi(scores, inside.astype(np.int32), inside, params)
+    )
+    for row, i in enumerate(chosen):
+      at = 0
+      for place in several[i]:
+        scored, path = outputs[place]
+        path = path.copy()
+        count = int(active[place].sum())
+        path[active[place]] = paths[row, at : at + count]
+        outputs[place] = scored, path
+        at += count
+
+
+_viterbi = jax.jit(crf.viterbi)
+
+
+def _power(count: int) -> int:
+  """The smallest power of two that is not below a count."""
+  return 1 << (count - 1).bit_length()
+
+
 @functools.lru_cache(maxsize=16)
 def _jitted(program: Program):
   """The jitted forward pass, shared by all who load the same model."""

@@ -12,13 +12,18 @@ of three positions and of one.
   active    0  1  0  1  1  0  1  0  0
   chain        a ─── a ─ a     b
 
+An example may be a window of a longer sequence. Where it goes on from another
+one, or another one goes on from it, its path has no start, or no end: `joined`
+marks a position before its chain, or behind it, and `start` or `end` counts
+for nothing there.
+
 `params` is a mapping of `transitions` [C, C] (from, to), `start` [C] and
 `end` [C]. Everything is computed in float32 whatever comes in, and what stands
 at a position that is not active is never read, be it NaN. Letters are those
 of model.py: B rows, L positions, C classes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -33,45 +38,16 @@ Params = Mapping[str, jax.Array]
 # it, and float16 holds it at all.
 FORBIDDEN = -1e4
 
-
-def bio(labels: Sequence[str]) -> dict[str, np.ndarray]:
-  """What BIO names allow: I-X only after B-X or I-X, and never first.
-
-  Where no B-X is among the labels, I-X may also begin a name (IOB1 writes B-
-  only between two neighbours) and is left free; so is every name without a
-  prefix. An IOB1 corpus that does have B-X looks just like BIO: do not
-  constrain it.
-
-    labels       O   B-P  I-P
-    O            1    1    0
-    B-P          1    1    1     (from row to column)
-    I-P          1    1    1
-    start        1    1    0
-
-  Args:
-    labels: names of the classes, in the order of their ids.
-
-  Returns:
-    True where allowed: transitions [C, C] (from, to), start [C], end [C].
-  """
-  count = len(labels)
-  allowed = {
-    'transitions': np.ones((count, count), bool),
-    'start': np.ones(count, bool),
-    'end': np.ones(count, bool),
-  }
-  for to, label in enumerate(labels):
-    begin = f'B-{label[2:]}'
-    if label.startswith('I-') and begin in labels:
-      allowed['transitions'][:, to] = [x in (begin, label) for x in labels]
-      allowed['start'][to] = False
-  return allowed
+# Stands among labels for no label, as -1 does, and for `joined`: at the <s> of
+# a window that goes on from another one, at the </s> of one that is gone on
+# from.
+JOINED = -2
 
 
 def constrain(
   params: Params, allowed: Mapping[str, np.ndarray]
 ) -> dict[str, jax.Array]:
-  """Params with FORBIDDEN wherever `allowed` (see bio) is False."""
+  """Params with FORBIDDEN wherever `allowed` (tasks/schemes.py) is False."""
   return {
     name: jnp.where(may, params[name], FORBIDDEN)
     for name, may in allowed.items()
@@ -84,6 +60,7 @@ def score(
   segments: Int[Array, 'B L'],
   active: Bool[Array, 'B L'],
   params: Params,
+  joined: Bool[Array, 'B L'] | None = None,
 ) -> Float[Array, 'B']:
   """Scores of the given paths, summed over the chains of each row.
 
@@ -93,8 +70,10 @@ def score(
     segments: 0 for padding, e for the e-th example of the row.
     active: which positions are in a chain.
     params: transitions, start and end.
+    joined: where there is no start or end; None for nowhere.
   """
-  active, before, first, last = _chains(segments, active)
+  active, before, first, last, starts, ends = _chains(segments, active, joined)
+  del last
   previous = jnp.take_along_axis(tags, jnp.maximum(before, 0), axis=1)
   classes = jnp.arange(emissions.shape[-1], dtype=tags.dtype)
   is_tag = (tags[..., None] == classes) & active[..., None]
@@ -108,8 +87,8 @@ def score(
       was_tag.astype(jnp.float32),
       is_tag.astype(jnp.float32),
     ),
-    'start': (is_tag & first[..., None]).sum(1),
-    'end': (is_tag & last[..., None]).sum(1),
+    'start': (is_tag & starts[..., None]).sum(1),
+    'end': (is_tag & ends[..., None]).sum(1),
   }
   total = jnp.where(is_tag, emissions.astype(jnp.float32), 0).sum((1, 2))
   for name, count in used.items():
@@ -123,6 +102,7 @@ def log_partition(
   segments: Int[Array, 'B L'],
   active: Bool[Array, 'B L'],
   params: Params,
+  joined: Bool[Array, 'B L'] | None = None,
 ) -> Float[Array, 'B']:
   """log Z, summed over the chains of each row.
 
@@ -136,22 +116,24 @@ def log_partition(
     segments: 0 for padding, e for the e-th example of the row.
     active: which positions are in a chain.
     params: transitions, start and end.
+    joined: where there is no start or end; None for nowhere.
   """
-  emissions, active, first, last = _rows_last(emissions, segments, active)
+  emissions, *chains = _rows_last(emissions, segments, active, joined)
   params = {
     name: params[name].astype(jnp.float32)
     for name in ('transitions', 'start', 'end')
   }
-  return _log_z(emissions, params, active, first, last)
+  return _log_z(emissions, params, *chains)
 
 
 @jax.custom_vjp
-def _log_z(emissions, params, active, first, last):
+def _log_z(emissions, params, active, first, last, starts, ends):
   """log_partition, [B], of what _rows_last gives."""
-  return _log_z_forward(emissions, params, active, first, last)[0]
+  chains = active, first, last, starts, ends
+  return _log_z_forward(emissions, params, *chains)[0]
 
 
-def _log_z_forward(emissions, params, active, first, last):
+def _log_z_forward(emissions, params, active, first, last, starts, ends):
   # Small sums keep their digits: adding a constant to all labels of a
   # position adds it to log Z and changes no probability.
   top = emissions.max(1, keepdims=True)
@@ -163,8 +145,8 @@ def _log_z_forward(emissions, params, active, first, last):
   steps = params['transitions'][..., None]
   sums = _sweep(
     both(
-      emissions + jnp.where(first, start, 0),
-      emissions + jnp.where(last, end, 0),
+      emissions + jnp.where(starts, start, 0),
+      emissions + jnp.where(ends, end, 0),
     ),
     both(active, active),
     both(first, last),
@@ -172,14 +154,15 @@ def _log_z_forward(emissions, params, active, first, last):
     jax.nn.logsumexp,
   )
   left, right = sums[:, 0], sums[::-1, 1]
-  total = jax.nn.logsumexp(left + end, axis=1, keepdims=True)
+  total = left + jnp.where(ends, end, 0)
+  total = jax.nn.logsumexp(total, axis=1, keepdims=True)
   total = jnp.where(last, total, 0) + jnp.where(active, top, 0)
-  saved = (emissions, params, active, first, last, left, right)
+  saved = (emissions, params, active, first, starts, ends, left, right)
   return total.sum((0, 1)), saved
 
 
 def _log_z_backward(saved, gradient):
-  emissions, params, active, first, last, left, right = saved
+  emissions, params, active, first, starts, ends, left, right = saved
   # left and right both hold the emission of their own position.
   labels = jax.nn.softmax(left + right - emissions, axis=1)
   labels = jnp.where(active, labels, 0) * gradient
@@ -189,10 +172,10 @@ def _log_z_backward(saved, gradient):
   steps = jnp.where((active & ~first)[1:, None], steps, 0)
   slopes = {
     'transitions': steps.sum((0, 3)),
-    'start': jnp.where(first, labels, 0).sum((0, 2)),
-    'end': jnp.where(last, labels, 0).sum((0, 2)),
+    'start': jnp.where(starts, labels, 0).sum((0, 2)),
+    'end': jnp.where(ends, labels, 0).sum((0, 2)),
   }
-  return labels, slopes, None, None, None
+  return labels, slopes, *[None] * 5
 
 
 _log_z.defvjp(_log_z_forward, _log_z_backward)
@@ -215,7 +198,7 @@ def viterbi(
     active: which positions are in a chain.
     params: transitions, start and end.
   """
-  emissions, active, first, last = _rows_last(emissions, segments, active)
+  emissions, active, first, last, *_ = _rows_last(emissions, segments, active)
   transitions, start, end = (
     params[name].astype(jnp.float32)[..., None]
     for name in ('transitions', 'start', 'end')
@@ -245,37 +228,53 @@ def viterbi(
 
 
 def _chains(
-  segments: Int[Array, 'B L'], active: Bool[Array, 'B L']
+  segments: Int[Array, 'B L'],
+  active: Bool[Array, 'B L'],
+  joined: Bool[Array, 'B L'] | None = None,
 ) -> tuple[jax.Array, ...]:
   """Where the chains run, each [B, L].
 
   Returns:
     active, without padding; the active position before each of the row (-1:
-    none); whether a chain begins there; whether it ends there.
+    none); whether a chain begins there; whether it ends there; whether it has
+    a start there; whether it has an end there.
   """
 
-  def begins(segments, active):
-    at = jnp.where(active, jnp.arange(active.shape[1]), -1)
-    before = jax.lax.cummax(at, axis=1)[:, :-1]
-    before = jnp.pad(before, ((0, 0), (1, 0)), constant_values=-1)
-    owner = jnp.take_along_axis(segments, jnp.maximum(before, 0), axis=1)
-    return before, active & ((before < 0) | (owner != segments))
+  def latest(segments, marks):
+    """The last marked position up to each (-1: none), and its example."""
+    at = jnp.where(marks, jnp.arange(marks.shape[1]), -1)
+    at = jax.lax.cummax(at, axis=1)
+    owner = jnp.take_along_axis(segments, jnp.maximum(at, 0), axis=1)
+    return at, owner
+
+  def begins(segments, active, joined):
+    before, owner = latest(segments, active)
+    before, owner = (
+      jnp.pad(x[:, :-1], ((0, 0), (1, 0)), constant_values=-1)
+      for x in (before, owner)
+    )
+    first = active & ((before < 0) | (owner != segments))
+    if joined is None:
+      return before, first, first
+    mark, owner = latest(segments, joined)
+    return before, first, first & ((mark < 0) | (owner != segments))
 
   active = active & (segments > 0)
-  before, first = begins(segments, active)
-  _, last = begins(segments[:, ::-1], active[:, ::-1])
-  return active, before, first, last[:, ::-1]
+  before, first, starts = begins(segments, active, joined)
+  turned = joined if joined is None else joined[:, ::-1]
+  _, last, ends = begins(segments[:, ::-1], active[:, ::-1], turned)
+  return active, before, first, last[:, ::-1], starts, ends[:, ::-1]
 
 
-def _rows_last(emissions, segments, active):
-  """emissions f32 [L, C, B]; active, first and last of a chain [L, 1, B].
+def _rows_last(emissions, segments, active, joined=None):
+  """emissions f32 [L, C, B]; active, first, last, ... of a chain [L, 1, B].
 
   A scan steps over positions, and of what is left rows are the longest: last,
   they fill a CPU's vectors, which takes 0.7 of the time of [L, B, C].
   """
-  active, _, first, last = _chains(segments, active)
+  active, _, *chains = _chains(segments, active, joined)
   emissions = jnp.asarray(emissions, jnp.float32).transpose(1, 2, 0)
-  return emissions, *(x.T[:, None] for x in (active, first, last))
+  return emissions, *(x.T[:, None] for x in (active, *chains))
 
 
 def _sweep(

@@ -25,6 +25,10 @@ from xlmr_jax.tasks.encoding import encode_texts, list_names, shorten
 # two, but its windows are to hold the same words.
 _ROOM = 3
 
+# No label, as -1 is none: the sentence goes on before or behind the window. A
+# chain reads it, layers/crf.py.
+JOINED = -2
+
 
 def encode(
   examples: Sequence[Any],
@@ -53,9 +57,11 @@ def encode(
 
   Returns:
     Features {'tokens': int32 [length], 'label': int32 [length] or None,
-    'words': int32 [words], 'example': int}: ids; the tag's id at the first
-    piece of each word and -1 elsewhere; the places of these pieces; which of
-    the examples it is a window of. Windows follow each other in order.
+    'words': int32 [words], 'example': int, 'first': int}: ids; the tag's id at
+    the first piece of each word and below 0 elsewhere, JOINED at the <s>
+    and </s> where the sentence has words beyond; the places of these pieces;
+    which of the examples it is a window of; which of its words comes first.
+    Windows follow each other in order.
 
   Raises:
     ValueError: with the word's place: a tag that is none of `labels`, no tags
@@ -89,9 +95,10 @@ def encode(
       if tags is not None:
         label = np.full(len(tokens), -1, np.int32)
         label[words] = tags[first:last]
-      out.append(
-        {'tokens': tokens, 'label': label, 'words': words, 'example': number}
-      )
+        label[0] = JOINED if first else -1
+        label[-1] = JOINED if last < len(parts) else -1
+      feature = {'tokens': tokens, 'label': label, 'words': words}
+      out.append({**feature, 'example': number, 'first': first})
   return out
 
 

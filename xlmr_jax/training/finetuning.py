@@ -7,11 +7,13 @@ import pathlib
 import jax
 import numpy as np
 
+from xlmr_jax import heads
 from xlmr_jax.checkpoints.weights import Weights
 from xlmr_jax.data.batches.loader import Loader
 from xlmr_jax.eval.task import unscored
 from xlmr_jax.inference.loaded import Loaded
 from xlmr_jax.runtime import sharding
+from xlmr_jax.tasks import schemes
 from xlmr_jax.training import initial_model, objectives
 from xlmr_jax.training.development import Development
 from xlmr_jax.training.job import Job, check_length
@@ -72,7 +74,16 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
     label=kind.labels,
     groups=groups,
   )
-  objective = objectives.OBJECTIVES[name](model, labels)
+  facts, scheme = {}, None
+  if train_task.tags:
+    evidence = schemes.find(examples)
+    scheme = evidence.scheme
+    facts['allowed'] = schemes.allowed(scheme, labels or ())
+    if jax.process_index() == 0:
+      print(evidence.message, flush=True)
+  objective = objectives.OBJECTIVES[name](model, labels, **facts)
+  if not heads.HEADS[objective.head].chain:
+    scheme = None
   dev_task = dataclasses.replace(
     dev_task, labels=labels, max_length=config.max_length
   )
@@ -84,7 +95,8 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
         f'{where.rpartition(":")[0] or where}: {why}; training and choosing a '
         'checkpoint need labels'
       )
-  judged = Loaded(Weights(model, {}, objective.head, labels), tokenizer, mesh)
+  weights = Weights(model, {}, objective.head, labels, scheme=scheme)
+  judged = Loaded(weights, tokenizer, mesh)
   return Job(
     model=model,
     head=objective.head,
@@ -104,6 +116,7 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
     ),
     judged_by=digest(judged_on, list(dev)),
     origin=origin,
+    scheme=scheme,
   )
 
 

@@ -36,6 +36,7 @@ class Job:
     head: name of the head.
     classes: C of a classify, tag or crf head.
     labels: names of the classes by id.
+    scheme: that the labels are written in, of a crf head.
     loader: step → batch.
     objective: the loss.
     evaluators: run at every evaluation.
@@ -61,6 +62,7 @@ class Job:
   fingerprint: str
   origin: Weights | None = None
   judged_by: str = ''
+  scheme: str | None = None
 
   def say(self, text: str) -> None:
     if jax.process_index() == 0:
@@ -133,6 +135,7 @@ class Job:
       params={},
       head=self.head,
       labels=self.labels,
+      scheme=self.scheme,
       tied=self._tied,
       pooling=None,
       tokenizer_dir=self.tokenizer_dir,

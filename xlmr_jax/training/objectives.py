@@ -18,7 +18,6 @@ exactly; and a loss that is not finite has a row.
 
 from collections.abc import Callable, Mapping
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +26,7 @@ import numpy as np
 
 from xlmr_jax import heads
 from xlmr_jax.layers import masking
-from xlmr_jax.layers.crf import bio, constrain, log_partition, score
+from xlmr_jax.layers.crf import JOINED, constrain, log_partition, score
 from xlmr_jax.model import Config, Encoder
 
 Batch = Mapping[str, jax.Array]
@@ -247,6 +246,7 @@ def _mean(losses, right, weights) -> Sums:
 # Objectives of fine-tuning are made of a config and the names of the classes,
 # which are None where a kind of question has none.
 Labels = tuple[str, ...] | None
+Allowed = Mapping[str, np.ndarray] | None
 
 
 def _labelled(config: Config, name: str, classes: int) -> Objective:
@@ -268,33 +268,43 @@ def classify(config: Config, labels: tuple[str, ...]) -> Objective:
   return _labelled(config, 'classify', len(labels))
 
 
-def tag(config: Config, labels: tuple[str, ...]) -> Objective:
-  """Cross-entropy over classes; labels [B, L], -1 is ignored."""
+def tag(
+  config: Config, labels: tuple[str, ...], allowed: Allowed = None
+) -> Objective:
+  """Cross-entropy over classes; labels [B, L], what is below 0 is ignored."""
+  del allowed  # every tag stands alone
   return _labelled(config, 'tag', len(labels))
 
 
-def crf(config: Config, labels: tuple[str, ...]) -> Objective:
+def crf(
+  config: Config, labels: tuple[str, ...], allowed: Allowed = None
+) -> Objective:
   """Negative log-likelihood of each example's labels, [B, L], under a chain.
 
-  The chain links the labelled positions of an example; -1 is no part of it.
+  The chain links the labelled positions of an example; -1 is no part of it,
+  and crf.JOINED, -2, says that a window goes on from another one.
   The loss is summed over sequences and counted per labelled position, as
   `tag` counts. Accuracy is that of the emissions alone: the best path is
   evaluation's business.
 
   Args:
     config: of the model.
-    labels: names by id; BIO names forbid what the scheme does.
+    labels: names by id.
+    allowed: True where the labels' scheme allows transitions [C, C], start [C]
+      and end [C] (tasks/schemes.py); None for everything.
   """
   run = forward(config, 'crf', len(labels))
-  scheme = bio(labels)
 
   def loss(params: dict, batch: Batch, key) -> Sums:
     emissions = run(params, batch, key)
     tags, segments = batch['labels'], batch['segments']
     active = tags >= 0
-    table = constrain(params['head'], scheme)
-    best = log_partition(emissions, segments, active, table)
-    gold = score(emissions, tags, segments, active, table)
+    table = params['head']
+    if allowed is not None:
+      table = constrain(table, allowed)
+    joined = tags == JOINED
+    best = log_partition(emissions, segments, active, table, joined)
+    gold = score(emissions, tags, segments, active, table, joined)
     count = active.sum(-1).astype(jnp.float32)
     right = (jnp.argmax(emissions, axis=-1) == tags) & active
     return {
@@ -381,9 +391,10 @@ def regression(
   return Objective(head, loss)
 
 
-# Name → what fine-tuning minimises, (config, labels) → Objective. A kind of
-# question (tasks/kinds.py) says which of them train it.
-OBJECTIVES: dict[str, Callable[[Config, Any], Objective]] = {
+# Name → what fine-tuning minimises, (config, labels) → Objective; of tags also
+# what a chain of them may do. A kind of question (tasks/kinds.py) says which of
+# them train it.
+OBJECTIVES: dict[str, Callable[..., Objective]] = {
   'classify': classify,
   'regression': regression,
   'tag': tag,

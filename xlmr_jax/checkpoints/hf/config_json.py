@@ -6,6 +6,7 @@ from typing import Any
 from xlmr_jax import heads
 from xlmr_jax.checkpoints.hf.names import HEADS, MODEL_TYPES, XL
 from xlmr_jax.model import ACTIVATIONS, Config
+from xlmr_jax.tasks import schemes
 
 # Config field → (their key, their default; None: the key must be there). The
 # defaults are those of their configuration classes, not those of the models.
@@ -35,6 +36,10 @@ MIX = 'layer_transformation'
 # settings said sparsemax; later ones compute what it says, and the settings of
 # the models from before were changed to the second word.
 SOFTMAX = ('softmax', 'sparsemax_patch')
+
+# Key of the tagging scheme of a linear chain's labels, which transformers does
+# not know.
+SCHEME = 'tag_scheme'
 
 # model_type → why its weights are not this body, however alike the names are.
 LOOK_ALIKES = {
@@ -242,6 +247,14 @@ def label_names(config_json: Mapping[str, Any]) -> tuple[str, ...]:
       f'{", ".join(names)}'
     )
   return tuple(str(names[str(i)]) for i in range(len(names)))
+
+
+def tag_scheme(config_json: Mapping[str, Any]) -> str | None:
+  """The tagging scheme of a chain's labels; None where nobody says."""
+  try:
+    return schemes.check(config_json.get(SCHEME))
+  except ValueError as error:
+    raise ValueError(f'config.json: {SCHEME}: {error}') from error
 
 
 def placeholder(labels: tuple[str, ...] | None) -> bool:

@@ -29,6 +29,7 @@ from xlmr_jax.checkpoints.hf.config_json import (
   ESTIMATOR_SIZES,
   config_from_hf,
   label_names,
+  tag_scheme,
 )
 from xlmr_jax.checkpoints.hf.files import Folder, some
 from xlmr_jax.checkpoints.hf.names import (
@@ -134,8 +135,11 @@ def read(
     'text': folder.text(inner / CONFIG),
     'body': str(inner),
   }
+  scheme = None
+  if heads.HEADS[chosen].chain:
+    scheme = tag_scheme(config_json)
   return Weights(
-    config, nest(leaves), chosen, labels, tied, source, pooling, body
+    config, nest(leaves), chosen, labels, tied, source, pooling, body, scheme
   )
 
 

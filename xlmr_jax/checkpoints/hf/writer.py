@@ -25,6 +25,7 @@ from xlmr_jax.checkpoints.formats.safetensors_file import (
 from xlmr_jax.checkpoints.hf import files, sentence_transformers
 from xlmr_jax.checkpoints.hf.config_json import (
   FACTS,
+  SCHEME,
   config_from_hf,
   config_to_hf,
   estimator_keys,
@@ -120,6 +121,9 @@ def write(
       key = 'torch_dtype' if 'torch_dtype' in config_json else 'dtype'
       config_json[key] = leaves['encoder/embed/tokens'].dtype.name
     below, texts = source.get('body', ''), source.get('texts')
+  config_json.pop(SCHEME, None)
+  if heads.HEADS[head].chain and weights.scheme is not None:
+    config_json[SCHEME] = weights.scheme
   if weights.pooling is not None and sentence_transformers.MODULES not in (
     texts or {}
   ):

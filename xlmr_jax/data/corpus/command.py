@@ -25,7 +25,7 @@ from typing import Any
 
 from absl import flags
 
-from xlmr_jax.data.corpus import prepare, shards
+from xlmr_jax.data.corpus import documents, prepare, shards
 from xlmr_jax.data.corpus.prepare_language import CorpusSettings
 from xlmr_jax.data.tokenizers import folder
 from xlmr_jax.runtime import buckets, commands
@@ -128,7 +128,10 @@ def main(argv: list[str], args: flags.FlagValues = flags.FLAGS) -> None:
 
 
 def table(manifest: dict[str, Any]) -> str:
-  """What a prepared corpus has, a line for each language and pair."""
+  """What a prepared corpus has, a line for each language and pair.
+
+  Below it stands which of them have paragraphs that were cut.
+  """
   rows = [
     ['', 'files', 'documents', 'paragraphs', 'characters', 'tokens']
     + ['tokens/character', 'dropped']
@@ -142,14 +145,21 @@ def table(manifest: dict[str, Any]) -> str:
     files = sum(len(entry.get('sources', ())) for _, entry in parts)
     rows.append(['all', *_cells(files, total)])
   widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-  return '\n'.join(
+  lines = [
     row[0].ljust(widths[0])
     + ''.join(
       f'  {cell:>{width}}'
       for cell, width in zip(row[1:], widths[1:], strict=True)
     )
     for row in rows
-  )
+  ]
+  lines += [
+    f'{name}: {entry["cut"]:,} of its paragraphs (lines) had more than '
+    f'{documents.LONGEST:,} tokens and were cut'
+    for name, entry in parts
+    if entry.get('cut')
+  ]
+  return '\n'.join(lines)
 
 
 def _cells(files: int, entry: dict[str, Any]) -> list[str]:

@@ -41,6 +41,7 @@ class TokenisedBlock(NamedTuple):
     starts: whether a blank line or the start of an object stands before.
     blank: whether a blank line ends the block.
     digests: 16 bytes each, if they were asked for.
+    cut: how many had more than LONGEST tokens and are several now.
   """
 
   ids: Int[np.ndarray, 'tokens']
@@ -49,6 +50,7 @@ class TokenisedBlock(NamedTuple):
   starts: Bool[np.ndarray, 'paragraphs']
   blank: bool
   digests: bytes
+  cut: int = 0
 
 
 # Tokenising.
@@ -164,6 +166,7 @@ def _cut(block: TokenisedBlock) -> TokenisedBlock:
     characters=np.array(characters, np.int32),
     starts=np.array(starts, bool),
     digests=b''.join(marks),
+    cut=int((block.lengths > LONGEST).sum()),
   )
 
 

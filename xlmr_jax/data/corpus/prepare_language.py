@@ -65,6 +65,7 @@ class _Position:
     source: the file's index.
     offset, line: of the next block in it.
     documents, paragraphs, tokens, characters: in the buckets.
+    cut: paragraphs that were too long and are several now.
     sizes: of the appended files.
   """
 
@@ -75,6 +76,7 @@ class _Position:
   paragraphs: int = 0
   tokens: int = 0
   characters: int = 0
+  cut: int = 0
   sizes: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
@@ -198,6 +200,7 @@ class Preparation:
         ):
           files.append(file, rows)
       self._take(builder.add(block), at, files)
+      at.cut += block.cut
       at.offset, at.line = place['end'], place['line']
       self._read(before + place['read'])
       if time.monotonic() - saved >= self._journal_seconds:
@@ -320,6 +323,7 @@ class Preparation:
       'characters': at.characters
       - sum(entry['dropped_characters'] for entry in entries),
       'dropped': dropped,
+      'cut': at.cut,
       'sources': [source.identity for source in self._inputs],
       'ends': about_ends,
       'shards': [

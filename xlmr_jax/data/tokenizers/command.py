@@ -81,6 +81,12 @@ def main(argv: list[str], options: flags.FlagValues = flags.FLAGS) -> None:
   )
   drawn = ' '.join(f'{name} {n:,}' for name, n in sorted(counts.items()))
   print(f'training on {len(lines):,} lines: {drawn}', flush=True)
+  if long := sum(map(train_tokenizer.is_long, lines)):
+    print(
+      f'{long:,} of the lines have more than {train_tokenizer.LONGEST:,} bytes '
+      'and are cut at spaces',
+      flush=True,
+    )
   model = train_tokenizer.train(
     lines,
     options.vocab_size,

@@ -1,7 +1,7 @@
 """Training a SentencePiece model as XLM-R's was, and drawing its text."""
 
 import collections
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 import io
 import itertools
 import os
@@ -19,6 +19,14 @@ from xlmr_jax.data import files
 # 1,500 rows gave 28 tokens a line from 2 per row and 41 from 13 per row.
 _SEEDS_PER_ROW = 2
 
+# Bytes of a line. SentencePiece drops longer ones in silence; 4,192, its
+# default, is less than a long paragraph.
+LONGEST = 1 << 20
+
+# A line that has this character (▅) is dropped as well. No vocabulary can learn
+# it, so that it says as much as a space.
+_RESERVED = '\u2585'
+
 
 def train(
   sentences: Iterable[str],
@@ -32,7 +40,8 @@ def train(
   """Trains a unigram model as XLM-R's was: nmt_nfkc, no byte fallback.
 
   Args:
-    sentences: texts; empty ones are skipped.
+    sentences: texts; empty ones are skipped, and those of more than LONGEST
+      bytes are cut (`cut`).
     vocab_size: rows of the MODEL the tokenizer is for, the five specials
       included: SentencePiece trains vocab_size - 2 pieces.
     seed_from_frequency: SentencePiece's first candidates are the repeated
@@ -66,7 +75,9 @@ def train(
   model = io.BytesIO()
   try:
     sentencepiece.SentencePieceTrainer.train(
-      sentence_iterator=(s for s in sentences if s.strip()),
+      sentence_iterator=(
+        s.replace(_RESERVED, ' ') for s in cut(sentences) if s.strip()
+      ),
       model_writer=model,
       model_type='unigram',
       vocab_size=vocab_size - 2,
@@ -77,9 +88,7 @@ def train(
       bos_id=1,
       eos_id=2,
       pad_id=-1,
-      # Longer sentences are dropped silently; 4,192 bytes, the default, is
-      # less than a long paragraph.
-      max_sentence_length=1 << 20,
+      max_sentence_length=LONGEST,
       # Sums depend on how the text is split between threads: a fixed number
       # makes the same file on every machine.
       num_threads=4,
@@ -108,6 +117,33 @@ def train(
     if folder:
       folder.cleanup()
   return model.getvalue()
+
+
+def is_long(line: str) -> bool:
+  """Whether a line has more than LONGEST bytes."""
+  # Four bytes a character are the most.
+  return 4 * len(line) > LONGEST and len(line.encode()) > LONGEST
+
+
+def cut(lines: Iterable[str]) -> Iterator[str]:
+  """Lines of at most LONGEST bytes: longer ones are cut at a space.
+
+  Where there is no space among so many bytes, the cut is between characters.
+  """
+  for line in lines:
+    if not is_long(line):
+      yield line
+      continue
+    data, start = line.encode(), 0
+    while len(data) - start > LONGEST:
+      end = data.rfind(b' ', start, start + LONGEST + 1)
+      if end <= start:
+        end = start + LONGEST
+        while data[end] & 0xC0 == 0x80:  # inside a character
+          end -= 1
+      yield data[start:end].decode()
+      start = end
+    yield data[start:].decode()
 
 
 def _write_seeds(sentences: Iterable[str], path: str, limit: int) -> None:

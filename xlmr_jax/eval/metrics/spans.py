@@ -11,18 +11,23 @@ from collections.abc import Mapping, Sequence
 # A sentence's spans as CLUENER writes them.
 Marked = Mapping[str, Mapping[str, Sequence[Sequence[int]]]]
 
+_SAME = {'L': 'E', 'U': 'S'}
+
 
 def read(sentences: Sequence[Sequence[str]]) -> set[tuple[str, int, int]]:
   """(type, first word, last word) of every span, words counted through.
 
   They are read as by conlleval and seqeval before 1.0 (scores.span_scores);
-  one number is left out between sentences.
+  one number is left out between sentences. BILOU's L- and U-, which those do
+  not know, are read as E- and S-, which mean the same.
   """
   out = set()
   last, last_kind, begin, at = 'O', '', 0, 0
   for sentence in sentences:
     for tag in (*sentence, 'O'):  # O stands between sentences
       first, kind = tag[0], tag.rpartition('-')[2]
+      if tag[1:2] == '-':
+        first = _SAME.get(first, first)
       other = last_kind != kind
       if (
         last in 'ES'

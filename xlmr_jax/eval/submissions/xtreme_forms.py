@@ -140,8 +140,12 @@ def read_tags(path: Path) -> list[list[str]]:
   return out
 
 
-def text_of_tags(predictions: Sequence[Sequence[str]], ids) -> str:
-  return '\n'.join(text_of_lines(tags, ids) for tags in predictions)
+def text_of_tags(predictions: Sequence[Sequence[str]], words) -> str:
+  """A tag a line; with `words`, the word and a tab before it."""
+  if words is not None:
+    pairs = zip(words, predictions, strict=True)
+    predictions = [list(map('\t'.join, zip(*s, strict=True))) for s in pairs]
+  return '\n'.join(text_of_lines(tags, None) for tags in predictions)
 
 
 def match_tags(
