@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import qa_ceiling
-from xlmr_jax.data.readers import squad
+from xlmr_jax.data.readers import xtreme_questions
 from xlmr_jax.data.readers.squad import Question
 from xlmr_jax.data.tokenizers.hf_tokenizers import BpeTokenizer
 from xlmr_jax.data.tokenizers.xlmr import Tokenizer
@@ -488,7 +488,7 @@ def test_outputs_that_do_not_fit_are_said(tiny):
 )
 def test_perfect_scores_reach_the_ceiling(data_dir, real, language):
   """Of all spans of whole tokens; benchmarks/qa_ceiling.py takes all 1,190."""
-  questions = squad.xquad(data_dir / 'xquad', 'test', language)[::37]
+  questions = xtreme_questions.xquad(data_dir / 'xquad', 'test', language)[::37]
   score = qa_ceiling.by_squad
   spans = qa_ceiling.spans_of(questions, real)
   found = [
