@@ -33,7 +33,7 @@ from xlmr_jax.data.readers.squad import Question
 from xlmr_jax.data.tokenizers.base import BaseTokenizer
 from xlmr_jax.data.tokenizers.xlmr import Tokenizer
 from xlmr_jax.eval.metrics import answers
-from xlmr_jax.tasks import answer
+from xlmr_jax.tasks import answer, answer_spans
 
 FLAGS = flags.FLAGS
 
@@ -192,7 +192,9 @@ def measure(
   features = answer.encode(questions, tokenizer, max_length=max_length)
   labels = [perfect(f, *np.maximum(f['label'], 0)) for f in features]
   decode = lambda scores: average(
-    answer.decode(scores, None, features, longest=longest), questions, score
+    answer_spans.decode(scores, None, features, longest=longest),
+    questions,
+    score,
   )
   return {
     'ceiling': mean(found),

@@ -978,7 +978,9 @@ def test_real_cmrc_in_both_forms(folder):
     assert len(own) == len(other) == count
     for questions in own, other:
       assert sum(s < 0 for q in questions for _, s in q.label) == absent
-    assert f'UTF-16 code units, as JavaScript and Java do: {moved} a' in messages
+    assert (
+      f'UTF-16 code units, as JavaScript and Java do: {moved} a' in messages
+    )
     for fault in ('do not stand where the file says', 'are not in their'):
       assert (f'{absent} answers {fault}' in messages) == (absent > 0)
     # Every question has an answer to learn from, and where both know its
@@ -1028,5 +1030,5 @@ def test_perfect_scores_reach_the_ceiling(folder, real, name, part):
   for options in ({'max_length': 512}, {'max_length': 144, 'stride': 70}):
     features = answer.encode(questions, real, **options)
     outputs = qa_ceiling.oracle(features, best_spans, spans)
-    got = answer.decode(outputs, None, features, longest=longest)
+    got = answer_spans.decode(outputs, None, features, longest=longest)
     assert qa_ceiling.average(got, questions, score) == ceiling

@@ -76,6 +76,8 @@ class Weights:
       in; plain JSON.
     pooling: how texts become vectors, where the source says so.
     tokenizer_dir: the folder that holds the tokenizer's files, or None.
+    null_threshold: by how much no answer must beat the best span to be given
+      (answer), where that is known.
   """
 
   config: Config
@@ -86,6 +88,7 @@ class Weights:
   source: dict | None = None
   pooling: Pooling | None = None
   tokenizer_dir: pathlib.Path | None = None
+  null_threshold: float | None = None
 
 
 def nest(leaves: Mapping[str, Any]) -> dict:
@@ -190,6 +193,7 @@ def with_head(weights: Weights, head: str | None) -> Weights:
     labels=None,
     tied=True,
     source=source,
+    null_threshold=None,
   )
 
 

@@ -8,13 +8,15 @@ import numpy as np
 
 from xlmr_jax.checkpoints.weights import Weights
 from xlmr_jax.data.batches.loader import Loader
+from xlmr_jax.eval.no_answer import tested_by
 from xlmr_jax.eval.task import read_examples, unscored
 from xlmr_jax.inference.loaded import Loaded
-from xlmr_jax.runtime import sharding
+from xlmr_jax.runtime import hosts, sharding
 from xlmr_jax.training import initial_model, objectives
-from xlmr_jax.training.development import Development
+from xlmr_jax.training.development import NULL_THRESHOLD, Development
 from xlmr_jax.training.job import Job, check_length
 from xlmr_jax.training.training_data import (
+  describe_skipped,
   find_labels,
   read_training,
   tasks_of,
@@ -82,6 +84,9 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
   )
   for part in dev.values():
     encode(part)  # for its checks
+  dev_task = tested_by(dev_task, [e for part in dev.values() for e in part])
+  if config.skip_bad and hosts.lead():
+    print(describe_skipped(train, dev), flush=True)
   for part in (*train.values(), *dev.values()):
     if why := unscored(train_task, part):
       where = part[0].where
@@ -99,6 +104,7 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
     objective=objective,
     evaluators=[Development(dev_task, dev, judged)],
     score=f'dev_{dev_task.metric}',
+    kept=(NULL_THRESHOLD,) if dev_task.nulls else (),
     higher_is_better=dev_task.metric != 'mse',
     tokenizer_dir=folder,
     fingerprint=digest(

@@ -39,6 +39,7 @@ class Job:
     tokenizer_dir: folder of the tokenizer's files.
     fingerprint: digest of the training data as the model sees it.
     origin: the checkpoint to start from, or None.
+    kept: names of evaluators' values that are saved with a step's progress.
   """
 
   model: Config
@@ -53,6 +54,7 @@ class Job:
   tokenizer_dir: pathlib.Path
   fingerprint: str
   origin: Weights | None = None
+  kept: tuple[str, ...] = ()
 
   def say(self, text: str) -> None:
     if jax.process_index() == 0:
@@ -122,6 +124,7 @@ class Job:
       labels=self.labels,
       tied=self._tied,
       pooling=None,
+      null_threshold=None,  # of a step: its evaluation chooses it
       tokenizer_dir=self.tokenizer_dir,
     )
 

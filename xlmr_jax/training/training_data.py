@@ -6,6 +6,7 @@ import functools
 import numpy as np
 
 from xlmr_jax.data import permutation
+from xlmr_jax.data.readers import squad
 from xlmr_jax.eval.benchmarks import table
 from xlmr_jax.eval.task import Task, user_task
 from xlmr_jax.tasks.kinds import kind_of_objective
@@ -26,6 +27,15 @@ def tasks_of(config) -> tuple[Task, Task]:
       )
     # XCOPA itself has no English, which is COPA.
     languages = tuple(dict.fromkeys((*task.languages, task.source)))
+    if config.get('skip_bad'):
+      if task.kind.examples != 'context':
+        raise ValueError(
+          'config.skip_bad is about answers to questions on a text, and '
+          f'{task.name} has none'
+        )
+      task = dataclasses.replace(
+        task, read=functools.partial(task.read, skip_bad=True)
+      )
     return task, dataclasses.replace(task, languages=languages)
   for name in ('train', 'dev'):
     if not config[name]:
@@ -51,6 +61,7 @@ def tasks_of(config) -> tuple[Task, Task]:
       kind=kind,
       metric=kind.metrics[0],
       max_length=config.max_length,
+      skip_bad=bool(config.get('skip_bad')),
     )
 
   return (
@@ -90,6 +101,18 @@ def read_training(config, task: Task) -> dict[str, list]:
     examples = task.read(config.data_dir, split, language)
     out[language] = draw(examples, config.train_examples, config.seed, language)
   return out
+
+
+def describe_skipped(train: dict[str, list], dev: dict[str, list]) -> str:
+  """How many questions training and development lose to bad places."""
+  flat = [question for part in train.values() for question in part]
+  others = [question for part in dev.values() for question in part]
+  return (
+    f'skip_bad: nothing is trained on {squad.count_skipped(flat):,} of '
+    f'{len(flat):,} questions, whose answers do not stand where their file '
+    f'says; of {len(others):,} of dev {squad.count_skipped(others):,} are such '
+    'and are scored by their texts'
+  )
 
 
 def draw(examples: list, count: int, seed: int, language: str) -> list:

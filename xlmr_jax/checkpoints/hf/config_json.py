@@ -1,6 +1,7 @@
 """Hugging Face's config.json ↔ our Config."""
 
 from collections.abc import Mapping
+import math
 from typing import Any
 
 from xlmr_jax import heads
@@ -35,6 +36,9 @@ MIX = 'layer_transformation'
 # settings said sparsemax; later ones compute what it says, and the settings of
 # the models from before were changed to the second word.
 SOFTMAX = ('softmax', 'sparsemax_patch')
+
+# A key of ours: by how much no answer must beat the best span to be given.
+NULL_THRESHOLD = 'xlmr_jax_null_threshold'
 
 # model_type → why its weights are not this body, however alike the names are.
 LOOK_ALIKES = {
@@ -242,6 +246,28 @@ def label_names(config_json: Mapping[str, Any]) -> tuple[str, ...]:
       f'{", ".join(names)}'
     )
   return tuple(str(names[str(i)]) for i in range(len(names)))
+
+
+def null_threshold(config_json: Mapping[str, Any]) -> float | None:
+  """From where on a question has no answer; theirs have no place for it."""
+  value = config_json.get(NULL_THRESHOLD)
+  if value is None:
+    return None
+  if type(value) not in (int, float) or not math.isfinite(value):
+    raise ValueError(f'config.json: {NULL_THRESHOLD} = {value!r} is no number')
+  return float(value)
+
+
+def with_null_threshold(
+  config_json: Mapping[str, Any], threshold: float | None
+) -> dict[str, Any]:
+  """A config.json that says it, or no longer does."""
+  out = dict(config_json)
+  if threshold is None:
+    out.pop(NULL_THRESHOLD, None)
+  elif null_threshold(out) != threshold:
+    out[NULL_THRESHOLD] = threshold
+  return out
 
 
 def placeholder(labels: tuple[str, ...] | None) -> bool:

@@ -29,6 +29,7 @@ from xlmr_jax.checkpoints.hf.config_json import (
   ESTIMATOR_SIZES,
   config_from_hf,
   label_names,
+  null_threshold,
 )
 from xlmr_jax.checkpoints.hf.files import Folder, some
 from xlmr_jax.checkpoints.hf.names import (
@@ -134,8 +135,17 @@ def read(
     'text': folder.text(inner / CONFIG),
     'body': str(inner),
   }
+  threshold = null_threshold(config_json) if chosen == stored else None
   return Weights(
-    config, nest(leaves), chosen, labels, tied, source, pooling, body
+    config,
+    nest(leaves),
+    chosen,
+    labels,
+    tied,
+    source,
+    pooling,
+    body,
+    threshold,
   )
 
 

@@ -31,6 +31,7 @@ from xlmr_jax.checkpoints.hf.config_json import (
   is_xl,
   label_keys,
   label_names,
+  with_null_threshold,
 )
 from xlmr_jax.checkpoints.hf.files import WEIGHTS, Files, some
 from xlmr_jax.checkpoints.hf.names import (
@@ -120,6 +121,7 @@ def write(
       key = 'torch_dtype' if 'torch_dtype' in config_json else 'dtype'
       config_json[key] = leaves['encoder/embed/tokens'].dtype.name
     below, texts = source.get('body', ''), source.get('texts')
+  config_json = with_null_threshold(config_json, weights.null_threshold)
   if weights.pooling is not None and sentence_transformers.MODULES not in (
     texts or {}
   ):

@@ -98,13 +98,13 @@ def folder(data_dir: str | os.PathLike, task: str) -> str:
   return str(pathlib.Path(data_dir) / task)
 
 
-def reader(task: str, raw: Callable[[str, str, str], list]) -> Callable:
+def reader(task: str, raw: Callable[..., list]) -> Callable:
   """A task's reader of files, which reads `tfds:DIR` too."""
 
-  def either(data_dir, split, language):
-    if named(data_dir):
+  def either(data_dir, split, language, **options):
+    if named(data_dir):  # these are right or refused: there are no options
       return read(task, data_dir, split, language)
-    return raw(data_dir, split, language)
+    return raw(data_dir, split, language, **options)
 
   return either
 
