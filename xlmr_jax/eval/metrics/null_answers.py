@@ -82,16 +82,19 @@ def choose_threshold(
   half-way to the next odds, so that rounding moves no question over it.
   Arguments are those of `best_thresholds`.
   """
-  ordered = sorted(odds)
-  best = float(has_answer(gold).count(False))
-  threshold = math.nextafter(ordered[0], -math.inf)
-  sums = _sums(spans, gold, odds, _raw(spans, gold)[1])
-  following = [*ordered[1:], ordered[-1]]
-  for number, ((score, at), after) in enumerate(
-    zip(sums, following, strict=True), 1
-  ):
-    if score > best and (at < after or number == len(ordered)):
-      best, threshold = score, (at + after) / 2
+  given, none = (
+    _raw(answers, gold)[1] for answers in (spans, [''] * len(gold))
+  )
+  order = sorted(range(len(odds)), key=lambda i: odds[i])
+  best = score = sum(none)
+  threshold = math.nextafter(odds[order[0]], -math.inf)
+  for i, after in zip(order, [*order[1:], None], strict=True):
+    score += given[i] - none[i]
+    following = math.inf if after is None else odds[after]
+    if score > best + 1e-9 and odds[i] < following:  # sums are rounded
+      best, threshold = score, odds[i]
+      if after is not None:
+        threshold += (following - odds[i]) / 2
   return threshold
 
 
