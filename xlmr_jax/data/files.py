@@ -120,7 +120,10 @@ def check_ids(path: str, examples: Sequence[Any], labelled: bool) -> None:
   if labelled:
     warnings.warn(message, stacklevel=3)
     return
-  raise ValueError(f'{message}; answers to {path} are told apart by their ids')
+  raise ValueError(
+    f'{message}; answers to {path} are told apart by their ids:'
+    ' give each its own'
+  )
 
 
 def texts(item: dict[str, Any], keys: Iterable[str], where: str) -> list[str]:

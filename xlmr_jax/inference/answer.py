@@ -2,10 +2,10 @@
 
 from xlmr_jax.data.readers.squad import Question
 from xlmr_jax.tasks import answer_spans
-from xlmr_jax.tasks.answer import encode
-from xlmr_jax.tasks.kinds import KINDS
+from xlmr_jax.tasks.kinds import kind_of_metric
 
 MAX_LENGTH = 384  # tokens of a window, as in SQuAD's scripts
+_KIND = kind_of_metric('squad')
 
 
 def answer(
@@ -27,18 +27,21 @@ def answer(
   Raises:
     ValueError: another head, no tokenizer, or what is no text.
   """
-  if model.head not in KINDS['answer'].heads:
+  if model.head not in _KIND.heads:
     raise ValueError(
-      'answering questions needs a checkpoint with an answer head, and this'
-      f' one has {model.head or "none"}'
+      f'answering questions needs a checkpoint with an {_KIND.name} head, the '
+      f'head of this one is {model.head or "missing"}'
     )
   if model.tokenizer is None:
     raise ValueError(
       'the checkpoint has no tokenizer: its texts are unreadable'
     )
+  for name, text in (('question', question), ('context', context)):
+    if not isinstance(text, str):
+      raise ValueError(f'the {name} is {text!r}, not a text')
   asked = Question('', question, context, None, 'the question')
   length = min(MAX_LENGTH, model.max_length)
-  features = encode([asked], model.tokenizer, max_length=length)
+  features = _KIND.encode([asked], model.tokenizer, max_length=length)
   outputs = model.logits([feature['tokens'] for feature in features])
   spans, odds = answer_spans.best_spans(outputs, features)
   threshold = null_threshold
