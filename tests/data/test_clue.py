@@ -17,7 +17,7 @@ from xlmr_jax.data import files
 from xlmr_jax.data.readers import clue, clue_passages, cluener, squad
 from xlmr_jax.data.tokenizers.xlmr import Tokenizer
 from xlmr_jax.eval.metrics import scores, spans
-from xlmr_jax.tasks import answer, choose, classify, tag
+from xlmr_jax.tasks import answer, answer_spans, choose, classify, tag
 
 WSC = {
   'text': '床上的手机响了，它…',

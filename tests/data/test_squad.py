@@ -335,3 +335,118 @@ def test_chinese_sets_in_the_same_format(data_dir):
     assert len(got) == count
     nowhere = [s for q in got for _, s in q.label if s == squad.NOWHERE]
     assert len(nowhere) == bad
+
+
+def flat(number, texts, starts, context='They gave up 308 points.'):
+  answers = {'text': texts, 'answer_start': starts}
+  item = {'id': f'q{number}', 'title': 't', 'context': context}
+  return item | {'question': f'How many {number}?', 'answers': answers}
+
+
+@pytest.mark.parametrize('form', ['a.jsonl', 'a.json', 'a.jsonl.gz', 'list'])
+def test_flat_questions_as_datasets_exports_them(tmp_path, form):
+  items = [flat(0, ['308'], [13]), flat(1, [], []), flat(2, ['up'], [10])]
+  name = form
+  if form == 'list':
+    name, content = 'b.json', {'data': items}
+  else:
+    content = '\n'.join(map(json.dumps, items)).encode()
+  path = write(tmp_path / name, content)
+  got = squad.read(path)
+  assert [(q.id, q.question, q.label) for q in got] == [
+    ('q0', 'How many 0?', (('308', 13),)),
+    ('q1', 'How many 1?', ()),
+    ('q2', 'How many 2?', (('up', 10),)),
+  ]
+  place = f'{path}, data[1]' if form == 'list' else f'{path}:2'
+  assert got[1].where == place
+  one = squad.read(write(tmp_path / 'one.json', items[0]))  # lines, of which 1
+  assert one[0].label == (('308', 13),)
+
+
+def test_flat_questions_that_are_wrong(tmp_path):
+  path = write(tmp_path / 'a.json', [flat(0, ['308'], [])])
+  with pytest.raises(ValueError, match=r'a.json, \[0\].answers: 1 texts and 0'):
+    squad.read(path)
+  path = write(tmp_path / 'a.json', [flat(0, '308', [13])])
+  with pytest.raises(ValueError, match="'text' is not a list"):
+    squad.read(path)
+  path = write(tmp_path / 'a.jsonl', flat(7, ['308'], [12]))
+  with pytest.raises(ValueError, match=r"\[0\].answers\[0\] of 'q7' is '308'"):
+    squad.read(path)
+
+
+def test_what_an_empty_list_of_answers_means(tmp_path):
+  """No answer; but a file that has no other answers has no labels."""
+  read = lambda *items: [
+    q.label for q in squad.read(write(tmp_path / 'a.json', document(*items)))
+  ]
+  empty = question(0, answers=[])
+  assert read(empty, question(start=13)) == [(), (('308', 13),)]
+  assert read(empty, empty) == [None, None]
+  assert read(empty, question(answers=[], is_impossible=True)) == [(), ()]
+  assert read(empty, question(1, '', 0)) == [None, None]
+  with pytest.raises(
+    ValueError, match="qas.0.: question 'q0' has answers, and"
+  ):
+    read(question(start=13, is_impossible=True))
+
+
+@pytest.mark.parametrize(
+  'unit, shift', [('UTF-16 code units', 2), ('bytes of UTF-8', 6)]
+)
+def test_offsets_that_count_something_else(tmp_path, unit, shift):
+  context = '🎉🎉 They gave up 308 points.'
+  wide = document(question(start=16 + shift), context=context)
+  content = document(question(1, start=13))
+  content['data'] += wide['data']
+  path = write(tmp_path / 'a.json', content)
+  with pytest.warns(UserWarning, match=f'count {unit}.* 1 answers stand'):
+    got = squad.read(path)
+  assert [q.label for q in got] == [(('308', 13),), (('308', 16),)]
+  # An answer that stands by characters alone: the file counts neither.
+  wide['data'][0]['paragraphs'][0]['qas'].append(question(2, start=16))
+  path = write(tmp_path / 'b.json', wide)
+  with pytest.raises(ValueError, match='1 answers do not stand'):
+    squad.read(path)
+
+
+def test_skipped_questions_are_counted(tmp_path):
+  both = [
+    {'text': '308', 'answer_start': 0},
+    {'text': '308', 'answer_start': 13},
+  ]
+  content = document(
+    question(0),
+    question(1, answers=both),
+    question(2, answers=[]),
+    question(3, start=13),
+  )
+  path = write(tmp_path / 'a.json', content)
+  with pytest.warns(UserWarning, match='2 answers do not stand'):
+    got = squad.read(path, skip_bad=True)
+  assert squad.count_skipped(got) == 1
+
+
+def test_peoples_files(data_dir):
+  """Spaces around answers, ids that repeat, offsets of JavaScript, flat."""
+  folder = data_dir.parent / 'cases' / 'questions'
+  if not folder.is_dir():
+    pytest.skip(f'no {folder}')
+  with warnings.catch_warnings():
+    warnings.simplefilter('error')
+    (noon,) = squad.read(folder / 'flat.jsonl')
+    spaces = squad.read(folder / 'spaces.json')
+    twice = squad.read(folder / 'twice.json')
+  assert noon.label == (('noon', 29),)
+  assert [q.label[0][0].strip() for q in spaces][:2] == ['under the mat', 'cat']
+  assert [q.id for q in twice] == ['0', '0']
+  with pytest.warns(UserWarning, match='UTF-16 code units'):
+    got = squad.read(folder / 'utf16.json')
+  assert [q.label for q in got] == [(('Lake Como', 16),), (('noon', 29),)]
+  folder = folder.parent / 'no_answer'
+  for split in ('train', 'dev', 'test'):
+    given = squad.read(folder / f'{split}.json')
+    bare = squad.read(folder / f'{split}-noflag.json')
+    assert [q.label for q in given] == [q.label for q in bare]
+    assert sum(q.label == () for q in bare) == len(bare) // 2
