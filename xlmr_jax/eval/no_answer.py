@@ -51,9 +51,11 @@ def decide(
     threshold: the one to use, if it is known.
     choose: whether it is chosen on these very examples, by F1.
   """
+  decode = task.kind.null_odds
+  assert decode is not None  # by the metric
   spans, odds = {}, {}
   for language, part in features.items():
-    spans[language], odds[language] = task.kind.null_odds(
+    spans[language], odds[language] = decode(
       outputs[language], part, **task.deciding
     )
   if choose and not any(unscored(task, part) for part in examples.values()):
