@@ -28,12 +28,12 @@ import time
 from absl import app, flags
 import numpy as np
 
-from xlmr_jax.data.readers import squad
+from xlmr_jax.data.readers import squad, xtreme_questions
 from xlmr_jax.data.readers.squad import Question
 from xlmr_jax.data.tokenizers.base import BaseTokenizer
 from xlmr_jax.data.tokenizers.xlmr import Tokenizer
 from xlmr_jax.eval.metrics import answers
-from xlmr_jax.tasks import answer
+from xlmr_jax.tasks import answer, answer_spans
 
 FLAGS = flags.FLAGS
 
@@ -192,7 +192,9 @@ def measure(
   features = answer.encode(questions, tokenizer, max_length=max_length)
   labels = [perfect(f, *np.maximum(f['label'], 0)) for f in features]
   decode = lambda scores: average(
-    answer.decode(scores, None, features, longest=longest), questions, score
+    answer_spans.decode(scores, None, features, longest=longest),
+    questions,
+    score,
   )
   return {
     'ceiling': mean(found),
@@ -206,11 +208,11 @@ def rows(data: pathlib.Path, tasks: Sequence[str]):
   """(task, language, questions, score, options) of the table."""
   if 'xquad' in tasks:
     for language in 'en es de el ru tr ar vi th zh hi ro'.split():
-      found = squad.xquad(data / 'xquad', 'test', language)
+      found = xtreme_questions.xquad(data / 'xquad', 'test', language)
       yield 'xquad', language, found, by_squad, {}
   if 'mlqa' in tasks:
     for language in 'en es de ar hi vi zh'.split():
-      found = squad.mlqa(data / 'mlqa', 'dev', language)
+      found = xtreme_questions.mlqa(data / 'mlqa', 'dev', language)
       score = functools.partial(by_mlqa, language=language)
       yield 'mlqa dev', language, found, score, {}
   # What CLUE's baseline decodes with.

@@ -37,7 +37,12 @@ the tag the last one, unless others are chosen, by number from 0 or by name:
 
 A run says in which scheme the tags are (BIO, IOB1, IOBES, BILOU, BMES, none),
 which is what the chain may do. With --config.objective=answer the files are
-questions, in SQuAD's JSON.
+questions, in SQuAD's JSON or as `datasets` exports them. Where some of dev have
+no answer, as in SQuAD 2.0, every evaluation chooses by F1 from where on none is
+given, and the checkpoint keeps that threshold
+(xlmr_jax/data/readers/squad.py, xlmr_jax/eval/no_answer.py). Answers that do
+not stand where the file says are an error; --config.skip_bad=True counts them
+and trains on the other questions.
 
 Settings: XTREME's for XNLI (length 128, batch 32, 5 epochs, rate 2e-5 for
 base; large 1e-5 or lower, it collapses above), UDPOS and PAN-X (length 128,
@@ -91,6 +96,7 @@ def get_config(arg: str = ''):
   c.train_examples = 0  # of each language, drawn by the seed; 0: all
   c.dev_languages = ('en',)
   c.part = ''  # FewCLUE: '0' to '4', one of its five small sets; empty: all
+  c.skip_bad = False  # of answers to questions: see above
   c.max_length = 128
   c.truncate = 'longest_first'
 

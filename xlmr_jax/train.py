@@ -185,6 +185,7 @@ def train(
         last.update(evaluator(params))
     progress.update(evaluated=step, finished=step == total, last=dict(last))
     if last:
+      progress.update({name: last[name] for name in job.kept})
       writer.write(step, last)
       bar.say(
         f'step {step}: '

@@ -7,7 +7,7 @@ import warnings
 
 import pytest
 
-from xlmr_jax.data.readers import squad
+from xlmr_jax.data.readers import squad, xtreme_questions
 
 XQUAD = 'ar de el en es hi ro ru th tr vi zh'.split()
 MLQA = dict(en=1148, de=512, es=500, ar=517, zh=504, vi=511, hi=507)
@@ -87,7 +87,7 @@ def test_what_has_no_label(tmp_path):
   assert [q.label for q in got] == [
     None,
     (('gave', 5), ('up', 10)),
-    None,
+    (),
     None,
     (),
     (('gave', 5),),
@@ -111,7 +111,7 @@ def test_an_answer_that_is_elsewhere_is_an_error_or_a_warning(tmp_path):
     squad.read(path)
   said = str(error.value)
   assert f'{path}: 4 answers do not stand where the file says' in said
-  place = f'{path}, data[0].paragraphs[0].qas[0].answers[0]'
+  place = f"{path}, data[0].paragraphs[0].qas[0].answers[0] of 'q0'"
   assert f"{place} is '308' at 12, where the context has ' 30'" in said
   assert "'308' at -1, where the context has ''; " in said
   assert 'skip_bad=True' in said and 'qas[3]' not in said
@@ -130,7 +130,7 @@ def test_an_empty_answer_beside_another_is_bad(tmp_path):
     {'text': '', 'answer_start': 0},
   ]
   path = write(tmp_path / 'a.json', document(question(answers=answers)))
-  with pytest.raises(ValueError, match=r"answers\[1\] is '' at 0"):
+  with pytest.raises(ValueError, match=r"answers\[1\] of 'q0' is '' at 0"):
     squad.read(path)
 
 
@@ -201,19 +201,25 @@ def test_files_of_the_benchmarks_are_found(tmp_path):
   put('xquad/xquad.de.json.gz')
   train, translated = 'squad/train-v1.1.json', 'squad/squad.translate.dev.en-de'
   for folder in ('xquad', 'squad', ''):
-    for read in (squad.squad, squad.xquad, squad.lareqa):
+    for read in (
+      xtreme_questions.squad,
+      xtreme_questions.xquad,
+      xtreme_questions.lareqa,
+    ):
       assert ids(read, 'train', 'en', folder) == [train]
       assert ids(read, 'dev', 'de', folder) == [f'{translated}.json']
-    assert ids(squad.mlqa, 'train', 'en', folder) == [train]
-  assert ids(squad.xquad, 'test', 'de', 'xquad') == ['xquad/xquad.de.json.gz']
+    assert ids(xtreme_questions.mlqa, 'train', 'en', folder) == [train]
+  assert ids(xtreme_questions.xquad, 'test', 'de', 'xquad') == [
+    'xquad/xquad.de.json.gz'
+  ]
   with pytest.raises(ValueError, match=r"no XQuAD test .*'fr'; .*xquad\.fr\.j"):
-    squad.xquad(tmp_path / 'xquad', 'test', 'fr')
+    xtreme_questions.xquad(tmp_path / 'xquad', 'test', 'fr')
   with pytest.raises(ValueError, match='no SQuAD dev .*squad/dev-v1.1.json'):
-    squad.xquad(tmp_path / 'xquad', 'dev', 'en')
+    xtreme_questions.xquad(tmp_path / 'xquad', 'dev', 'en')
   with pytest.raises(ValueError, match='XQuAD has train, dev and test'):
-    squad.xquad(tmp_path, 'valid', 'de')
+    xtreme_questions.xquad(tmp_path, 'valid', 'de')
   with pytest.raises(ValueError, match='SQuAD has train and dev'):
-    squad.squad(tmp_path, 'test', 'en')
+    xtreme_questions.squad(tmp_path, 'test', 'en')
 
   put('mlqa/MLQA_V1/test/test-context-de-question-de.json')
   put('mlqa/MLQA_V1/test/test-context-de-question-es.json')
@@ -221,15 +227,17 @@ def test_files_of_the_benchmarks_are_found(tmp_path):
     for asked in ('de', 'es'):
       name = f'mlqa/MLQA_V1/test/test-context-de-question-{asked}.json'
       options = {} if asked == 'de' else {'question_language': asked}
-      assert ids(squad.mlqa, 'test', 'de', folder, **options) == [name]
+      assert ids(xtreme_questions.mlqa, 'test', 'de', folder, **options) == [
+        name
+      ]
   with pytest.raises(ValueError, match='no MLQA dev file'):
-    squad.mlqa(tmp_path / 'mlqa', 'dev', 'de')
+    xtreme_questions.mlqa(tmp_path / 'mlqa', 'dev', 'de')
 
   mixed = ('arabic--12-0', 'english-4-1', 'arabic-7-2', 'arabiclike-1-1')
   put('tydiqa/tydiqa-goldp-v1.1-train.json', *mixed)
   put('tydiqa/tydiqa-goldp-v1.1-dev/tydiqa-goldp-dev-finnish.json')
   put('tydiqa/tydiqa.translate.train.en-ar.json')
-  read = squad.tydiqa
+  read = xtreme_questions.tydiqa
   assert ids(read, 'train', 'ar', 'tydiqa') == ['arabic--12-0', 'arabic-7-2']
   assert ids(read, 'train', 'en', 'tydiqa') == ['english-4-1']
   with pytest.raises(ValueError, match='no id starts with korean-'):
@@ -251,14 +259,14 @@ def test_files_of_the_benchmarks_are_found(tmp_path):
 
 def test_all_of_xquad(data_dir):
   for language in XQUAD:
-    got = squad.xquad(data_dir / 'xquad', 'test', language)
+    got = xtreme_questions.xquad(data_dir / 'xquad', 'test', language)
     assert len(got) == 1190 == len({q.id for q in got})
     assert len({q.context for q in got}) == 240
     assert all(e.label is not None for e in got)
 
 
 def test_all_of_mlqa_dev(data_dir):
-  read = lambda *pair: squad.mlqa(
+  read = lambda *pair: xtreme_questions.mlqa(
     data_dir / 'mlqa', 'dev', pair[0], question_language=pair[-1]
   )
   ids = lambda questions: {q.id for q in questions}
@@ -279,12 +287,14 @@ def test_all_of_tydiqa(data_dir):
   """XTREME has taken dev's answers out, and cut the ids of train."""
   for language, count in TYDIQA.items():
     for split in ('dev', 'test'):
-      got = squad.tydiqa(data_dir / 'tydiqa', split, language)
+      got = xtreme_questions.tydiqa(data_dir / 'tydiqa', split, language)
       assert len(got) == count == len({q.id for q in got})
       assert all(q.label is None for q in got)
-      assert all(q.id.split('-')[0] == squad.TYDIQA[language] for q in got)
+      assert all(
+        q.id.split('-')[0] == xtreme_questions.TYDIQA[language] for q in got
+      )
   for language, count in (('en', 3696), ('sw', 2755), ('ko', 1625)):
-    got = squad.tydiqa(data_dir / 'tydiqa', 'train', language)
+    got = xtreme_questions.tydiqa(data_dir / 'tydiqa', 'train', language)
     assert len(got) == count > len({q.id for q in got})
     assert all(e.label is not None for e in got)
 
@@ -293,8 +303,8 @@ def test_all_of_lareqa(data_dir):
   """13,014 sentences answer 13,090 questions (Roy et al. 2020)."""
   questions = sentences = 0
   for language in sorted({*XQUAD} - {'ro'}):
-    got = squad.lareqa(data_dir / 'lareqa', 'test', language)
-    plain = squad.xquad(data_dir / 'xquad', 'test', language)
+    got = xtreme_questions.lareqa(data_dir / 'lareqa', 'test', language)
+    plain = xtreme_questions.xquad(data_dir / 'xquad', 'test', language)
     fields = lambda q: (q.id, q.question, q.context, q.label)
     assert [*map(fields, got)] == [*map(fields, plain)]
     questions += len(got)
@@ -305,16 +315,138 @@ def test_all_of_lareqa(data_dir):
 
 
 def test_chinese_sets_in_the_same_format(data_dir):
-  """200 answers of CMRC 2018 were never given a place."""
+  """CMRC 2018 counts UTF-16 units, and gave 193 answers no place at all."""
   folder = data_dir / 'clue'
   assert len(squad.read(folder / 'drcd' / 'DRCD_dev.json')) == 3524
   folder = folder / 'cmrc2018' / 'squad-style-data'
-  for split, count, bad in (('dev', 3219, 200), ('trial', 1002, 5)):
+  for split, count, moved, bad in (
+    ('dev', 3219, 7, 193),
+    ('trial', 1002, 5, 0),
+  ):
     path = folder / f'cmrc2018_{split}.json'
-    with pytest.raises(ValueError, match=f': {bad} answers do not stand'):
-      squad.read(path)
-    with pytest.warns(UserWarning, match=f'{bad} answers'):
+    if bad:
+      with (
+        pytest.raises(ValueError, match=f': {bad} answers do not stand'),
+        pytest.warns(UserWarning, match='UTF-16'),
+      ):
+        squad.read(path)
+    with pytest.warns(UserWarning, match=f'{moved} answers stand'):
       got = squad.read(path, skip_bad=True)
     assert len(got) == count
     nowhere = [s for q in got for _, s in q.label if s == squad.NOWHERE]
     assert len(nowhere) == bad
+
+
+def flat(number, texts, starts, context='They gave up 308 points.'):
+  answers = {'text': texts, 'answer_start': starts}
+  item = {'id': f'q{number}', 'title': 't', 'context': context}
+  return item | {'question': f'How many {number}?', 'answers': answers}
+
+
+@pytest.mark.parametrize('form', ['a.jsonl', 'a.json', 'a.jsonl.gz', 'list'])
+def test_flat_questions_as_datasets_exports_them(tmp_path, form):
+  items = [flat(0, ['308'], [13]), flat(1, [], []), flat(2, ['up'], [10])]
+  name = form
+  if form == 'list':
+    name, content = 'b.json', {'data': items}
+  else:
+    content = '\n'.join(map(json.dumps, items)).encode()
+  path = write(tmp_path / name, content)
+  got = squad.read(path)
+  assert [(q.id, q.question, q.label) for q in got] == [
+    ('q0', 'How many 0?', (('308', 13),)),
+    ('q1', 'How many 1?', ()),
+    ('q2', 'How many 2?', (('up', 10),)),
+  ]
+  place = f'{path}, data[1]' if form == 'list' else f'{path}:2'
+  assert got[1].where == place
+  one = squad.read(write(tmp_path / 'one.json', items[0]))  # lines, of which 1
+  assert one[0].label == (('308', 13),)
+
+
+def test_flat_questions_that_are_wrong(tmp_path):
+  path = write(tmp_path / 'a.json', [flat(0, ['308'], [])])
+  with pytest.raises(ValueError, match=r'a.json, \[0\].answers: 1 texts and 0'):
+    squad.read(path)
+  path = write(tmp_path / 'a.json', [flat(0, '308', [13])])
+  with pytest.raises(ValueError, match="'text' is not a list"):
+    squad.read(path)
+  path = write(tmp_path / 'a.jsonl', flat(7, ['308'], [12]))
+  with pytest.raises(ValueError, match=r"\[0\].answers\[0\] of 'q7' is '308'"):
+    squad.read(path)
+
+
+def test_what_an_empty_list_of_answers_means(tmp_path):
+  """No answer; but a file that has no other answers has no labels."""
+  read = lambda *items: [
+    q.label for q in squad.read(write(tmp_path / 'a.json', document(*items)))
+  ]
+  empty = question(0, answers=[])
+  assert read(empty, question(start=13)) == [(), (('308', 13),)]
+  assert read(empty, empty) == [None, None]
+  assert read(empty, question(answers=[], is_impossible=True)) == [(), ()]
+  assert read(empty, question(1, '', 0)) == [None, None]
+  with pytest.raises(
+    ValueError, match="qas.0.: question 'q0' has answers, and"
+  ):
+    read(question(start=13, is_impossible=True))
+
+
+@pytest.mark.parametrize(
+  'unit, shift', [('UTF-16 code units', 2), ('bytes of UTF-8', 6)]
+)
+def test_offsets_that_count_something_else(tmp_path, unit, shift):
+  context = '🎉🎉 They gave up 308 points.'
+  wide = document(question(start=16 + shift), context=context)
+  content = document(question(1, start=13))
+  content['data'] += wide['data']
+  path = write(tmp_path / 'a.json', content)
+  with pytest.warns(UserWarning, match=f'count {unit}.* 1 answers stand'):
+    got = squad.read(path)
+  assert [q.label for q in got] == [(('308', 13),), (('308', 16),)]
+  # An answer that stands by characters alone: the file counts neither.
+  wide['data'][0]['paragraphs'][0]['qas'].append(question(2, start=16))
+  path = write(tmp_path / 'b.json', wide)
+  with pytest.raises(ValueError, match='1 answers do not stand'):
+    squad.read(path)
+
+
+def test_skipped_questions_are_counted(tmp_path):
+  both = [
+    {'text': '308', 'answer_start': 0},
+    {'text': '308', 'answer_start': 13},
+  ]
+  content = document(
+    question(0),
+    question(1, answers=both),
+    question(2, answers=[]),
+    question(3, start=13),
+  )
+  path = write(tmp_path / 'a.json', content)
+  with pytest.warns(UserWarning, match='2 answers do not stand'):
+    got = squad.read(path, skip_bad=True)
+  assert squad.count_skipped(got) == 1
+
+
+def test_peoples_files(data_dir):
+  """Spaces around answers, ids that repeat, offsets of JavaScript, flat."""
+  folder = data_dir.parent / 'cases' / 'questions'
+  if not folder.is_dir():
+    pytest.skip(f'no {folder}')
+  with warnings.catch_warnings():
+    warnings.simplefilter('error')
+    (noon,) = squad.read(folder / 'flat.jsonl')
+    spaces = squad.read(folder / 'spaces.json')
+    twice = squad.read(folder / 'twice.json')
+  assert noon.label == (('noon', 29),)
+  assert [q.label[0][0].strip() for q in spaces][:2] == ['under the mat', 'cat']
+  assert [q.id for q in twice] == ['0', '0']
+  with pytest.warns(UserWarning, match='UTF-16 code units'):
+    got = squad.read(folder / 'utf16.json')
+  assert [q.label for q in got] == [(('Lake Como', 16),), (('noon', 29),)]
+  folder = folder.parent / 'no_answer'
+  for split in ('train', 'dev', 'test'):
+    given = squad.read(folder / f'{split}.json')
+    bare = squad.read(folder / f'{split}-noflag.json')
+    assert [q.label for q in given] == [q.label for q in bare]
+    assert sum(q.label == () for q in bare) == len(bare) // 2

@@ -20,7 +20,14 @@ from tagging_runs import sentences
 
 from configs import finetune, xtreme
 from xlmr_jax.data import files
-from xlmr_jax.data.readers import bitext, choices, nli, squad, tagged
+from xlmr_jax.data.readers import (
+  bitext,
+  choices,
+  nli,
+  squad,
+  tagged,
+  xtreme_questions,
+)
 from xlmr_jax.data.readers import tfds as builders
 from xlmr_jax.eval import __main__ as command
 from xlmr_jax.eval.benchmarks import table
@@ -272,14 +279,14 @@ def questions(tmp_path_factory):
     name = f'{split}-context-de-question-de.json'
     write_questions(flat / 'MLQA_V1' / split / name, 200 + 20 * n)
   train = json.loads(passages(300, 'german-'))
-  for n, name in enumerate(squad.TYDIQA.values()):
+  for n, name in enumerate(xtreme_questions.TYDIQA.values()):
     train['data'] += json.loads(passages(400 + 20 * n, f'{name}-'))['data']
     at = folder / 'dev' / 'tydiqa-goldp-v1.1-dev'
     write_questions(at / f'tydiqa-goldp-dev-{name}.json', 600 + 20 * n)
     shutil.copy(at / f'tydiqa-goldp-dev-{name}.json', flat)
   write(flat / 'tydiqa-goldp-v1.1-train.json', [json.dumps(train)])
   write_questions(flat / 'tydiqa-goldp-v1.1-dev.json', 900)
-  for language in squad.TYDIQA:
+  for language in xtreme_questions.TYDIQA:
     name = f'tydiqa.translate.train.en-{language}.json'
     write_questions(flat / name, 1000)
   special = {'MLQA_V1.zip': flat, 'tydiqa-goldp-v1.1-dev.tgz': folder / 'dev'}
@@ -294,13 +301,18 @@ def questions(tmp_path_factory):
 @pytest.mark.parametrize(
   ('task', 'raw', 'language', 'splits'),
   [
-    ('xquad', squad.xquad, 'de', ('test', 'dev', 'translate-train')),
-    ('xquad', squad.xquad, 'en', ('train', 'dev', 'translate-train')),
-    ('mlqa', squad.mlqa, 'de', ('test', 'dev', 'translate-train')),
-    ('mlqa', squad.mlqa, 'en', ('train',)),
-    ('tydiqa', squad.tydiqa, 'fi', ('train', 'dev', 'test')),
-    ('tydiqa', squad.tydiqa, 'fi', ('translate-train',)),
-    ('tydiqa', squad.tydiqa, 'en', ('train', 'dev', 'test')),
+    ('xquad', xtreme_questions.xquad, 'de', ('test', 'dev', 'translate-train')),
+    (
+      'xquad',
+      xtreme_questions.xquad,
+      'en',
+      ('train', 'dev', 'translate-train'),
+    ),
+    ('mlqa', xtreme_questions.mlqa, 'de', ('test', 'dev', 'translate-train')),
+    ('mlqa', xtreme_questions.mlqa, 'en', ('train',)),
+    ('tydiqa', xtreme_questions.tydiqa, 'fi', ('train', 'dev', 'test')),
+    ('tydiqa', xtreme_questions.tydiqa, 'fi', ('translate-train',)),
+    ('tydiqa', xtreme_questions.tydiqa, 'en', ('train', 'dev', 'test')),
   ],
 )
 def test_questions(questions, task, raw, language, splits):
@@ -525,7 +537,9 @@ def test_the_table_reads_them(questions):
   assert task.read(root, 'dev', 'de') == builders.read(
     'mlqa', root, 'dev', 'de'
   )
-  assert task.read(str(folder), 'dev', 'de') == squad.mlqa(folder, 'dev', 'de')
+  assert task.read(str(folder), 'dev', 'de') == xtreme_questions.mlqa(
+    folder, 'dev', 'de'
+  )
   available = read_available(task, root, 'test', ['de', 'es'])
   assert list(available.examples) == ['de'] and not available.broken
   (missing,) = available.missing

@@ -21,7 +21,7 @@ from configs import xtreme as suite_recipe
 import xlmr_jax
 from xlmr_jax import train
 from xlmr_jax.data import files
-from xlmr_jax.data.readers import nli, squad, tagged
+from xlmr_jax.data.readers import nli, tagged, xtreme_questions
 from xlmr_jax.eval import evaluate
 from xlmr_jax.eval.benchmarks import table as benchmarks
 from xlmr_jax.eval.suite import evaluation, protocols, suite, summary, trainings
@@ -145,7 +145,10 @@ def test_translations_of_pawsx(tmp_path):
 
 
 def test_translations_of_questions(data):
-  for read, task in ((squad.xquad, 'xquad'), (squad.mlqa, 'mlqa')):
+  for read, task in (
+    (xtreme_questions.xquad, 'xquad'),
+    (xtreme_questions.mlqa, 'mlqa'),
+  ):
     (got,) = read(data / task, 'translate-train', 'de')
     assert got.id == 'c'
     with pytest.raises(files.Missing, match="no SQuAD train file for 'de': wh"):
@@ -155,7 +158,7 @@ def test_translations_of_questions(data):
     ):
       read(data / task, 'translate-train', 'zh')
   with pytest.raises(files.Missing, match='tydiqa.translate.train.en-ko.json'):
-    squad.tydiqa(data / 'tydiqa', 'translate-train', 'ko')
+    xtreme_questions.tydiqa(data / 'tydiqa', 'translate-train', 'ko')
 
 
 def test_tags_are_not_translated(data):

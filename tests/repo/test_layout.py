@@ -37,6 +37,7 @@ ROOMS = (
   'eval.metrics',
   'eval.submissions',
   'eval.task',
+  'eval.no_answer',
   'eval.evaluate',
   'eval.benchmarks',
   'eval.suite',

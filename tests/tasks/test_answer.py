@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from benchmarks import qa_ceiling
-from xlmr_jax.data.readers import squad
+from xlmr_jax.data.readers import xtreme_questions
 from xlmr_jax.data.readers.squad import Question
 from xlmr_jax.data.tokenizers.hf_tokenizers import BpeTokenizer
 from xlmr_jax.data.tokenizers.xlmr import Tokenizer
-from xlmr_jax.tasks import answer
+from xlmr_jax.tasks import answer, answer_spans
 
 
 @pytest.fixture(scope='module')
@@ -141,14 +141,14 @@ def test_an_empty_context_has_one_window_and_no_answer(tiny):
     (feature,) = got = answer.encode([ask(context)], tiny)
     assert not feature['spans'][feature['inside']].any()
     scores = [np.ones((len(feature['tokens']), 2), np.float32)]
-    assert answer.decode(scores, None, got) == ['']
-    (only,) = answer.nbest(scores, got)[0]
+    assert answer_spans.decode(scores, None, got) == ['']
+    (only,) = answer_spans.nbest(scores, got)[0]
     assert (only['text'], only['probability']) == ('', 1.0)
 
 
 def test_nothing_to_encode(tiny):
   assert answer.encode([], tiny) == []
-  assert answer.decode([], None, []) == [] == answer.nbest([], [])
+  assert answer_spans.decode([], None, []) == [] == answer_spans.nbest([], [])
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ def test_labels_are_the_smallest_spans_around_answers(request, name):
     for token in (first - 1, last + 1):
       assert not {*range(*spans[token])} & own
     scores = [qa_ceiling.perfect(feature, first, last)]
-    (got,) = answer.decode(scores, None, [feature], longest=10**6)
+    (got,) = answer_spans.decode(scores, None, [feature], longest=10**6)
     assert got == text[spans[first, 0] : spans[last, 1]].strip()
   assert asked > 200
 
@@ -366,8 +366,8 @@ def test_the_answer_is_the_best_of_all_spans(tiny, longest, candidates):
     ]
     if round_ % 2:  # many of them equal
       outputs = [np.round(x) for x in outputs]
-    got = answer.decode(outputs, None, features, **options)
-    ranked = answer.nbest(outputs, features, 7, **options)
+    got = answer_spans.decode(outputs, None, features, **options)
+    ranked = answer_spans.nbest(outputs, features, 7, **options)
     for number in range(len(questions)):
       own = [k for k, f in enumerate(features) if f['example'] == number]
       part = [outputs[k] for k in own], [features[k] for k in own]
@@ -403,19 +403,21 @@ def test_no_answer_is_an_answer_only_where_it_may_be(tiny):
   begin, end = feature['spans'][first, 0], feature['spans'][last, 1]
   text = feature['context'][begin:end]
   outputs = [outputs_of(feature, (0, 0, 5, 5), (first, last, 1, 2))]
-  decode = lambda **options: answer.decode(outputs, None, features, **options)
+  decode = lambda **options: answer_spans.decode(
+    outputs, None, features, **options
+  )
   assert decode() == [text]
   assert decode(null=True) == ['']
   assert decode(null=True, margin=6.9) == ['']
   assert decode(null=True, margin=7.0) == [text]
-  best = answer.nbest(outputs, features, 3, null=True)[0]
+  best = answer_spans.nbest(outputs, features, 3, null=True)[0]
   assert [e['text'] for e in best[:2]] == ['', text] and len(best) == 3
   assert best[0]['start_logit'] == best[0]['end_logit'] == 5.0
-  assert answer.nbest(outputs, features, 1, null=True)[0][0]['text'] == ''
-  assert answer.nbest(outputs, features, 1)[0][0]['text'] == text
+  assert answer_spans.nbest(outputs, features, 1, null=True)[0][0]['text'] == ''
+  assert answer_spans.nbest(outputs, features, 1)[0][0]['text'] == text
   # It is among them however unlikely it is, as in SQuAD's scripts.
   outputs = [outputs_of(feature, (0, 0, -9, -9), (first, last, 1, 2))]
-  (best,) = answer.nbest(outputs, features, 1000, null=True)
+  (best,) = answer_spans.nbest(outputs, features, 1000, null=True)
   assert best[0]['text'] == text and best[-1]['text'] == ''
 
 
@@ -425,10 +427,12 @@ def test_a_question_has_no_answer_where_the_least_certain_window_says_so(tiny):
   at = np.flatnonzero(features[1]['starts'])[0]
   outputs = [outputs_of(f, (0, 0, 9, 9)) for f in features]
   outputs[1] = outputs_of(features[1], (0, 0, 1, 1), (at, at, 2, 1))
-  (text,) = answer.decode(outputs, None, features, null=True)
+  (text,) = answer_spans.decode(outputs, None, features, null=True)
   begin, end = features[1]['spans'][at]
   assert text == PROSE[begin:end]
-  assert answer.decode(outputs, None, features, null=True, margin=-1.5) == ['']
+  assert answer_spans.decode(
+    outputs, None, features, null=True, margin=-1.5
+  ) == ['']
 
 
 def test_an_answer_longer_than_the_longest_is_not_given(tiny):
@@ -440,8 +444,8 @@ def test_an_answer_longer_than_the_longest_is_not_given(tiny):
   text = lambda last: PROSE[
     feature['spans'][first, 0] : feature['spans'][last, 1]
   ]
-  assert answer.decode(outputs, None, features) == [text(first)]
-  whole = answer.decode(outputs, None, features, longest=31)
+  assert answer_spans.decode(outputs, None, features) == [text(first)]
+  whole = answer_spans.decode(outputs, None, features, longest=31)
   assert whole == [text(first + 30)]
 
 
@@ -454,7 +458,9 @@ def test_scores_outside_the_context_take_the_place_of_candidates(tiny):
   outputs[inside[0], 0] += 900
   size = len(feature['tokens']) - len(inside)
   for candidates in (size, size + 1, None):
-    (got,) = answer.decode([outputs], None, features, candidates=candidates)
+    (got,) = answer_spans.decode(
+      [outputs], None, features, candidates=candidates
+    )
     (want, *_) = all_spans(
       [outputs], features, 30, candidates if candidates != size else None
     )
@@ -473,11 +479,11 @@ def test_outputs_that_do_not_fit_are_said(tiny):
     ([good], {'candidates': 0}, 'candidates=0'),
   ):
     with pytest.raises(ValueError, match=message):
-      answer.decode(outputs, None, features, **options)
+      answer_spans.decode(outputs, None, features, **options)
     with pytest.raises(ValueError, match=message):
-      answer.nbest(outputs, features, **options)
+      answer_spans.nbest(outputs, features, **options)
   with pytest.raises(ValueError, match='n=0'):
-    answer.nbest([good], features, 0)
+    answer_spans.nbest([good], features, 0)
 
 
 # The ceiling that tokens set.
@@ -488,7 +494,7 @@ def test_outputs_that_do_not_fit_are_said(tiny):
 )
 def test_perfect_scores_reach_the_ceiling(data_dir, real, language):
   """Of all spans of whole tokens; benchmarks/qa_ceiling.py takes all 1,190."""
-  questions = squad.xquad(data_dir / 'xquad', 'test', language)[::37]
+  questions = xtreme_questions.xquad(data_dir / 'xquad', 'test', language)[::37]
   score = qa_ceiling.by_squad
   spans = qa_ceiling.spans_of(questions, real)
   found = [
@@ -500,12 +506,12 @@ def test_perfect_scores_reach_the_ceiling(data_dir, real, language):
   for options in ({}, {'max_length': 144, 'stride': 70, 'question': 60}):
     features = answer.encode(questions, real, **options)
     outputs = qa_ceiling.oracle(features, found, spans)
-    got = answer.decode(outputs, None, features)
+    got = answer_spans.decode(outputs, None, features)
     assert qa_ceiling.average(got, questions, score) == ceiling
   # Labels know no metric, but hold the whole answer.
   features = answer.encode(questions, real, required=True)
   outputs = [qa_ceiling.perfect(f, *f['label']) for f in features]
-  got = answer.decode(outputs, None, features, longest=200)
+  got = answer_spans.decode(outputs, None, features, longest=200)
   for text, (right,) in zip(got, answer.gold(questions), strict=True):
     assert right in text
 
@@ -525,4 +531,4 @@ def test_whole_words_are_reached_exactly(tiny):
   features = answer.encode(questions, tiny, max_length=64, stride=16)
   outputs = [qa_ceiling.perfect(f, *f['label']) for f in features]
   gold = [right for (right,) in answer.gold(questions)]
-  assert answer.decode(outputs, None, features) == gold
+  assert answer_spans.decode(outputs, None, features) == gold

@@ -195,7 +195,12 @@ def last_meta(workdir) -> dict:
   steps = [int(name) for name in names if name.isdigit()]
   if not steps:
     return {}
-  path = folder / str(max(steps)) / 'meta' / 'metadata'
+  return meta_of(workdir, max(steps))
+
+
+def meta_of(workdir, step: int) -> dict:
+  """`meta` of a step, read without touching a device."""
+  path = pathlib.Path(workdir) / 'checkpoints' / str(step) / 'meta' / 'metadata'
   return json.loads(path.read_text('utf-8'))
 
 

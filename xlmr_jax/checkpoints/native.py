@@ -61,6 +61,7 @@ def describe(weights: Weights) -> dict:
     'tied': weights.tied,
     'source': weights.source,
     'pooling': weights.pooling and dataclasses.asdict(weights.pooling),
+    'null_threshold': weights.null_threshold,
     'versions': {'jax': jax.__version__, 'orbax': ocp.__version__},
   }
 
@@ -135,6 +136,9 @@ def read(
     if step is not None or not saved.exists():
       step = _best(folder) if step is None else step
       saved = folder / 'checkpoints' / str(step) / 'params'
+      # Chosen when that step was judged.
+      threshold = checkpoint_steps.meta_of(folder, step).get('null_threshold')
+      weights = dataclasses.replace(weights, null_threshold=threshold)
     params = orbax_arrays.find(saved) if lazily else orbax_arrays.read(saved)
     size = weights.config.vocab_size
     rows = params['encoder']['embed']['tokens'].shape[0]
@@ -166,6 +170,7 @@ def read_description(folder: pathlib.Path, name: str = MODEL) -> Weights:
       pooling=pooling and Pooling(**pooling),
       tokenizer_dir=folder / TOKENIZER,
       scheme=schemes.check(facts.get('scheme')),
+      null_threshold=facts.get('null_threshold'),
     )
   except (KeyError, TypeError, AttributeError, ValueError) as e:
     raise ValueError(

@@ -77,6 +77,8 @@ class Weights:
     pooling: how texts become vectors, where the source says so.
     tokenizer_dir: the folder that holds the tokenizer's files, or None.
     scheme: of a chain's labels (tasks/schemes.py); None where nobody says.
+    null_threshold: by how much no answer must beat the best span to be given
+      (answer), where that is known.
   """
 
   config: Config
@@ -88,6 +90,7 @@ class Weights:
   pooling: Pooling | None = None
   tokenizer_dir: pathlib.Path | None = None
   scheme: str | None = None
+  null_threshold: float | None = None
 
 
 def nest(leaves: Mapping[str, Any]) -> dict:
@@ -193,6 +196,7 @@ def with_head(weights: Weights, head: str | None) -> Weights:
     scheme=None,
     tied=True,
     source=source,
+    null_threshold=None,
   )
 
 

@@ -6,7 +6,7 @@ line separators are text), a carriage return before it is dropped, and so is
 a byte order mark at the start.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 import glob
 import gzip
 import io
@@ -14,6 +14,7 @@ import json
 import lzma
 import os
 from typing import Any, BinaryIO
+import warnings
 import zlib
 
 SUFFIXES = ('', '.gz', '.xz', '.zst')
@@ -109,6 +110,28 @@ def document(path: str | os.PathLike) -> Any:
     ) from error
   except RecursionError as error:
     raise ValueError(f'{path}: JSON that is nested too deeply') from error
+
+
+def check_ids(path: str, examples: Sequence[Any], labelled: bool) -> None:
+  """Warns of ids that occur twice, or without labels refuses them."""
+  places: dict[Any, str] = {}
+  twice = []
+  for example in examples:
+    if example.id in places:
+      twice.append((example, places[example.id]))
+    places.setdefault(example.id, example.where)
+  if not twice:
+    return
+  example, before = twice[0]
+  more = f' (and {len(twice) - 1:,} more)' if twice[1:] else ''
+  message = f'{example.where}: id {example.id!r} is also that of {before}{more}'
+  if labelled:
+    warnings.warn(message, stacklevel=3)
+    return
+  raise ValueError(
+    f'{message}; answers to {path} are told apart by their ids:'
+    ' give each its own'
+  )
 
 
 def texts(item: dict[str, Any], keys: Iterable[str], where: str) -> list[str]:

@@ -35,6 +35,14 @@ is the last column, or --label=1 (from 0):
   python -m xlmr_jax.eval --benchmark=ner --checkpoint=DIR \\
       --test='ner/test-{language}.tsv' --metric=span_f1 --output_dir=OUT
 
+Or questions on a text, as SQuAD's files or `datasets` have them. squad2 is for
+SQuAD 2.0, where some have no answer: the checkpoint says from where on none is
+given (training chose that on dev), and OUT/null_odds and OUT/best_spans are the
+files that evaluate-v2.0.py takes beside the predictions:
+
+  python -m xlmr_jax.eval --benchmark=faq --checkpoint=DIR --languages=en \\
+      --test=faq/test.json --metric=squad2 --output_dir=OUT
+
 A whole benchmark: what is missing is fine-tuned, all is evaluated and put into
 tables; killed and started again, it goes on (configs/xtreme.py and
 configs/clue.py say more):
@@ -180,7 +188,22 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     'accuracy',
     list(scores.SCORES),
     'With --test: for names accuracy, for tagged sentences span_f1, for '
+    'questions on a text squad, or squad2 where some have no answer, for '
     'numbers one of the others.',
+    **to,
+  )
+  flags.DEFINE_float(
+    'null_threshold',
+    None,
+    'With --metric=squad2: by how much no answer must beat the best span to be '
+    "given; default: the checkpoint's own, which training chose on dev.",
+    **to,
+  )
+  flags.DEFINE_bool(
+    'skip_bad',
+    False,
+    'With --test: answers to questions that do not stand where the file says '
+    'are counted and scored by their text, instead of refused.',
     **to,
   )
   flags.DEFINE_bool(
@@ -269,7 +292,12 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
     dev = read_examples(task, options.data_dir, 'dev', list(examples))
     thresholds = evaluate.evaluate(model, task, dev, **more).thresholds
   result = evaluate.evaluate(
-    model, task, examples, thresholds=thresholds, **more
+    model,
+    task,
+    examples,
+    thresholds=thresholds,
+    null_threshold=options.null_threshold,
+    **more,
   )
   # Every host has the same result; the first one writes.
   try:
@@ -337,7 +365,10 @@ def task_of(options) -> Task:
       else options.label or None,
       metric=options.metric,
       quoted=options.quoted,
+      skip_bad=options.skip_bad,
     )
+  if options.skip_bad:
+    raise ValueError('--skip_bad is for files of your own: give --test')
   known = table.tasks()
   if options.benchmark not in known:
     raise ValueError(

@@ -18,7 +18,8 @@ import numpy as np
 import tqdm
 
 from xlmr_jax import heads
-from xlmr_jax.eval.metrics import pairs, scores, spans
+from xlmr_jax.eval import no_answer
+from xlmr_jax.eval.metrics import null_answers, pairs, scores, spans
 from xlmr_jax.eval.task import Task, match_labels, unscored
 from xlmr_jax.inference.loaded import Loaded
 from xlmr_jax.runtime import hosts
@@ -45,7 +46,9 @@ class Result:
       waits for the compiler, is not counted where there is another.
     packing_efficiency: real per computed tokens over all batches, per cent.
     notes: what a reader of the scores should know.
-    thresholds: language → the lowest score of a pair that counts as one.
+    thresholds: language → the lowest score of a pair that counts as one; or by
+      how much no answer had to beat a span.
+    nulls: of questions that may have no answer.
     ids: language → the id of each prediction, where the examples have ids; of
       tags their words, where the task keeps them.
   """
@@ -64,6 +67,7 @@ class Result:
     default_factory=dict
   )
   thresholds: Mapping[str, float] = dataclasses.field(default_factory=dict)
+  nulls: no_answer.Nulls | None = None
   ids: Mapping[str, list] = dataclasses.field(default_factory=dict)
 
 
@@ -76,6 +80,8 @@ def evaluate(
   max_length: int | None = None,
   truncate: str = 'longest_first',
   thresholds: Mapping[str, float] | None = None,
+  null_threshold: float | None = None,
+  choose: bool = False,
   show: bool = True,
 ) -> Result:
   """Runs a model over the examples of a task and scores each language.
@@ -92,6 +98,10 @@ def evaluate(
       windows); 'error' refuses it.
     thresholds: language → the lowest score of a mined pair that counts;
       default: the best one on these very examples, as for a development set.
+    null_threshold: by how much no answer must beat the best span to be given;
+      default: what the checkpoint says.
+    choose: whether that is chosen on these very examples instead, one for all
+      languages.
     show: whether to show a progress bar.
 
   Raises:
@@ -136,13 +146,26 @@ def evaluate(
     values, outputs = _run(model, task, names, stream, meter)
   _check_finite(values, features, examples)
   outputs = iter(outputs)
-  decoded = {
-    language: task.kind.decode(
-      list(itertools.islice(outputs, len(part))), names, part, **task.deciding
-    )
+  outputs_of = {
+    language: list(itertools.islice(outputs, len(part)))
     for language, part in features.items()
   }
-  facts = _judge(task, examples, decoded, thresholds or {})
+  nulls = None
+  if task.nulls:
+    if null_threshold is None:
+      null_threshold = model.null_threshold
+    nulls = no_answer.decide(
+      task, examples, outputs_of, features, null_threshold, choose
+    )
+    decoded = nulls.predictions
+  else:
+    decoded = {
+      language: task.kind.decode(
+        outputs_of[language], names, part, **task.deciding
+      )
+      for language, part in features.items()
+    }
+  facts = _judge(task, examples, decoded, thresholds or {}, nulls)
   count, notes = sum(map(len, examples.values())), []
   full = sum(len(feature['tokens']) == max_length for feature in stream)
   if task.kind.windows and len(stream) > count:
@@ -166,6 +189,7 @@ def evaluate(
     tokens_per_second=meter.tokens_per_second,
     packing_efficiency=100 * meter.tokens / meter.computed,
     notes=(*notes, *facts.pop('notes')),
+    nulls=nulls,
     **facts,
   )
 
@@ -212,13 +236,13 @@ def _check_finite(values, features, examples) -> None:
   )
 
 
-def _judge(task: Task, examples, decoded, thresholds) -> dict[str, Any]:
+def _judge(task: Task, examples, decoded, thresholds, nulls) -> dict[str, Any]:
   """The scores of a Result: predictions against the right answers."""
   score_of: dict[str, float | None] = {}
   majority: dict[str, float | None] = {}
   parts: dict[str, dict[str, float]] = {}
   used, ids = {}, {}
-  predictions, notes = {}, []
+  predictions, notes = {}, list(nulls.notes if nulls else ())
   for language, part in examples.items():
     answers, gold = decoded[language], task.kind.gold(part)
     why = unscored(task, part)
@@ -247,11 +271,18 @@ def _judge(task: Task, examples, decoded, thresholds) -> dict[str, Any]:
     if task.metric == 'cluener':  # surfaces count, not tags
       answers, gold = (_surfaces(part, tags) for tags in (answers, gold))
     predictions[language] = answers
+    if nulls:
+      used[language] = nulls.threshold
     if why:
       notes.append(f'{language}: {why}: predictions are written, not scored')
       score_of[language] = majority[language] = None
       continue
     score = scores.score(task.metric, answers, gold, language)
+    if nulls:
+      score |= null_answers.best_thresholds(
+        nulls.spans[language], gold, nulls.odds[language]
+      )
+    notes += [f'{language}: {text}' for text in no_answer.remarks(task, part)]
     score_of[language] = score.pop(task.metric)
     for name, value in score.items():
       parts.setdefault(name, {})[language] = value

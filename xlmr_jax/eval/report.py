@@ -1,6 +1,7 @@
 """What `xlmr eval` writes and prints: results.json, and a table to read."""
 
 from collections.abc import Mapping
+import dataclasses
 import json
 import pathlib
 
@@ -27,8 +28,18 @@ def write(
   """
   split = facts['split']
   written = benchmark.write_predictions(folder / 'predictions', result, split)
+  if result.nulls:
+    # With these evaluate-v2.0.py of SQuAD 2.0 finds the best thresholds.
+    for name, values in (
+      ('null_odds', result.nulls.odds),
+      ('best_spans', result.nulls.spans),
+    ):
+      other = dataclasses.replace(result, predictions=values)
+      benchmark.write_predictions(folder / name, other, split)
   summary.write_json(folder / 'results.json', facts)
   print(scores_table(result, split, others))
+  if parts := _parts(facts['tasks'][result.task.name]):
+    print(f'parts: {parts}')
   for text in facts['missing']:
     print(f'missing: {text}')
   for note in result.notes:
@@ -116,18 +127,23 @@ def submission_table(results: Mapping) -> str:
   """Scores of a submission, as Benchmark.score gives them: a task a line."""
   lines = []
   for name, task in results['tasks'].items():
-    parts = ', '.join(
-      f'{part} {values["average"]:.2f}'
-      for part, values in task['parts'].items()
-      if values['average'] is not None
-    )
     average = _mean(task['average'])
-    lines.append(f'{name:10} {task["metric"]:9} {average}  {parts}'.rstrip())
+    line = f'{name:10} {task["metric"]:9} {average}  {_parts(task)}'
+    lines.append(line.rstrip())
   means = {**results['groups'], 'overall': results['overall']}
   lines += [f'{name:20} {_mean(value)}' for name, value in means.items()]
   for kind in ('missing', 'problems', 'notes'):
     lines += [f'{kind}: {text}' for text in results[kind]]
   return '\n'.join(lines)
+
+
+def _parts(task: Mapping) -> str:
+  """The averages of a metric's parts, in one line."""
+  return ', '.join(
+    f'{part} {values["average"]:.2f}'
+    for part, values in task['parts'].items()
+    if values['average'] is not None
+  )
 
 
 def _mean(value: float | None) -> str:

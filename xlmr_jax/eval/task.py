@@ -17,13 +17,6 @@ from xlmr_jax.tasks.kinds import Kind, kind_of_metric
 # does Hugging Face's for NLI.
 MAX_LENGTH = 128
 
-# Readers of users' files that are no tables, by what an example holds; of a
-# path and the columns of texts and labels.
-_READERS = {
-  'words': columns.read_words,
-  'context': lambda path, text, label: squad.read(path),
-}
-
 # Stands for the language in the name of a user's file.
 PLACE = '{language}'
 
@@ -94,6 +87,11 @@ class Task:
     return self.kind.examples == 'words'
 
   @property
+  def nulls(self) -> bool:
+    """Whether it is scored with examples that have no answer."""
+    return self.metric == self.kind.null_metric
+
+  @property
   def named(self) -> bool:
     """Whether the model's outputs are classes that have names."""
     return self.kind.named and not self.numbers
@@ -110,7 +108,8 @@ def user_task(
   metric: str = 'accuracy',
   kind: Kind | None = None,
   quoted: bool | None = None,
-  max_length: int = MAX_LENGTH,
+  max_length: int | None = None,
+  skip_bad: bool = False,
 ) -> Task:
   """A row for anybody's TSV, CSV or JSONL files, or tagged sentences.
 
@@ -127,15 +126,23 @@ def user_task(
     labels: the classes' names, if not the checkpoint's own.
     metric: 'accuracy' for names; 'mse', 'pearson' or 'spearman' for numbers;
       'span_f1' for files of tagged sentences (data/readers/columns.py) and
-      'squad', 'mlqa' or 'cmrc' for SQuAD's JSON (data/readers/squad.py), which
-      has no columns to choose.
+      'squad', 'squad2' (some have no answer), 'mlqa' or 'cmrc' for questions on
+      a text (data/readers/squad.py), which have no columns to choose.
     kind: of question; default: the one that the metric scores.
     quoted: whether "..." in a table is a quoted field, or text as it is; None
       judges by the file (data/readers/tables.py).
-    max_length: tokens of an example.
+    max_length: tokens of an example; default: MAX_LENGTH, of a window of a text
+      with a question three times as many, as in SQuAD's scripts.
+    skip_bad: whether answers to questions that do not stand where their file
+      says are counted and left out of training, instead of refused.
   """
   numbers = metric in scores.NUMBERS
+  lengths = MAX_LENGTH, 3 * MAX_LENGTH
   kind = kind or kind_of_metric(metric)
+  if skip_bad and kind.examples != 'context':
+    raise ValueError(
+      f'skip_bad is about answers to questions on a text, and {name} has none'
+    )
   for path in paths.values():
     if PLACE not in path and len(languages) != 1:
       raise ValueError(
@@ -147,8 +154,13 @@ def user_task(
     if split not in paths:
       raise ValueError(f'{name} has no {split} file')
     path = pathlib.Path(data_dir or '') / paths[split].replace(PLACE, language)
-    if kind.examples in _READERS:
-      return _READERS[kind.examples](path, tuple(text), label)
+    if kind.examples == 'context':
+      questions = squad.read(path, skip_bad=skip_bad)
+      if split == 'test':  # predictions are told apart by ids
+        files.check_ids(str(path), questions, labelled=False)
+      return questions
+    if kind.examples == 'words':
+      return columns.read_words(path, tuple(text), label)
     ending = files.ending(path)
     if ending == '.jsonl':
       return tables.jsonl(path, tuple(text), label, number=numbers)
@@ -172,7 +184,7 @@ def user_task(
     languages=tuple(languages),
     metric=metric,
     labels=tuple(map(tables.class_name, labels)) if labels else None,
-    max_length=max_length,
+    max_length=max_length or lengths[kind.examples == 'context'],
     keeps_words=kind.examples == 'words',
   )
 

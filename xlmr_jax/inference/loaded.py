@@ -31,6 +31,7 @@ from xlmr_jax.checkpoints.weights import (
 from xlmr_jax.data.tokenizers.hf_tokenizers import BpeTokenizer
 from xlmr_jax.data.tokenizers.xlmr import Tokenizer
 from xlmr_jax.inference import embeddings, packed
+from xlmr_jax.inference.answer import answer
 from xlmr_jax.inference.fill_mask import fill_mask
 from xlmr_jax.inference.packed import Example, Progress
 from xlmr_jax.layers import crf
@@ -76,6 +77,11 @@ class Loaded:
   def pooling(self) -> Pooling | None:
     """How texts become vectors, where the checkpoint says so."""
     return self.weights.pooling
+
+  @property
+  def null_threshold(self) -> float | None:
+    """By how much no answer must beat a span to be given, where known."""
+    return self.weights.null_threshold
 
   def replace(self, **changes: Any) -> 'Loaded':
     """The same model with other fields of its weights: replace(params=...)."""
@@ -212,6 +218,7 @@ class Loaded:
   vectors = embeddings.vectors
   m3 = embeddings.m3
   fill_mask = fill_mask
+  answer = answer
 
   def program(self, output: str | None) -> packed.Program:
     """The forward pass to a head, a pooling or (None) the hidden states."""

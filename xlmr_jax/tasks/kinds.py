@@ -9,7 +9,14 @@ they need.
 from collections.abc import Callable
 import dataclasses
 
-from xlmr_jax.tasks import answer, choose, classify, retrieve, tag
+from xlmr_jax.tasks import (
+  answer,
+  answer_spans,
+  choose,
+  classify,
+  retrieve,
+  tag,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +39,9 @@ class Kind:
     named: whether the outputs are classes that have names.
     windows: whether long examples are read in parts, so that nothing is cut.
     grouped: whether the features of one example compete, and so share a row.
+    null_metric: scores examples of which some have no answer, ''.
+    null_odds: (outputs, features, ...) → answers, and by how much no answer
+      beats each; a threshold says from where on there is none.
   """
 
   name: str
@@ -46,6 +56,8 @@ class Kind:
   named: bool = False
   windows: bool = False
   grouped: bool = False
+  null_metric: str = ''
+  null_odds: Callable[..., tuple[list, list[float]]] | None = None
 
   @property
   def objectives(self) -> tuple[str, ...]:
@@ -79,14 +91,18 @@ KINDS: dict[str, Kind] = {
       named=True,
       windows=True,
     ),
-    _row(
+    Kind(
       'answer',
-      answer,
+      answer.encode,
+      answer.gold,
+      answer_spans.decode,
       heads=('answer',),
       examples='context',
       labels=('int32', 'B E 2'),
-      metrics=('squad', 'mlqa', 'cmrc'),
+      metrics=('squad', 'squad2', 'mlqa', 'cmrc'),
       windows=True,
+      null_metric='squad2',
+      null_odds=answer_spans.best_spans,
     ),
     _row('choose', choose, heads=('choose',), examples='choices', grouped=True),
     # The body's vectors are compared.

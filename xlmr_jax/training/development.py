@@ -3,12 +3,17 @@
 import jax
 
 from xlmr_jax.eval import evaluate
+from xlmr_jax.eval.metrics import scores as metrics
 from xlmr_jax.inference.loaded import Loaded
+
+# The threshold of no answer, as a step's progress and model.json have it.
+NULL_THRESHOLD = 'null_threshold'
 
 
 class Development:
   """Score per development language: accuracy, mean squared error, span F1,
-  the mean of an answer's exact match and F1.
+  the mean of an answer's exact match and F1, or where some questions have no
+  answer their F1, with that of both kinds and the threshold that gives it.
 
   Where labels are names, also `collapsed`: 1 if the model gives all examples
   the same name. Large models that are tuned at too high a rate do so, and do
@@ -24,10 +29,16 @@ class Development:
       self._model.replace(params=params),
       self._task,
       self._examples,
+      choose=True,
       show=False,
     )
     scores = {f'{name}/{k}': v for k, v in result.scores.items()}
     scores[name] = result.average
+    if result.nulls:
+      for part in ('HasAns_f1', 'NoAns_f1'):
+        values = list(result.parts.get(part, {}).values())
+        scores[f'{name}_{part}'] = metrics.mean(values)
+      scores[NULL_THRESHOLD] = result.nulls.threshold
     if self._task.named:
       names = [x for part in result.predictions.values() for x in part]
       if self._task.metric == 'cluener':  # types of spans; there may be none

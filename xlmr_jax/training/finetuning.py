@@ -10,14 +10,20 @@ import numpy as np
 from xlmr_jax import heads
 from xlmr_jax.checkpoints.weights import Weights
 from xlmr_jax.data.batches.loader import Loader
+from xlmr_jax.eval.no_answer import tested_by
 from xlmr_jax.eval.task import unscored
 from xlmr_jax.inference.loaded import Loaded
-from xlmr_jax.runtime import sharding
+from xlmr_jax.runtime import hosts, sharding
 from xlmr_jax.tasks import schemes
 from xlmr_jax.training import initial_model, objectives
-from xlmr_jax.training.development import Development
+from xlmr_jax.training.development import NULL_THRESHOLD, Development
 from xlmr_jax.training.job import Job, check_length
-from xlmr_jax.training.training_data import flat, read_splits, tasks_of
+from xlmr_jax.training.training_data import (
+  describe_skipped,
+  flat,
+  read_splits,
+  tasks_of,
+)
 
 
 def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
@@ -88,6 +94,9 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
     dev_task, labels=labels, max_length=config.max_length
   )
   judged_on = [feature for part in dev.values() for feature in encode(part)]
+  dev_task = tested_by(dev_task, flat(dev))
+  if config.skip_bad and hosts.lead():
+    print(describe_skipped(train, dev), flush=True)
   for part in (*train.values(), *dev.values()):
     if why := unscored(train_task, part):
       where = part[0].where
@@ -106,6 +115,7 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
     objective=objective,
     evaluators=[Development(dev_task, dev, judged)],
     score=f'dev_{dev_task.metric}',
+    kept=(NULL_THRESHOLD,) if dev_task.nulls else (),
     higher_is_better=dev_task.metric != 'mse',
     tokenizer_dir=folder,
     fingerprint=digest(

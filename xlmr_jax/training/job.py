@@ -47,6 +47,7 @@ class Job:
     origin: the checkpoint to start from, or None.
     judged_by: digest of the development data; '' where they are part of the
       training data.
+    kept: names of evaluators' values that are saved with a step's progress.
   """
 
   model: Config
@@ -63,6 +64,7 @@ class Job:
   origin: Weights | None = None
   judged_by: str = ''
   scheme: str | None = None
+  kept: tuple[str, ...] = ()
 
   def say(self, text: str) -> None:
     if jax.process_index() == 0:
@@ -138,6 +140,7 @@ class Job:
       scheme=self.scheme,
       tied=self._tied,
       pooling=None,
+      null_threshold=None,  # of a step: its evaluation chooses it
       tokenizer_dir=self.tokenizer_dir,
     )
 

@@ -7,6 +7,7 @@ import os
 import numpy as np
 
 from xlmr_jax.data import permutation
+from xlmr_jax.data.readers import squad
 from xlmr_jax.eval.benchmarks import table
 from xlmr_jax.eval.task import (
   PLACE,
@@ -35,6 +36,15 @@ def tasks_of(config) -> tuple[Task, Task]:
       )
     # XCOPA itself has no English, which is COPA.
     languages = tuple(dict.fromkeys((*task.languages, task.source)))
+    if config.get('skip_bad'):
+      if task.kind.examples != 'context':
+        raise ValueError(
+          'config.skip_bad is about answers to questions on a text, and '
+          f'{task.name} has none'
+        )
+      task = dataclasses.replace(
+        task, read=functools.partial(task.read, skip_bad=True)
+      )
     return task, dataclasses.replace(task, languages=languages)
   if not config.train:
     raise ValueError(
@@ -60,6 +70,7 @@ def tasks_of(config) -> tuple[Task, Task]:
       kind=kind,
       metric=kind.metrics[0],
       max_length=config.max_length,
+      skip_bad=bool(config.get('skip_bad')),
     )
 
   paths = {'train': config.train}
@@ -184,6 +195,17 @@ def _draw_each(config, examples: dict[str, list]) -> dict[str, list]:
     language: draw(part, config.train_examples, config.seed, language)
     for language, part in examples.items()
   }
+
+
+def describe_skipped(train: dict[str, list], dev: dict[str, list]) -> str:
+  """How many questions training and development lose to bad places."""
+  questions, others = flat(train), flat(dev)
+  return (
+    f'skip_bad: nothing is trained on {squad.count_skipped(questions):,} of '
+    f'{len(questions):,} questions, whose answers do not stand where their '
+    f'file says; of {len(others):,} of dev {squad.count_skipped(others):,} are '
+    'such and are scored by their texts'
+  )
 
 
 def draw(examples: list, count: int, seed: int, language: str) -> list:

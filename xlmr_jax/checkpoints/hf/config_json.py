@@ -1,6 +1,7 @@
 """Hugging Face's config.json ↔ our Config."""
 
 from collections.abc import Mapping
+import math
 from typing import Any
 
 from xlmr_jax import heads
@@ -40,6 +41,8 @@ SOFTMAX = ('softmax', 'sparsemax_patch')
 # Key of the tagging scheme of a linear chain's labels, which transformers does
 # not know.
 SCHEME = 'tag_scheme'
+# A key of ours: by how much no answer must beat the best span to be given.
+NULL_THRESHOLD = 'xlmr_jax_null_threshold'
 
 # model_type → why its weights are not this body, however alike the names are.
 LOOK_ALIKES = {
@@ -255,6 +258,28 @@ def tag_scheme(config_json: Mapping[str, Any]) -> str | None:
     return schemes.check(config_json.get(SCHEME))
   except ValueError as error:
     raise ValueError(f'config.json: {SCHEME}: {error}') from error
+
+
+def null_threshold(config_json: Mapping[str, Any]) -> float | None:
+  """From where on a question has no answer; theirs have no place for it."""
+  value = config_json.get(NULL_THRESHOLD)
+  if value is None:
+    return None
+  if type(value) not in (int, float) or not math.isfinite(value):
+    raise ValueError(f'config.json: {NULL_THRESHOLD} = {value!r} is no number')
+  return float(value)
+
+
+def with_null_threshold(
+  config_json: Mapping[str, Any], threshold: float | None
+) -> dict[str, Any]:
+  """A config.json that says it, or no longer does."""
+  out = dict(config_json)
+  if threshold is None:
+    out.pop(NULL_THRESHOLD, None)
+  elif null_threshold(out) != threshold:
+    out[NULL_THRESHOLD] = threshold
+  return out
 
 
 def placeholder(labels: tuple[str, ...] | None) -> bool:

@@ -29,6 +29,7 @@ from xlmr_jax.checkpoints.hf.config_json import (
   ESTIMATOR_SIZES,
   config_from_hf,
   label_names,
+  null_threshold,
   tag_scheme,
 )
 from xlmr_jax.checkpoints.hf.files import Folder, some
@@ -139,7 +140,16 @@ def read(
   if heads.HEADS[chosen].chain:
     scheme = tag_scheme(config_json)
   return Weights(
-    config, nest(leaves), chosen, labels, tied, source, pooling, body, scheme
+    config,
+    nest(leaves),
+    chosen,
+    labels,
+    tied,
+    source,
+    pooling,
+    body,
+    scheme,
+    null_threshold(config_json) if chosen == stored else None,
   )
 
 

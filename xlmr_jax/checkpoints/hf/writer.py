@@ -32,6 +32,7 @@ from xlmr_jax.checkpoints.hf.config_json import (
   is_xl,
   label_keys,
   label_names,
+  with_null_threshold,
 )
 from xlmr_jax.checkpoints.hf.files import WEIGHTS, Files, some
 from xlmr_jax.checkpoints.hf.names import (
@@ -124,6 +125,7 @@ def write(
   config_json.pop(SCHEME, None)
   if heads.HEADS[head].chain and weights.scheme is not None:
     config_json[SCHEME] = weights.scheme
+  config_json = with_null_threshold(config_json, weights.null_threshold)
   if weights.pooling is not None and sentence_transformers.MODULES not in (
     texts or {}
   ):

@@ -167,7 +167,7 @@ def read(
     out.append(
       ExampleWithId(texts(item, where), label, where, id_of(item, rows - 1))
     )
-  check_ids(path, out, all(row.label is not None for row in out))
+  files.check_ids(path, out, all(row.label is not None for row in out))
   if left:
     warnings.warn(
       f"{path}: {left:,} of {rows:,} rows have the label '-', on which their"
@@ -182,25 +182,6 @@ def id_of(item: dict[str, Any], number: int) -> int | str:
     if isinstance(item.get(key), int | str):
       return item[key]
   return number
-
-
-def check_ids(path: str, examples: Sequence[Any], labelled: bool) -> None:
-  """Warns of ids that occur twice, or without labels refuses them."""
-  places: dict[Any, str] = {}
-  twice = []
-  for example in examples:
-    if example.id in places:
-      twice.append((example, places[example.id]))
-    places.setdefault(example.id, example.where)
-  if not twice:
-    return
-  example, before = twice[0]
-  more = f' (and {len(twice) - 1:,} more)' if twice[1:] else ''
-  message = f'{example.where}: id {example.id!r} is also that of {before}{more}'
-  if labelled:
-    warnings.warn(message, stacklevel=3)
-    return
-  raise ValueError(f'{message}; answers to {path} are told apart by their ids')
 
 
 # The tasks.

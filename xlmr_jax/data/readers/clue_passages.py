@@ -117,7 +117,7 @@ def _spans(
     out = _cmrc(path, items, skip_bad)
   else:
     out = squad.read(path, skip_bad=skip_bad)
-  clue.check_ids(path, out, labelled=False)
+  files.check_ids(path, out, labelled=False)
   _check_script(path, {q.context: q.where for q in out}.items(), traditional)
   return out
 
@@ -280,7 +280,7 @@ def _c3(path: str, *, lower: bool, number: int) -> list[choices.GroupedChoice]:
       out.append(choices.GroupedChoice(texts, answers, label, place, name))
   if not out:
     raise ValueError(f'{path}: there is no question in the file')
-  clue.check_ids(path, out, labelled=False)
+  files.check_ids(path, out, labelled=False)
   _check_script(path, {e.texts[0]: e.where for e in out}.items(), False)
   return out
 
@@ -376,7 +376,7 @@ def _chid(
       )
     if right is not None and len(set(labels)) < len(labels):
       twice.append(where)
-  clue.check_ids(path, out, labelled=False)
+  files.check_ids(path, out, labelled=False)
   if right is not None and (more := right.keys() - {blank.id for blank in out}):
     raise ValueError(
       f'{answers}: {len(more):,} answers are to blanks that {path} has not,'

@@ -94,7 +94,7 @@ def _cluener(path: str) -> list[CharacterSentence]:
     out.append(
       CharacterSentence(tuple(text), tags, where, clue.id_of(item, number))
     )
-  clue.check_ids(path, out, all(s.label is not None for s in out))
+  files.check_ids(path, out, all(s.label is not None for s in out))
   if lost:
     warnings.warn(
       f'{path}: {len(lost):,} entities overlap longer ones and are not tagged:'

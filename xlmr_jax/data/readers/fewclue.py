@@ -149,5 +149,5 @@ def _chid(path: str, *, window: int | None) -> list[choices.GroupedChoice]:
     text = clue_passages.around(passage, start, start + len(mark), window)
     name = clue.id_of(item, number)
     out.append(choices.GroupedChoice((text,), idioms, label, where, name))
-  clue.check_ids(path, out, all(blank.label is not None for blank in out))
+  files.check_ids(path, out, all(blank.label is not None for blank in out))
   return out

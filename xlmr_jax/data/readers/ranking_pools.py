@@ -18,7 +18,7 @@ import re
 from typing import Any
 
 from xlmr_jax.data import files
-from xlmr_jax.data.readers import bitext, squad
+from xlmr_jax.data.readers import bitext, squad, xtreme_questions
 
 POOL, QUERY = 0, 1
 LAREQA = ('ar', 'de', 'el', 'en', 'es', 'hi', 'ru', 'th', 'tr', 'vi', 'zh')
@@ -50,7 +50,7 @@ def lareqa(
     )
   pool, right, queries = [], {}, []
   for name in LAREQA:
-    questions = squad.lareqa(data_dir, 'test', name)
+    questions = xtreme_questions.lareqa(data_dir, 'test', name)
     pool += _candidates(questions, name, right)
     if name == language:
       queries = questions

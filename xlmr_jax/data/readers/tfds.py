@@ -42,7 +42,14 @@ from typing import Any
 import warnings
 
 from xlmr_jax.data import files, prepared
-from xlmr_jax.data.readers import bitext, choices, squad, tables, tagged
+from xlmr_jax.data.readers import (
+  bitext,
+  choices,
+  squad,
+  tables,
+  tagged,
+  xtreme_questions,
+)
 
 PREFIX = 'tfds:'
 # Those that were looked at. Before 3.0.0 those of questions took white space
@@ -91,13 +98,13 @@ def folder(data_dir: str | os.PathLike, task: str) -> str:
   return str(pathlib.Path(data_dir) / task)
 
 
-def reader(task: str, raw: Callable[[str, str, str], list]) -> Callable:
+def reader(task: str, raw: Callable[..., list]) -> Callable:
   """A task's reader of files, which reads `tfds:DIR` too."""
 
-  def either(data_dir, split, language):
-    if named(data_dir):
+  def either(data_dir, split, language, **options):
+    if named(data_dir):  # these are right or refused: there are no options
       return read(task, data_dir, split, language)
-    return raw(data_dir, split, language)
+    return raw(data_dir, split, language, **options)
 
   return either
 
@@ -286,7 +293,7 @@ def _mlqa(root: str, split: str, language: str) -> list[squad.Question]:
 
 def _tydiqa(root: str, split: str, language: str) -> list[squad.Question]:
   name = 'tydi_qa/goldp'
-  if language not in squad.TYDIQA:
+  if language not in xtreme_questions.TYDIQA:
     raise files.Missing(f'TyDi QA has no gold passages in {language!r}')
   if split == 'translate-train':
     if language == 'en':
@@ -295,7 +302,9 @@ def _tydiqa(root: str, split: str, language: str) -> list[squad.Question]:
   if split == 'train':
     questions = _questions(root, name, 'train')
     return [
-      q for q in questions if q.id.split('-')[0] == squad.TYDIQA[language]
+      q
+      for q in questions
+      if q.id.split('-')[0] == xtreme_questions.TYDIQA[language]
     ]
   return _questions(root, name, f'validation-{language}')
 

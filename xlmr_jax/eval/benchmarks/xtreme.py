@@ -9,9 +9,9 @@ from xlmr_jax.data.readers import (
   choices,
   nli,
   ranking_pools,
-  squad,
   tagged,
   tfds,
+  xtreme_questions,
 )
 from xlmr_jax.eval.benchmarks import published
 from xlmr_jax.eval.benchmarks.benchmark import Benchmark
@@ -90,7 +90,7 @@ _TASKS = (
   _task(
     'xquad',
     'answer',
-    squad.xquad,
+    xtreme_questions.xquad,
     'en es de el ru tr ar vi th zh hi',
     'squad',
     max_length=384,
@@ -99,7 +99,7 @@ _TASKS = (
   _task(
     'mlqa',
     'answer',
-    squad.mlqa,
+    xtreme_questions.mlqa,
     'en es de ar hi vi zh',
     'mlqa',
     max_length=384,
@@ -108,7 +108,7 @@ _TASKS = (
   _task(
     'tydiqa',
     'answer',
-    squad.tydiqa,
+    xtreme_questions.tydiqa,
     'en ar bn fi id ko ru sw te',
     'squad',
     max_length=384,

@@ -166,7 +166,7 @@ def squad(
     ValueError: not as many answers as questions, no question, or one without
       a right answer.
   """
-  return _score('squad', predictions, gold, squad_words, _f1)
+  return _score('squad', predictions, gold, squad_words, word_f1)
 
 
 def mlqa(
@@ -189,7 +189,7 @@ def mlqa(
   """
   mlqa_words('', language)  # refuses a wrong language first
   words = lambda text: mlqa_words(text, language)
-  return _score('mlqa', predictions, gold, words, _f1)
+  return _score('mlqa', predictions, gold, words, word_f1)
 
 
 def cmrc(
@@ -252,7 +252,7 @@ def _score(
   return {name: (exact + f1) / 2, 'f1': f1, 'exact_match': exact}
 
 
-def _f1(ours: list[str], theirs: list[str]) -> float:
+def word_f1(ours: list[str], theirs: list[str]) -> float:
   """F1 of two bags of words, 0 to 1."""
   common = collections.Counter(ours) & collections.Counter(theirs)
   return _harmonic(sum(common.values()), ours, theirs)

@@ -11,7 +11,7 @@ import functools
 
 import numpy as np
 
-from xlmr_jax.eval.metrics import answers, spans
+from xlmr_jax.eval.metrics import answers, null_answers, spans
 from xlmr_jax.eval.metrics.pairs import mean_average_precision, pair_scores
 
 
@@ -122,6 +122,7 @@ METRICS: Mapping[str, Callable[[Sequence, Sequence, str], dict[str, float]]] = {
   'spearman': _single('spearman', spearman),
   'span_f1': _three('span_f1', span_scores),
   'squad': lambda predictions, gold, _: answers.squad(predictions, gold),
+  'squad2': lambda predictions, gold, _: null_answers.squad2(predictions, gold),
   'mlqa': answers.mlqa,
   'cmrc': lambda predictions, gold, _: answers.cmrc(predictions, gold),
   'cluener': lambda predictions, gold, _: spans.surface_scores(
@@ -141,7 +142,8 @@ def score(
   `score('span_f1', ...)` → `{'span_f1': ..., 'precision': ..., 'recall': ...}`,
   `score('squad', ...)` → `{'squad': ..., 'f1': ..., 'exact_match': ...}`, of
   which squad (and mlqa) is the mean of its parts, as XTREME ranks systems;
-  cmrc is the exact matches alone, as CLUE ranks them.
+  cmrc is the exact matches alone, as CLUE ranks them, and squad2 the F1, as
+  SQuAD 2.0 does.
 
   Args:
     metric: one of METRICS.
