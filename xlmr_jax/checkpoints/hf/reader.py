@@ -87,7 +87,7 @@ def read(
   folder = Folder(path)
   if not folder.path.is_dir():
     raise ValueError(f'{folder.path} is not a directory')
-  pooling, texts = sentence_transformers.read(folder)
+  pooling, scoring, texts = sentence_transformers.read(folder)
   inner = sentence_transformers.body(folder)
   if not inner.parts and folder.has(GENERATION):
     texts[GENERATION] = folder.text(GENERATION)
@@ -135,7 +135,15 @@ def read(
     'body': str(inner),
   }
   return Weights(
-    config, nest(leaves), chosen, labels, tied, source, pooling, body
+    config=config,
+    params=nest(leaves),
+    head=chosen,
+    labels=labels,
+    tied=tied,
+    source=source,
+    pooling=pooling,
+    scoring=scoring if chosen == 'classify' else None,
+    tokenizer_dir=body,
   )
 
 
