@@ -37,6 +37,7 @@ from xlmr_jax.checkpoints.hf.names import (
   DECODER,
   DECODER_BIAS,
   HEADS,
+  LOSS,
   NAMES,
   Row,
   canonical,
@@ -169,13 +170,29 @@ def _config(
 def _named(
   folder: pathlib.Path, tensors: Mapping[str, Tensor]
 ) -> tuple[dict[str, str], list[str]]:
-  """Today's spelling of a key → its own; and the keys of dropped buffers."""
+  """Today's spelling of a key → its own; and the keys that are dropped.
+
+  Dropped are buffers and the weights of a training's loss.
+  """
   names: dict[str, str] = {}
   dropped = []
-  for key in tensors:
+  if adapters := [key for key in tensors if '.lora_' in key]:
+    raise ValueError(
+      f'{folder}: key {some(adapters)} is that of a LoRA adapter which is not '
+      'merged: call merge_and_unload() of its model in peft, save that, and '
+      'load it here'
+    )
+  for key, tensor in tensors.items():
     name = canonical(key)
     if name in BUFFERS:
       dropped.append(key)
+    elif LOSS.fullmatch(name) and len(tensor.shape) < 2:
+      dropped.append(key)
+      warnings.warn(
+        f'{folder}: {key!r} is left out: it weighs the classes of a loss in '
+        'training, and no output depends on it',
+        stacklevel=4,
+      )
     elif name in names:
       raise ValueError(
         f'{folder}: key {name!r} is set twice, by {names[name]!r} and {key!r}'
