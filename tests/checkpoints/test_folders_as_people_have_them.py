@@ -3,15 +3,18 @@
 import json
 import os
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 import torch
 from torch_models import tiny
+import transformers
 
 import xlmr_jax
 from xlmr_jax.checkpoints import convert, directory
+from xlmr_jax.checkpoints.weights import SPM
 
 IDS = [0, 7, 31, 9, 2]
 
@@ -139,6 +142,36 @@ def test_no_architectures(folder, theirs, names):
   model = xlmr_jax.load(folder)
   assert model.head == 'classify'
   check_parity(model, theirs)
+
+
+# --- Added tokens -----------------------------------------------------------
+
+
+@pytest.mark.parametrize('through', ['hf', 'orbax'])
+def test_added_tokens_have_rows_of_their_own(tiny_tokenizer, tmp_path, through):
+  """A text with added tokens has transformers' logits; the files go along."""
+  folder = tmp_path / 'source'
+  tokenizer = transformers.XLMRobertaTokenizer.from_pretrained(tiny_tokenizer)
+  base = len(tokenizer)
+  tokenizer.add_tokens(['@user', 'http'])
+  theirs = tiny('classify', vocab_size=len(tokenizer))
+  theirs.save_pretrained(folder)
+  shutil.copy(tiny_tokenizer / SPM, folder)
+  added = folder / 'added_tokens.json'
+  added.write_text(json.dumps({'@user': base, 'http': base + 1}))
+  text = 'the red cat @user http'
+  encoded = tokenizer(text, return_tensors='pt')
+  assert {base, base + 1} < set(encoded['input_ids'][0].tolist())
+  with torch.no_grad():
+    want = theirs(**encoded).logits[0].numpy()
+  model = xlmr_jax.load(folder)
+  np.testing.assert_allclose(model.logits([text])[0], want, atol=1e-5)
+  model.save(tmp_path / 'out', format=through)
+  again = xlmr_jax.load(tmp_path / 'out')
+  np.testing.assert_allclose(again.logits([text])[0], want, atol=1e-5)
+  again.save(tmp_path / 'hf', format='hf')
+  saved = tmp_path / 'hf' / 'added_tokens.json'
+  assert saved.read_bytes() == added.read_bytes()
 
 
 # --- Paths ------------------------------------------------------------------

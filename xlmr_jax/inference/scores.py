@@ -1,9 +1,10 @@
 """Scores of pairs, as a cross-encoder gives them: the method `scores`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from xlmr_jax import heads
 from xlmr_jax.inference import embeddings
 from xlmr_jax.inference.packed import Example, Progress
 
@@ -13,7 +14,7 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 # Name of a class of torch.nn → what it computes.
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
   'Identity': lambda x: x,
   'Sigmoid': _sigmoid,
   'Tanh': np.tanh,
@@ -45,7 +46,8 @@ def scores(
   Raises:
     ValueError: no classification head, or an activation that is not known.
   """
-  if model.head != 'classify':
+  row = heads.HEADS[model.head]
+  if not row.labelled or row.per_token:
     raise ValueError(
       f'scores needs a classification head, and this is {model.head or "none"}'
     )
@@ -69,7 +71,7 @@ def scores(
     limit = min(settings.max_length, limit)
   features = model.tokens(embeddings.cut(model, pairs, limit))
   out = np.zeros((len(features), len(model.labels)), np.float32)
-  for feature, row, _, slot in model.run(model.head, features, progress):
-    out[feature] = row[slot]
+  for feature, numbers, _, slot in model.run(model.head, features, progress):
+    out[feature] = numbers[slot]
   out = function(out)
   return out[:, 0] if out.shape[1] == 1 else out

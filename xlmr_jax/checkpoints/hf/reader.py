@@ -109,6 +109,7 @@ def read(
     raise ValueError(f'{body / CONFIG}: {ESTIMATOR_SIZES} is missing')
   labels = label_names(config_json) if heads.HEADS[chosen].labelled else None
   tied, unused = _ties(config_json, tensors)
+  row = heads.HEADS[chosen]
 
   pooler = any(name.startswith('pooler.') for name in tensors)
   rows = table(config, chosen, len(labels or ()), tied=tied, pooler=pooler)
@@ -143,7 +144,7 @@ def read(
     tied=tied,
     source=source,
     pooling=pooling,
-    scoring=scoring if chosen == 'classify' else None,
+    scoring=scoring if row.labelled and not row.per_token else None,
     tokenizer_dir=body,
   )
 
