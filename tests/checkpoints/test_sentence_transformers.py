@@ -1,5 +1,6 @@
 """sentence-transformers' directories: read, computed with, and given back."""
 
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -208,7 +209,7 @@ def close(ours, want):
 def test_a_directory_says_how(directory, name):
   files, want = LAYOUTS[name]
   folder = directory(name)
-  ours, texts = sentence_transformers.read(Folder(folder))
+  ours, _, texts = sentence_transformers.read(Folder(folder))
   assert ours == want
   # The body's own config.json is not one of them.
   assert texts.keys() == files.keys() - {'config.json'}
@@ -220,7 +221,7 @@ def test_a_directory_says_how(directory, name):
 
 def test_a_directory_without_modules_says_nothing(directory):
   folder = directory(None)
-  assert sentence_transformers.read(Folder(folder)) == (None, {})
+  assert sentence_transformers.read(Folder(folder)) == (None, None, {})
   assert sentence_transformers.body(Folder(folder)) == pathlib.PurePath()
 
 
@@ -494,8 +495,9 @@ def test_a_pooling_that_is_new_goes_out_unasked(directory, tmp_path):
   m.save(tmp_path / 'ours', format='orbax')
   for i, source in enumerate((m, xlmr_jax.load(tmp_path / 'ours'))):
     source.save(tmp_path / str(i), format='hf')
+    # tokenizer_config.json is written with the model's own limit.
     assert sentence_transformers.read(Folder(tmp_path / str(i)))[0] == Pooling(
-      'cls', True
+      'cls', True, m.max_length
     )
 
 
@@ -639,4 +641,6 @@ def test_fresh_side_files_beside_a_generation_config(directory, tmp_path):
   m = m.replace(source={**m.weights.source, 'texts': texts})
   m.save(tmp_path / 'out', format='hf')
   assert (tmp_path / 'out' / 'generation_config.json').read_text() == '{}'
-  assert sentence_transformers.read(Folder(tmp_path / 'out'))[0] == m.pooling
+  again = sentence_transformers.read(Folder(tmp_path / 'out'))[0]
+  # tokenizer_config.json is written with the model's own limit.
+  assert again == dataclasses.replace(m.pooling, max_length=m.max_length)

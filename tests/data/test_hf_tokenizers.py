@@ -535,7 +535,9 @@ def test_bad_files(tiny, files, tmp_path):
     BpeTokenizer(tmp_path)
   for content in (b'', b'{"a"', b'\xff\xfe\x00'):
     path.write_bytes(content)
-    with pytest.raises(ValueError, match='tokenizer.json is not JSON'):
+    with pytest.raises(
+      ValueError, match='tokenizer.json is (not JSON|truncated: it is empty)'
+    ):
       BpeTokenizer(tmp_path)
   for value in (
     {},

@@ -217,9 +217,16 @@ def test_save_and_load(tiny, tmp_path):
 
 def test_bad_files(tmp_path):
   bad = tmp_path / 'bad.model'
-  for content in (b'', b'not a model at all'):
+  for content, message in (
+    (b'', 'is truncated: it is empty'),
+    (
+      b'version https://git-lfs.github.com/spec/v1\n',
+      'is a pointer of git-lfs',
+    ),
+    (b'not a model at all', 'is not a SentencePiece'),
+  ):
     bad.write_bytes(content)
-    with pytest.raises(ValueError, match='bad.model is not a SentencePiece'):
+    with pytest.raises(ValueError, match=f'bad.model {message}'):
       Tokenizer(bad)
   other = io.BytesIO()
   sentencepiece.SentencePieceTrainer.train(

@@ -196,7 +196,7 @@ def test_folders_without_a_tokenizer(bpe, tmp_path):
 
 
 def test_the_wrong_content_is_an_error(tmp_path):
-  (tmp_path / 'sentencepiece.bpe.model').write_text('version https://git-lfs')
+  (tmp_path / 'sentencepiece.bpe.model').write_text('no model')
   with pytest.raises(ValueError, match='not a SentencePiece model'):
     load(tmp_path)
 

@@ -87,7 +87,7 @@ def describe(weights: Weights) -> str:
       f'  vectors: {how.how}' + (', length 1' if how.normalize else '')
     )
   for name, why in (
-    ('dropped', 'dropped, as it can be computed'),
+    ('dropped', 'dropped, as no output depends on it'),
     ('unused', 'kept aside, as the model does not use it'),
   ):
     if keys := source.get(name):

@@ -7,10 +7,11 @@ not at all: it is made under a temporary name and renamed.
 from collections.abc import Callable
 import dataclasses
 import pathlib
+import re
 
-from xlmr_jax.checkpoints import comet, fairseq, hub, native
+from xlmr_jax.checkpoints import comet, fairseq, hub, native, unread
 from xlmr_jax.checkpoints import weights as weights_lib
-from xlmr_jax.checkpoints.hf import reader, writer
+from xlmr_jax.checkpoints.hf import files, reader, writer
 from xlmr_jax.checkpoints.weights import STORED, Weights
 from xlmr_jax.runtime import buckets
 
@@ -61,9 +62,49 @@ def written() -> list[str]:
 
 def recognise(path) -> Format | None:
   """The format of a path, or None."""
-  path = buckets.fetch(path)
+  return _row(_locate(path))
+
+
+def _row(path: pathlib.Path) -> Format | None:
   rows = (row for row in FORMATS.values() if row.recognise(path))
   return next(rows, None)
+
+
+# A file of weights or its index in Hugging Face's format, one or a shard.
+_FILE = re.compile(
+  r'(model|pytorch_model|adapter_model)(-\d+-of-\d+)?\.(safetensors|bin)'
+  r'(\.index\.json)?|(adapter_)?config\.json'
+)
+
+
+def _locate(path) -> pathlib.Path:
+  """Where a model lies on this disk; of a file in a model's folder, that.
+
+  Raises:
+    ValueError: a file that is no model by itself, nor read with its folder.
+  """
+  folder = buckets.fetch(path)
+  if not folder.is_file() or folder.suffix not in (
+    *('.safetensors', '.bin', '.json', '.msgpack', '.h5', '.gguf', '.onnx'),
+  ):
+    return folder
+  file, folder = folder, folder.parent
+  if file.name == native.MODEL and native.recognise(folder):
+    return folder
+  if not _FILE.fullmatch(file.name) or not reader.recognise(folder):
+    why = unread.explain(folder)
+    raise ValueError(
+      f'{file} is a file, and a model is a folder with config.json, the '
+      f'weights ({files.WEIGHTS} or {files.BIN}) and its tokenizer'
+      + (f'; of {folder}: {why}' if why else ': give that folder')
+    )
+  safe = [folder / name for name in (files.WEIGHTS, files.INDEX)]
+  if file.suffix == '.bin' and any(other.exists() for other in safe):
+    raise ValueError(
+      f'{file} lies beside {files.WEIGHTS}, which is read first: give the '
+      'folder for that, or move one of the two away'
+    )
+  return folder
 
 
 def read(
@@ -78,9 +119,9 @@ def read(
 
   Args:
     path: our directory, a workdir (its best step, else its latest), a
-      Hugging Face directory, an original one of fairseq or COMET, each also in
-      a bucket (gs://…, s3://…), or a hub name such as
-      'FacebookAI/xlm-roberta-base'.
+      Hugging Face directory or the file of weights in one, an original one of
+      fairseq or COMET, each also in a bucket (gs://…, s3://…), or a hub name
+      such as 'FacebookAI/xlm-roberta-base'.
     head: the head that is wanted, None for the body alone. A head that the
       checkpoint does not hold is left out, for the caller to make.
     revision: of a hub name: a branch, tag or commit.
@@ -91,13 +132,13 @@ def read(
     ValueError: no model of this family is there, or the hub gives none.
     OSError: the hub's files cannot be stored.
   """
-  folder = buckets.fetch(path)
+  folder = _locate(path)
   if revision is not None and folder.exists():
     raise ValueError(f'revision={revision!r}, but {folder} is a directory')
-  row = recognise(folder)
+  row = _row(folder)
   if row is None and not folder.exists():
     folder = hub.download(str(path), revision, weights_lib.TOKENIZER_FILES)
-    row = recognise(folder)
+    row = _row(folder)
   if row is None or row.name != 'orbax':
     _check_no_benchmark(folder)
   if row is None or row.read is None:
@@ -121,8 +162,10 @@ def _unknown(folder: pathlib.Path) -> str:
   if not folder.is_dir():
     return f'{folder} is not a directory'
   marks = [f'{row.mark} ({row.name})' for row in FORMATS.values() if row.read]
+  why = unread.explain(folder)
   return (
     f'{folder} is no model that can be read: it has none of {", ".join(marks)}'
+    + (f'; {why}' if why else '')
   )
 
 

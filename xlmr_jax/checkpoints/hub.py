@@ -50,7 +50,7 @@ def download(
 
   if '@' in name and revision is None:
     name, _, revision = name.partition('@')
-  if name.count('/') > 1 or os.path.isabs(name) or name.startswith('.'):
+  if name.count('/') > 1 or os.path.isabs(name) or name[:1] in '.~':
     raise ValueError(f'{name!r} is not a directory')
 
   def bring(weights: tuple[str, ...]) -> pathlib.Path:

@@ -20,6 +20,7 @@ from xlmr_jax.checkpoints.weights import (
   STORED,
   TOKENIZER_FILES,
   Pooling,
+  Scoring,
   Weights,
   check_shapes,
   with_head,
@@ -62,6 +63,7 @@ def describe(weights: Weights) -> dict:
     'source': weights.source,
     'pooling': weights.pooling and dataclasses.asdict(weights.pooling),
     'null_threshold': weights.null_threshold,
+    'scoring': weights.scoring and dataclasses.asdict(weights.scoring),
     'versions': {'jax': jax.__version__, 'orbax': ocp.__version__},
   }
 
@@ -159,6 +161,7 @@ def read_description(folder: pathlib.Path, name: str = MODEL) -> Weights:
     facts = load_json(folder / name)
     labels = tuple(facts['labels']) if facts['labels'] else None
     config, pooling = Config(**facts['config']), facts.get('pooling')
+    scoring = facts.get('scoring')
     heads.make(config, facts['head'], len(labels or ()) or 1)
     return Weights(
       config=config,
@@ -168,6 +171,7 @@ def read_description(folder: pathlib.Path, name: str = MODEL) -> Weights:
       tied=facts['tied'],
       source=facts['source'],
       pooling=pooling and Pooling(**pooling),
+      scoring=scoring and Scoring(**scoring),
       tokenizer_dir=folder / TOKENIZER,
       scheme=schemes.check(facts.get('scheme')),
       null_threshold=facts.get('null_threshold'),

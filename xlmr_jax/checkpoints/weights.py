@@ -59,6 +59,26 @@ class Pooling:
 
 
 @dataclasses.dataclass(frozen=True)
+class Scoring:
+  """How a cross-encoder makes a score of a pair.
+
+  Attributes:
+    activation: name of the function over its numbers, as the source spells it
+      ('torch.nn.modules.activation.Sigmoid'). None: a sigmoid where it is one
+      number, else none, as in sentence-transformers.
+    max_length: the most tokens of a pair; longer ones are cut. None: as many
+      as the model holds.
+    prompts: what goes in front of a text, by name.
+    default_prompt: the name of the prompt that is used unasked, or None.
+  """
+
+  activation: str | None = None
+  max_length: int | None = None
+  prompts: dict[str, str] = dataclasses.field(default_factory=dict)
+  default_prompt: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Weights:
   """A model and all that belongs to it.
 
@@ -75,6 +95,7 @@ class Weights:
     source: what Hugging Face's writer needs to give back the files that came
       in; plain JSON.
     pooling: how texts become vectors, where the source says so.
+    scoring: how pairs get scores, where the source is a cross-encoder.
     tokenizer_dir: the folder that holds the tokenizer's files, or None.
     scheme: of a chain's labels (tasks/schemes.py); None where nobody says.
     null_threshold: by how much no answer must beat the best span to be given
@@ -88,6 +109,7 @@ class Weights:
   tied: bool = True
   source: dict | None = None
   pooling: Pooling | None = None
+  scoring: Scoring | None = None
   tokenizer_dir: pathlib.Path | None = None
   scheme: str | None = None
   null_threshold: float | None = None
@@ -197,6 +219,7 @@ def with_head(weights: Weights, head: str | None) -> Weights:
     tied=True,
     source=source,
     null_threshold=None,
+    scoring=None,
   )
 
 

@@ -1,6 +1,6 @@
 """Vectors of texts: the methods embed, vectors and m3 of loaded.Loaded."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import dataclasses
 from typing import Any
 
@@ -161,8 +161,6 @@ def _prompt(model, name: str | None, text: str | None) -> str:
 
 def _encode(model, texts: Sequence[Example], prompt: str) -> list[np.ndarray]:
   """Ids of texts, cut at the checkpoint's own limit."""
-  if isinstance(texts, str):
-    raise ValueError('texts must be a list: write [text], not text')
   settings = model.pooling
   limit = model.max_length
   if settings and settings.max_length:
@@ -172,7 +170,29 @@ def _encode(model, texts: Sequence[Example], prompt: str) -> list[np.ndarray]:
     text = text.strip()
     return text.lower() if settings and settings.lowercase else text
 
-  def cut(text):
+  return model.tokens(cut(model, texts, limit, plain, prompt))
+
+
+def cut(
+  model,
+  texts: Sequence[Example],
+  limit: int,
+  plain: Callable[[str], str] = lambda text: text,
+  prompt: str = '',
+) -> list[Example]:
+  """Texts as ids, cut at a limit; lists of ids are as they were.
+
+  Args:
+    model: a loaded.Loaded.
+    texts: texts, pairs, or lists of ids.
+    limit: the most tokens, specials included.
+    plain: what is done to a text first.
+    prompt: what goes in front of the first text.
+  """
+  if isinstance(texts, str):
+    raise ValueError('texts must be a list: write [text], not text')
+
+  def encode(text):
     texts = (text,) if isinstance(text, str) else text
     if model.tokenizer is None or not (
       isinstance(texts, tuple)
@@ -188,4 +208,4 @@ def _encode(model, texts: Sequence[Example], prompt: str) -> list[np.ndarray]:
       truncate='longest_first',
     )
 
-  return model.tokens([cut(text) for text in texts])
+  return [encode(text) for text in texts]

@@ -34,6 +34,7 @@ from xlmr_jax.inference import embeddings, packed
 from xlmr_jax.inference.answer import answer
 from xlmr_jax.inference.fill_mask import fill_mask
 from xlmr_jax.inference.packed import Example, Progress
+from xlmr_jax.inference.scores import scores
 from xlmr_jax.layers import crf
 from xlmr_jax.model import Config, Encoder
 from xlmr_jax.runtime import sharding
@@ -177,8 +178,8 @@ class Loaded:
     real = slice(None)
     if row.language:  # without the rows that pad the table
       real = slice(self.config.vocab_size)
-    for feature, scores, span, slot in self.run(self.head, features, progress):
-      out[feature] = scores[span, real] if row.per_token else scores[slot]
+    for feature, numbers, span, slot in self.run(self.head, features, progress):
+      out[feature] = numbers[span, real] if row.per_token else numbers[slot]
     return out
 
   def paths(
@@ -217,6 +218,7 @@ class Loaded:
   embed = embeddings.embed
   vectors = embeddings.vectors
   m3 = embeddings.m3
+  scores = scores
   fill_mask = fill_mask
   answer = answer
 

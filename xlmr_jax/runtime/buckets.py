@@ -39,6 +39,14 @@ def remote(path: str | os.PathLike) -> bool:
   return '://' in os.fspath(path)
 
 
+def expanded(path: str | os.PathLike) -> pathlib.Path:
+  """A path on a disk; ~ is the user's folder, as in a shell."""
+  try:
+    return pathlib.Path(path).expanduser()
+  except RuntimeError:  # a user that there is not
+    return pathlib.Path(path)
+
+
 class Mirror:
   """A workdir as a folder on this disk, which `sync` copies to its bucket.
 
@@ -71,7 +79,7 @@ class Mirror:
       OSError: the bucket cannot be read, or the disk is full.
     """
     self.remote = remote(path)
-    self.folder = pathlib.Path(path)
+    self.folder = pathlib.Path(path) if self.remote else expanded(path)
     if not self.remote:
       return
     if several:
@@ -216,7 +224,7 @@ def fetch(path: str | os.PathLike) -> pathlib.Path:
     OSError: the bucket cannot be read, or the disk is full.
   """
   if not remote(path):
-    return pathlib.Path(path)
+    return expanded(path)
   url = os.fspath(path).rstrip('/')
   step = _STEP.fullmatch(f'{url}/.')
   inner = '/'.join(url.split('/')[-2:]) if step else ''
@@ -269,7 +277,7 @@ def publishing(
     ValueError, OSError: as `publish`, before the block where that is known.
   """
   if not remote(path):
-    yield pathlib.Path(path)
+    yield expanded(path)
     return
   bucket = Bucket(path)
   bucket.check_free()

@@ -18,6 +18,8 @@ import shutil
 import time
 from typing import Any
 
+_LFS = b'version https://git-lfs'  # how its pointers begin
+
 
 @contextlib.contextmanager
 def whole_file(path: str | os.PathLike) -> Iterator[pathlib.Path]:
@@ -34,6 +36,21 @@ def whole_file(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     made.replace(path)
   finally:
     made.unlink(missing_ok=True)
+
+
+def check_whole(path: str | os.PathLike) -> None:
+  """Raises ValueError where a file is empty, or git has not fetched it."""
+  with open(path, 'rb') as file:
+    start = file.read(len(_LFS))
+  if not start:
+    raise ValueError(
+      f'{os.fspath(path)} is truncated: it is empty; copy it again'
+    )
+  if start == _LFS:
+    raise ValueError(
+      f'{os.fspath(path)} is a pointer of git-lfs and not the file itself: '
+      'run git lfs pull in its repository, or download it again'
+    )
 
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:

@@ -237,6 +237,8 @@ def label_names(config_json: Mapping[str, Any]) -> tuple[str, ...]:
     if type(count) is not int or count < 1:
       raise ValueError(f'config.json: num_labels = {count!r} is no number')
     return tuple(f'LABEL_{i}' for i in range(count))
+  if isinstance(names, list):  # as some write it: the ids are the places
+    names = {str(i): name for i, name in enumerate(names)}
   if not isinstance(names, dict):
     raise ValueError(f'config.json: id2label = {names!r} should be an object')
   count = config_json.get('num_labels', len(names))

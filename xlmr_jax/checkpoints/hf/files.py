@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from xlmr_jax.checkpoints import unread
 from xlmr_jax.checkpoints.formats import safetensors_file, torch_file
 from xlmr_jax.checkpoints.formats.safetensors_file import Tensor
 from xlmr_jax.runtime import storage
@@ -137,13 +138,17 @@ def find(folder: Folder, body: str | pathlib.PurePath = '') -> Layout:
       names = sorted(set(where.values()))
       break
   else:
-    raise ValueError(f'{path} has no {WEIGHTS} and no {BIN}')
+    why = unread.explain(path)
+    raise ValueError(
+      f'{path} has no {WEIGHTS} and no {BIN}' + (f'; {why}' if why else '')
+    )
   out: dict[str, Tensor] = {}
   files: dict[str, dict] = {}
   for name in names:
     file = path / name
     if file.parent != path or not file.is_file():
       raise ValueError(f'{path / many} names {name}, which is not there')
+    storage.check_whole(file)
     if single == WEIGHTS:
       held, metadata = safetensors_file.header(file)
     else:
@@ -166,6 +171,7 @@ def find(folder: Folder, body: str | pathlib.PurePath = '') -> Layout:
       )
   for name in EXTRA:
     if (path / name).is_file():
+      storage.check_whole(path / name)
       stem = name.removesuffix('.pt')
       held = {f'{stem}.{k}': t for k, t in _state(path / name).items()}
       out |= held

@@ -111,6 +111,18 @@ BUFFERS = (
 
 # Their name of the base model inside a model with a head; today the first.
 PREFIXES = ('roberta.', 'xlm-roberta.', 'xlm_roberta.', 'camembert.')
+# What wraps a model in a training, by itself or one around the other: in front
+# of a key (DDP, Lightning, PEFT), or anywhere in it (torch.compile, FSDP).
+WRAPPER_STARTS = re.compile(r'^(?:(?:module|model|base_model)\.)+')
+WRAPPERS = re.compile(
+  r'(?<![^.])(?:_orig_mod|_fsdp_wrapped_module|_forward_module'
+  r'|_checkpoint_wrapped_module)\.'
+)
+# A training's loss is saved beside its model where it has weights by class.
+LOSS = re.compile(
+  r'(?:.+\.)?(?:(?:loss|loss_fct|loss_fn|loss_func|criterion)\.'
+  r'(?:weight|pos_weight)|class_weights?|label_weights?|pos_weight)'
+)
 # How the base model's keys go on.
 BODY = ('embeddings.', 'encoder.', 'pooler.')
 
@@ -227,8 +239,14 @@ def prefix(key: str) -> str:
   return next((p for p in PREFIXES if key.startswith(p)), '')
 
 
+def bare(key: str) -> str:
+  """A key without what a training's wrappers put into it."""
+  return WRAPPERS.sub('', WRAPPER_STARTS.sub('', WRAPPERS.sub('', key)))
+
+
 def canonical(key: str) -> str:
   """A key as today's files spell it: no prefix, no TensorFlow-era names."""
+  key = bare(key)
   key = key.removeprefix(prefix(key))
   key = re.sub(r'(LayerNorm|layer_norm)\.gamma$', r'\1.weight', key)
   return re.sub(r'(LayerNorm|layer_norm)\.beta$', r'\1.bias', key)

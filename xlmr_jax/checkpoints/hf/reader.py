@@ -39,6 +39,7 @@ from xlmr_jax.checkpoints.hf.names import (
   DECODER,
   DECODER_BIAS,
   HEADS,
+  LOSS,
   NAMES,
   Row,
   canonical,
@@ -89,7 +90,7 @@ def read(
   folder = Folder(path)
   if not folder.path.is_dir():
     raise ValueError(f'{folder.path} is not a directory')
-  pooling, texts = sentence_transformers.read(folder)
+  pooling, scoring, texts = sentence_transformers.read(folder)
   inner = sentence_transformers.body(folder)
   if not inner.parts and folder.has(GENERATION):
     texts[GENERATION] = folder.text(GENERATION)
@@ -110,6 +111,7 @@ def read(
     raise ValueError(f'{body / CONFIG}: {ESTIMATOR_SIZES} is missing')
   labels = label_names(config_json) if heads.HEADS[chosen].labelled else None
   tied, unused = _ties(config_json, tensors)
+  row = heads.HEADS[chosen]
 
   pooler = any(name.startswith('pooler.') for name in tensors)
   rows = table(config, chosen, len(labels or ()), tied=tied, pooler=pooler)
@@ -140,16 +142,17 @@ def read(
   if heads.HEADS[chosen].chain:
     scheme = tag_scheme(config_json)
   return Weights(
-    config,
-    nest(leaves),
-    chosen,
-    labels,
-    tied,
-    source,
-    pooling,
-    body,
-    scheme,
-    null_threshold(config_json) if chosen == stored else None,
+    config=config,
+    params=nest(leaves),
+    head=chosen,
+    labels=labels,
+    tied=tied,
+    source=source,
+    pooling=pooling,
+    scoring=scoring if row.labelled and not row.per_token else None,
+    tokenizer_dir=body,
+    scheme=scheme,
+    null_threshold=null_threshold(config_json) if chosen == stored else None,
   )
 
 
@@ -175,13 +178,29 @@ def _config(
 def _named(
   folder: pathlib.Path, tensors: Mapping[str, Tensor]
 ) -> tuple[dict[str, str], list[str]]:
-  """Today's spelling of a key → its own; and the keys of dropped buffers."""
+  """Today's spelling of a key → its own; and the keys that are dropped.
+
+  Dropped are buffers and the weights of a training's loss.
+  """
   names: dict[str, str] = {}
   dropped = []
-  for key in tensors:
+  if adapters := [key for key in tensors if '.lora_' in key]:
+    raise ValueError(
+      f'{folder}: key {some(adapters)} is that of a LoRA adapter which is not '
+      'merged: call merge_and_unload() of its model in peft, save that, and '
+      'load it here'
+    )
+  for key, tensor in tensors.items():
     name = canonical(key)
     if name in BUFFERS:
       dropped.append(key)
+    elif LOSS.fullmatch(name) and len(tensor.shape) < 2:
+      dropped.append(key)
+      warnings.warn(
+        f'{folder}: {key!r} is left out: it weighs the classes of a loss in '
+        'training, and no output depends on it',
+        stacklevel=4,
+      )
     elif name in names:
       raise ValueError(
         f'{folder}: key {name!r} is set twice, by {names[name]!r} and {key!r}'

@@ -10,11 +10,13 @@ Other files are not read, such as spiece.model (rinna's RoBERTa) or bpe.codes
 with vocab.txt (PhoBERT, BERTweet).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 import json
 import os
+import warnings
 
 from xlmr_jax.data.tokenizers import hf_tokenizers, xlmr
+from xlmr_jax.data.tokenizers.added_tokens import AddedToken
 from xlmr_jax.data.tokenizers.hf_tokenizers import BpeTokenizer
 from xlmr_jax.data.tokenizers.xlmr import CAMEMBERT, XLMR, Layout, Tokenizer
 
@@ -34,8 +36,8 @@ def load(
     rows: of the model's table. They choose where a folder has several
       tokenizers or a SentencePiece model could be of either family: the first
       in the order of the table above that has exactly so many ids, else the
-      largest with up to 1,023 fewer. A vocabulary that was extended by added
-      tokens has them in its tokenizer.json alone.
+      largest with up to 1,023 fewer. Tokens that were added to a vocabulary
+      (added_tokens.py) count; those without a row are text, with a warning.
     model_type: of the model's config.json, for who has read that file.
 
   Raises:
@@ -68,7 +70,7 @@ def _tokenizers(
     return os.path.isfile(os.path.join(folder, name))
 
   if has(xlmr.FILE_NAME):
-    tokenizer = Tokenizer(folder)
+    tokenizer = Tokenizer(os.path.join(folder, xlmr.FILE_NAME))
     pieces = tokenizer.vocab_size - XLMR.rows(0)
     layout = _layout(folder, model_type)
     if rows == XLMR.rows(pieces):
@@ -76,12 +78,30 @@ def _tokenizers(
     elif rows == CAMEMBERT.rows(pieces) and layout is None:
       layout = CAMEMBERT
     if layout == CAMEMBERT:
-      tokenizer = Tokenizer(folder, CAMEMBERT)
-    yield tokenizer
+      tokenizer = Tokenizer(tokenizer.model, CAMEMBERT)
+    tokenizer = tokenizer.with_added(tokenizer.read_added(folder), folder)
+    held = _held(tokenizer.added, rows, folder)
+    yield tokenizer.with_added(held, folder)
   if has(hf_tokenizers.FILE_NAME):
     yield BpeTokenizer(os.path.join(folder, hf_tokenizers.FILE_NAME))
   if has(hf_tokenizers.VOCAB) and has(hf_tokenizers.MERGES):
     yield BpeTokenizer(os.path.join(folder, hf_tokenizers.VOCAB))
+
+
+def _held(
+  added: tuple[AddedToken, ...], rows: int | None, folder: str
+) -> Sequence[AddedToken]:
+  """The added tokens that a table of `rows` has rows for; warns of others."""
+  left = [token for token in added if rows is not None and token.id >= rows]
+  if not left:
+    return added
+  names = ', '.join(f'{t.content!r} ({t.id})' for t in left[:5])
+  warnings.warn(
+    f"{folder}: the model's table has {rows} rows and none for "
+    f'{len(left)} added tokens, {names}: they are read as text',
+    stacklevel=6,
+  )
+  return [token for token in added if token not in left]
 
 
 def _layout(folder: str, model_type: str | None) -> Layout | None:

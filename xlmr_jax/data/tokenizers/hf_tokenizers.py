@@ -31,11 +31,11 @@ import numpy as np
 import tokenizers
 from tokenizers import processors
 
-from xlmr_jax.data.tokenizers import base
+from xlmr_jax.data.tokenizers import added_tokens, base
 from xlmr_jax.runtime import storage
 
 FILE_NAME = 'tokenizer.json'
-VOCAB, MERGES, ADDED = 'vocab.json', 'merges.txt', 'added_tokens.json'
+VOCAB, MERGES = 'vocab.json', 'merges.txt'
 # The first file that names a token decides, as in transformers.
 _SETTINGS = ('tokenizer_config.json', 'special_tokens_map.json')
 
@@ -96,8 +96,11 @@ class BpeTokenizer(base.BaseTokenizer):
       if os.path.basename(name) == VOCAB:
         self._bytes = _assemble(folder, specials or {})
       else:
+        storage.check_whole(name)
         with open(name, 'rb') as file:
           self._bytes = file.read()
+      made = os.path.basename(name) == VOCAB
+      self._bytes = added_tokens.merge(self._bytes, folder, made)
     spec = _parse(self._bytes, name)
     vocab, added = _contents(spec, name)
     self._specials = _specials(
@@ -327,15 +330,7 @@ def _assemble(folder: str, given: Mapping[str, str]) -> bytes:
           ' between them'
         )
       merges.append(line)
-  later = {}
-  extra = os.path.join(folder, ADDED)
-  if os.path.exists(extra):
-    later = {p: i for p, i in _read(extra).items() if p not in vocab}
-    if sorted(later.values()) != [len(vocab) + i for i in range(len(later))]:
-      raise ValueError(
-        f'{extra} gives the ids {sorted(later.values())}; added tokens are'
-        f' numbered from {len(vocab)}, the size of {VOCAB}'
-      )
+  later = added_tokens.numbered_on(vocab, folder)
   names = _specials(vocab.keys() | later.keys(), path, folder, given)
   ids = {p: vocab[p] for p in names.values() if p in vocab} | later
   with _naming(path):

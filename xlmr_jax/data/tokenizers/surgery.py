@@ -193,6 +193,12 @@ def parse(tokenizer) -> _Model:
       'tokenizer.json, or vocab.json with merges.txt: add the '
       f'{xlmr.FILE_NAME} that it was made of, if there is one'
     )
+  if tokenizer.added:
+    names = ', '.join(repr(token.content) for token in tokenizer.added[:5])
+    raise ValueError(
+      f'the vocabulary has {len(tokenizer.added)} added tokens ({names}), and '
+      'their rows would be lost: it cannot be changed'
+    )
   proto = _Model.FromString(tokenizer.model)
   spec = proto.trainer_spec
   if spec.model_type != spec.UNIGRAM:

@@ -11,14 +11,20 @@ is the table of what stands before the ordinary pieces: CamemBERT's has three
 rows more.
 """
 
+from collections.abc import Sequence
+import copy
 import dataclasses
+import functools
 import hashlib
+import itertools
 import json
 import os
 
 import numpy as np
 import sentencepiece
 
+from xlmr_jax.data.tokenizers import added_tokens
+from xlmr_jax.data.tokenizers.added_tokens import AddedToken
 from xlmr_jax.data.tokenizers.base import SPACE, BaseTokenizer
 from xlmr_jax.runtime import storage
 
@@ -70,33 +76,46 @@ class Tokenizer(BaseTokenizer):
 
   Attributes:
     layout: the family.
-    vocab_size: rows of the model's table; XLM-R's are pieces + 2.
+    added: the tokens that were added behind <mask>, or made of pieces.
+    vocab_size: rows of the model's table; XLM-R's are pieces + 2, and the
+      added tokens.
     bos_id, pad_id, eos_id, unk_id, mask_id: in XLM-R 0, 1, 2, 3 and
-      vocab_size - 1.
-    special_ids: those of the layout's head, and mask_id.
+      pieces + 1.
+    special_ids: those of the layout's head, mask_id, and added tokens that
+      are flagged so.
     pieces: half-open id range of the ordinary pieces, up to mask_id.
-    fingerprint: SHA-256 of the model's bytes, and of the layout where it is
-      not XLM-R's.
+    fingerprint: SHA-256 of the model's bytes, of the layout where it is not
+      XLM-R's, and of the added tokens where there are any.
   """
 
-  def __init__(self, source: str | os.PathLike | bytes, layout: Layout = XLMR):
+  def __init__(
+    self,
+    source: str | os.PathLike | bytes,
+    layout: Layout = XLMR,
+    added: Sequence[AddedToken] | None = None,
+  ):
     """Loads a SentencePiece model.
 
     Args:
       source: the path of a model, of a directory that holds one under
         Hugging Face's name, or the bytes of a model.
       layout: the family whose ids the pieces get.
+      added: tokens that were added to the vocabulary, the specials among them
+        or not. By default those that a directory's files name.
 
     Raises:
       ValueError: not a SentencePiece model, or its control pieces are not
-        XLM-R's.
+        XLM-R's; an added token has the id of another piece.
     """
+    folder = None
     if isinstance(source, bytes):
       name, self._bytes = 'the model given as bytes', source
     else:
       name = os.fspath(source)
       if os.path.isdir(name):
+        folder = name
         name = os.path.join(name, FILE_NAME)
+      storage.check_whole(name)
       with open(name, 'rb') as file:
         self._bytes = file.read()
     try:
@@ -118,20 +137,95 @@ class Tokenizer(BaseTokenizer):
     self.bos_id, self.pad_id, self.eos_id, self.unk_id = map(
       layout.head.index, ('<s>', '<pad>', '</s>', '<unk>')
     )
-    self.vocab_size = layout.rows(size)
-    self.mask_id = self.vocab_size - 1
-    self.special_ids = (*range(len(layout.head)), self.mask_id)
+    self.mask_id = layout.rows(size) - 1
     self.pieces = (len(layout.head), self.mask_id)
+    if added is None and folder is not None:
+      added = self.read_added(folder)
+    self._set_added(added or (), name)
+
+  def __reduce__(self):
+    return Tokenizer, (self._bytes, self.layout, self.added)
+
+  def read_added(self, folder: str) -> list[AddedToken]:
+    """The added tokens that a folder's files name for this vocabulary."""
+    own = {piece: i for i, piece in enumerate(self.layout.head)}
+    return added_tokens.read(folder, own | {MASK: self.mask_id})
+
+  def with_added(self, added: Sequence[AddedToken], folder: str) -> 'Tokenizer':
+    """The same vocabulary with a folder's added tokens; it shares the model."""
+    other = copy.copy(self)
+    for name in ('_splitter', '_splitter_without_mask'):
+      other.__dict__.pop(name, None)
+    other._set_added(added, folder)
+    return other
+
+  def _set_added(self, added: Sequence[AddedToken], name: str) -> None:
+    """Sets all attributes in which added tokens count."""
+    layout = self.layout
+    self._names = dict(enumerate(layout.head)) | {self.mask_id: MASK}
+    self.added = self._check_added(added, name)
     digest = hashlib.sha256(self._bytes)
     if layout != XLMR:  # caches of XLM-R's ids are older than layouts
       digest.update(repr(layout.head).encode())
+    if self.added:
+      digest.update(repr(self.added).encode())
     self.fingerprint = digest.hexdigest()
-    self._names = dict(enumerate(layout.head)) | {self.mask_id: MASK}
+    self._names |= {t.id: t.content for t in self.added if t.special}
+    self.special_ids = tuple(sorted(self._names))
     del self._names[self.unk_id]
+    self._later = {t.id: t.content for t in self.added}
     self._ids = {piece: i for i, piece in self._names.items()}
+    self._ids |= {piece: i for i, piece in self._later.items()}
+    self.vocab_size = 1 + max(self.mask_id, *self._later, 0)
 
-  def __reduce__(self):
-    return Tokenizer, (self._bytes, self.layout)
+  def _check_added(
+    self, added: Sequence[AddedToken], name: str
+  ) -> tuple[AddedToken, ...]:
+    """The added tokens but the layout's own specials, with their ids."""
+    own = {piece: i for i, piece in self._names.items()}
+
+    def id_of(piece: str) -> int | None:
+      if piece in own:
+        return own[piece]
+      held = self._spm.piece_to_id(piece)
+      return held + self.layout.shift if held else None
+
+    taken = {i: piece for piece, i in own.items()}
+    out = []
+    for token in added_tokens.numbered(added, self.mask_id + 1, id_of):
+      where = f'{name}: the added token {token.content!r} has the id {token.id}'
+      if token.content in own:
+        if own[token.content] != token.id and token.id <= self.mask_id:
+          raise ValueError(
+            f'{where}, and in {self.layout.name} it has {own[token.content]}'
+          )
+        continue
+      if token.id < len(self.layout.head) or token.id == self.mask_id:
+        held = taken[token.id]
+      elif token.id < self.mask_id:
+        held = self._spm.id_to_piece(token.id - self.layout.shift)
+      else:
+        held = taken.setdefault(token.id, token.content)
+      if held != token.content:
+        raise ValueError(f'{where}, which is that of {held!r}')
+      out.append(token)
+    return tuple(out)
+
+  @functools.cached_property
+  def _splitter(self) -> added_tokens.Splitter:
+    mask = AddedToken(MASK, self.mask_id, lstrip=True, normalized=False)
+    return added_tokens.Splitter((*self.added, mask), self._charsmap())
+
+  @functools.cached_property
+  def _splitter_without_mask(self) -> added_tokens.Splitter:
+    """For a corpus, where a typed mask is text."""
+    return added_tokens.Splitter(self.added, self._charsmap())
+
+  def _charsmap(self) -> bytes:
+    from sentencepiece import sentencepiece_model_pb2
+
+    model = sentencepiece_model_pb2.ModelProto.FromString(self._bytes)
+    return model.normalizer_spec.precompiled_charsmap
 
   @property
   def model(self) -> bytes:
@@ -143,6 +237,8 @@ class Tokenizer(BaseTokenizer):
     self._check(token)
     if token in self._names:
       return self._names[token]
+    if token > self.mask_id:  # the files may leave ids out
+      return self._later.get(int(token), self.layout.head[self.unk_id])
     return self._spm.id_to_piece(self._to_spm(int(token)))
 
   def piece_to_id(self, piece: str) -> int:
@@ -155,18 +251,38 @@ class Tokenizer(BaseTokenizer):
     """Writes `sentencepiece.bpe.model` into a directory; returns its path.
 
     The model does not say what its layout is: for another than XLM-R's,
-    tokenizer_config.json does, unless the directory has one.
+    tokenizer_config.json does, unless the directory has one. It also gets the
+    added tokens.
     """
     os.makedirs(directory, exist_ok=True)
     path = os.path.join(directory, FILE_NAME)
     storage.write_bytes(path, self._bytes)
     config = os.path.join(directory, 'tokenizer_config.json')
-    if self.layout != XLMR and not os.path.exists(config):
+    settings = {}
+    if os.path.exists(config):
+      with open(config, 'rb') as file:
+        settings = json.load(file)
+    elif self.layout != XLMR or self.added:
       settings = {'tokenizer_class': self.layout.hf_class}
+    if self.added:
+      settings['added_tokens_decoder'] = self._decoder()
+    if settings and (self.added or not os.path.exists(config)):
       storage.write_bytes(
         config, (json.dumps(settings, indent=2) + '\n').encode()
       )
     return path
+
+  def _decoder(self) -> dict[str, dict]:
+    """tokenizer_config.json's table of the specials and the added tokens."""
+    own = [
+      AddedToken(piece, i, lstrip=piece == MASK, normalized=False, special=True)
+      for i, piece in enumerate((*self.layout.head, MASK))
+    ]
+    own[-1] = dataclasses.replace(own[-1], id=self.mask_id)
+    return {
+      str(token.id): {'content': token.content, **token.flags()}
+      for token in (*own, *self.added)
+    }
 
   def _from_spm(self, ids: list[int]) -> list[int]:
     shift, unk = self.layout.shift, self.unk_id
@@ -176,6 +292,9 @@ class Tokenizer(BaseTokenizer):
     return 0 if token == self.unk_id else token - self.layout.shift
 
   def _plain_ids_of(self, texts: list[str], num_threads: int) -> list:
+    if self.added:
+      encoded = self._split_ids(texts, num_threads, self._splitter_without_mask)
+      return [np.array(ids, np.int32) for ids in encoded]
     encoded = self._spm.encode(
       texts, return_type='numpy', num_threads=num_threads
     )
@@ -187,6 +306,8 @@ class Tokenizer(BaseTokenizer):
     return np.split(ids, np.cumsum([len(part) for part in encoded[:-1]]))
 
   def _ids_of(self, texts: list[str], num_threads: int) -> list[list[int]]:
+    if self.added:
+      return self._split_ids(texts, num_threads, self._splitter)
     chunks = texts
     if any(MASK in text for text in texts):
       chunks = []
@@ -213,27 +334,47 @@ class Tokenizer(BaseTokenizer):
       out.append(ids)
     return out
 
+  def _split_ids(
+    self, texts: list[str], num_threads: int, splitter: added_tokens.Splitter
+  ) -> list[list[int]]:
+    """The ids of texts whose added tokens stand by themselves."""
+    parts = [splitter.split(text) for text in texts]
+    chunks = [
+      text[begin:end]
+      for text, cut in zip(texts, parts, strict=True)
+      for token, begin, end in cut
+      if token is None
+    ]
+    encoded = iter(self._spm.encode(chunks, num_threads=num_threads))
+    return [
+      [
+        number
+        for token, _, _ in cut
+        for number in (
+          self._from_spm(next(encoded)) if token is None else [token]
+        )
+      ]
+      for cut in parts
+    ]
+
   def _spans_of(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
     ids: list[int] = []
     spans: list[tuple[int, int]] = []
     start = 0
+    if self.added:
+      for token, begin, end in self._splitter.split(text):
+        part = text[begin:end]
+        if token is None:
+          self._add_spans(part, begin, ids, spans)
+          continue
+        ids.append(token)
+        first = begin + len(part) - len(part.lstrip())  # it may take spaces
+        spans.append((first, max(first, begin + len(part.rstrip()))))
+      return ids, spans
     parts = text.split(MASK)
     for number, part in enumerate(parts):
       last = number == len(parts) - 1
-      got = self._spm.encode(
-        part if last else part.rstrip(SPACE), return_type='offset_mapping'
-      )
-      ids += self._from_spm(got['ids'])
-      for piece, (begin, end) in zip(
-        got['pieces'], got['offsets'], strict=True
-      ):
-        while begin < end and part[begin] in SPACE:
-          begin += 1
-        if begin == end and piece != '▁':
-          # A character that NFKC expands (½ to 1⁄2) and the segmentation
-          # cuts: each of its pieces stands for the whole character.
-          end = min(begin + 1, len(part))
-        spans.append((start + begin, start + end))
+      self._add_spans(part if last else part.rstrip(SPACE), start, ids, spans)
       start += len(part)
       if not last:
         ids.append(self.mask_id)
@@ -241,5 +382,26 @@ class Tokenizer(BaseTokenizer):
         start += len(MASK)
     return ids, spans
 
+  def _add_spans(self, part: str, start: int, ids: list, spans: list) -> None:
+    """Adds the ids and spans of a part of a text that begins at `start`."""
+    encoded = self._spm.encode(part, return_type='offset_mapping')
+    ids += self._from_spm(encoded['ids'])
+    for piece, (begin, end) in zip(
+      encoded['pieces'], encoded['offsets'], strict=True
+    ):
+      while begin < end and part[begin] in SPACE:
+        begin += 1
+      if begin == end and piece != '▁':
+        # A character that NFKC expands (½ to 1⁄2) and the segmentation
+        # cuts: each of its pieces stands for the whole character.
+        end = min(begin + 1, len(part))
+      spans.append((start + begin, start + end))
+
   def _text_of(self, ids: list[int]) -> str:
-    return self._spm.decode([self._to_spm(i) for i in ids])
+    parts = []
+    for later, run in itertools.groupby(ids, lambda i: i > self.mask_id):
+      if later:
+        parts += map(self.id_to_piece, run)
+      else:
+        parts.append(self._spm.decode([self._to_spm(i) for i in run]))
+    return ' '.join(parts)
