@@ -2,7 +2,8 @@
 
 Every head is a row of HEADS and a module that is called in one way:
 `module(hidden, batch, train)`. A head's parameters are params['head']; a pooler
-that came with a checkpoint is kept in params['pooler'] and goes out again.
+that came with a checkpoint is kept in params['pooler'] and goes out again, with
+what BERT scores two sentences by.
 `pool` makes a vector of each example and has no parameters.
 
 A new head is a row here, a kind of question that uses it (tasks/kinds.py), its
@@ -58,7 +59,8 @@ class MlmHead(nn.Module):
     dtype = jnp.dtype(config.param_dtype)
     x = Dense(config.model_dim, config, name='dense')(hidden)
     # RoBERTa's head always uses the exact GELU, whatever the layers use.
-    x = layer_norm(config, 'norm')(ACTIVATIONS['gelu'](x))
+    activation = config.activation if config.bert else 'gelu'
+    x = layer_norm(config, 'norm')(ACTIVATIONS[activation](x))
     if self.tied:
       table = batch['table']
     else:
@@ -100,7 +102,8 @@ class ExampleHead(nn.Module):
     config = self.config
     drop = nn.Dropout(config.dropout, deterministic=not train)
     x = jnp.take_along_axis(hidden, batch['starts'][:, :, None], axis=1)
-    x = drop(x) if self.drop_first else x
+    # BERT's pooler is this dense layer, and has no dropout before it.
+    x = drop(x) if self.drop_first and not config.bert else x
     x = jnp.tanh(Dense(config.model_dim, config, name='dense')(x))
     x = Dense(self.classes, config, name='out')(drop(x))
     return x.astype(jnp.float32)
@@ -328,7 +331,9 @@ HEADS: dict[str | None, Head] = {
     ),
   )
 }
-POOLER = _DENSE
+# Two scores: whether BERT's second sentence follows the first, or is another.
+NEXT_SENTENCE = dense_rows('next_sentence', 'model', 'classes')
+POOLER = {**_DENSE, **NEXT_SENTENCE}  # the second of BERT's pretraining only
 
 
 def find(name: str | None) -> Head:

@@ -2,8 +2,9 @@
 
 The body is RoBERTa's: learned positions, post-LayerNorm layers, exact GELU.
 XL and XXL (Goyal et al. 2021, arXiv:2105.00572) are the same with `pre_norm`,
-causal models the same with `causal`. Shapes everywhere in this project use one
-legend:
+causal models the same with `causal`, and BERT's (Devlin et al. 2019,
+arXiv:1810.04805) the same with `bert`. Shapes everywhere in this project use
+one legend:
 
   B  rows in a batch          N  heads
   L  positions in a row       H  head width (D = N H)
@@ -81,6 +82,9 @@ class Config:
   init_std: float = 0.02
   pre_norm: bool = False  # XL and XXL: LayerNorm inside the residual branches
   causal: bool = False  # a position sees no later one of its example
+  # BERT's body: positions start at 0 and count padding tokens inside a text,
+  # and a language head has the activation of the layers.
+  bert: bool = False
 
   vocab_multiple: int = 1  # training uses 1024: 250,002 → 250,880 rows
   dtype: str = 'float32'  # of the computation
@@ -119,7 +123,7 @@ class Config:
     if self.max_length < 1:
       raise ValueError(
         f'max_positions={self.max_positions} holds no token: positions start '
-        f'at {self.pad_id + 1}'
+        f'at {self.first_position}'
       )
     if self.model_dim % self.num_heads:
       raise ValueError(
@@ -152,9 +156,14 @@ class Config:
     return -(-self.vocab_size // self.vocab_multiple) * self.vocab_multiple
 
   @property
+  def first_position(self) -> int:
+    """Row of the table of positions that an example's first token takes."""
+    return 0 if self.bert else self.pad_id + 1
+
+  @property
   def max_length(self) -> int:
-    """Longest example: positions start after pad_id (514 rows hold 512)."""
-    return self.max_positions - self.pad_id - 1
+    """Longest example: 514 rows hold 512 tokens, where they start at 2."""
+    return self.max_positions - self.first_position
 
   def flops(self, length: int) -> int:
     """FLOPs of one token's forward pass in rows of `length` positions.
@@ -242,6 +251,7 @@ class Embed(nn.Module):
     tokens: Int[Array, 'B L'],
     positions: Int[Array, 'B L'],
     train: bool = False,
+    types: Int[Array, 'B L'] | None = None,
   ) -> Float[Array, 'B L D']:
     config = self.config
     init = nn.initializers.normal(config.init_std)
@@ -255,7 +265,7 @@ class Embed(nn.Module):
     dtype = jnp.dtype(config.param_dtype)
     width = config.model_dim
     table = self.param('tokens', table_init, (config.rows, width), dtype)
-    types = self.param('types', init, (config.type_vocab_size, width), dtype)
+    kinds = self.param('types', init, (config.type_vocab_size, width), dtype)
     places = self.param('positions', init, (config.max_positions, width), dtype)
     # Whole along D before the look-up: one gather of [V/tensor, D] over
     # fsdp, and none of the table over tensor.
@@ -266,10 +276,13 @@ class Embed(nn.Module):
       ('rows', 'length', 'model'),
       ('batch', 'length', 'width'),
     )
-    places = jnp.take(places, positions + config.pad_id + 1, axis=0)
+    places = jnp.take(places, positions + config.first_position, axis=0)
+    kind = kinds[0]
+    if types is not None:  # a choice of two, no look-up: nothing to scatter
+      kind = jnp.where(types[:, :, None] > 0, kinds[1], kind)
     # Added up in the dtype of the computation: parameters may be coarser.
-    x, types, places = (y.astype(config.dtype) for y in (x, types[0], places))
-    x = shard(x + (types + places), 'batch', 'length', 'width')
+    x, kind, places = (y.astype(config.dtype) for y in (x, kind, places))
+    x = shard(x + (kind + places), 'batch', 'length', 'width')
     if not config.pre_norm:
       x = layer_norm(config, 'norm')(x)
     return Dropout(config.dropout)(x, train)
@@ -355,7 +368,8 @@ class Encoder(nn.Module):
   """Packed tokens → hidden states; `output_hidden_states`: of all K depths.
 
   These are what each layer reads, the embeddings' output first, and then what
-  comes out without `output_hidden_states`.
+  comes out without `output_hidden_states`. `types` are 0 or 1, the text of a
+  pair that a token stands in; without them all are 0.
 
   >>> encoder = Encoder(VARIANTS['tiny'])
   >>> tokens    = jnp.array([[0, 87, 2, 0, 45, 99, 2, 1]])  # <s> a </s> <s> …
@@ -376,9 +390,10 @@ class Encoder(nn.Module):
     positions: Int[Array, 'B L'],
     train: bool = False,
     output_hidden_states: bool = False,
+    types: Int[Array, 'B L'] | None = None,
   ) -> Float[Array, '*K B L D']:
     config = self.config
-    x = Embed(config, name='embed')(tokens, positions, train)
+    x = Embed(config, name='embed')(tokens, positions, train, types)
     layer = Layer
     if config.remat != 'none':
       # Inside a scan XLA cannot merge the two forward passes anyway.

@@ -106,7 +106,7 @@ def to_ours(pair, found):
   head, classes = pair.weights.head, len(pair.weights.labels or ())
   leaves: dict = {}
   for name, row in hf_names.table(pair.config, head, classes).items():
-    for key in (name, f'roberta.{name}'):
+    for key in (name, f'roberta.{name}', f'bert.{name}'):
       if key in found:
         array = found[key].detach().numpy()
         leaves.setdefault(row.path, []).append(array.T if row.flip else array)

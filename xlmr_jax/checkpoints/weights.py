@@ -178,6 +178,8 @@ def with_head(weights: Weights, head: str | None) -> Weights:
     config = dataclasses.replace(weights.config, causal=causal)
     return dataclasses.replace(weights, config=config, head=head)
   params = {k: v for k, v in weights.params.items() if k != 'head'}
+  if 'pooler' in params:  # without the scores of two sentences
+    params['pooler'] = {'dense': params['pooler']['dense']}
   source = weights.source and {**weights.source, 'left': ['head']}
   config = dataclasses.replace(
     weights.config, estimator=(), estimator_norm=False
@@ -230,7 +232,7 @@ def with_fresh(
   new = jax.device_get(jax.jit(make)(jax.random.key(seed)))
   params = dict(weights.params)
   kept = {}
-  if takes_pooler(head) and 'pooler' in params:
+  if takes_pooler(weights.config.bert, head) and 'pooler' in params:
     # Its dense layer is the pooler, as in Hugging Face's class.
     kept, new = params.pop('pooler'), {'out': new['out']}
   names = ', '.join(f'head/{name}' for name in flatten(new))

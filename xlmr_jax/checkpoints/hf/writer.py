@@ -34,15 +34,15 @@ from xlmr_jax.checkpoints.hf.config_json import (
 )
 from xlmr_jax.checkpoints.hf.files import WEIGHTS, Files, some
 from xlmr_jax.checkpoints.hf.names import (
+  BERT,
   BODY,
-  DECODER,
-  DECODER_BIAS,
   HEADS,
-  MODEL_TYPES,
   PREFIXES,
   XL,
   Row,
   canonical,
+  class_name,
+  language_keys,
   table,
 )
 from xlmr_jax.checkpoints.weights import (
@@ -91,12 +91,14 @@ def write(
   if labelled and labels is None:
     classes = len(leaves.get('head/out/bias', ()))
     labels = tuple(f'LABEL_{i}' for i in range(classes))
+  next_sentence = 'pooler/next_sentence/bias' in leaves
   rows = table(
     config,
     head,
     len(labels or ()),
     tied=weights.tied,
     pooler='pooler' in weights.params,
+    next_sentence=next_sentence,
   )
   _check_leaves(rows, leaves)
   if fresh or source is None or not _fits(source, rows):
@@ -108,6 +110,7 @@ def write(
       tied=weights.tied,
       dtype=leaves['encoder/embed/tokens'].dtype.name,
       base=source['config'] if source else _kind_of(weights.tokenizer_dir),
+      next_sentence=next_sentence,
     )
     below, texts = '', None
   else:
@@ -115,7 +118,7 @@ def write(
     config_json = _patched(source, config, labels, weights.tied)
     if head != source.get('head', head):  # mlm and causal share their keys
       kind = XL if is_xl(config_json) else config_json['model_type']
-      config_json['architectures'] = [MODEL_TYPES[kind] + HEADS[head]]
+      config_json['architectures'] = [class_name(kind, head, next_sentence)]
     if finer:
       key = 'torch_dtype' if 'torch_dtype' in config_json else 'dtype'
       config_json[key] = leaves['encoder/embed/tokens'].dtype.name
@@ -227,12 +230,15 @@ def _fresh_files(
   shard_bytes: int,
 ) -> tuple[Files, dict | None]:
   """The files of transformers 5: nothing twice, poolers on bare bodies."""
-  start = '' if HEADS[weights.head] == HEADS[None] else PREFIXES[0]
+  bert, bare = weights.config.bert, HEADS[weights.head] == HEADS[None]
+  start = '' if bare else f'{BERT}.' if bert else PREFIXES[0]
+  keys = language_keys(bert)
+  pooler = bare or 'pooler/next_sentence/bias' in leaves
   arrays = {}
   for name, row in rows.items():
-    if weights.tied and name in (DECODER, DECODER_BIAS):
+    if weights.tied and name in (keys.decoder, keys.decoder_bias):
       continue
-    if row.path.startswith('pooler/') and start:
+    if row.path.startswith('pooler/') and not pooler:
       continue
     body = name.startswith(BODY)
     array = _theirs(leaves, row)
