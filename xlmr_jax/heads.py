@@ -21,9 +21,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from xlmr_jax.layers.activations import ACTIVATIONS
 from xlmr_jax.layers.pooling import POOLINGS, members, moments, pool, unit
 from xlmr_jax.model import (
-  ACTIVATIONS,
   Config,
   Dense,
   Encoder,

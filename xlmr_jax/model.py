@@ -31,22 +31,10 @@ from jax.ad_checkpoint import checkpoint_name
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from xlmr_jax.layers.activations import ACTIVATIONS
 from xlmr_jax.layers.attention import BACKENDS, attention
 from xlmr_jax.layers.dropout import Dropout
 from xlmr_jax.runtime.sharding import gathered, shard
-
-
-def _lean(fn):
-  """Keeps only its input for the backward pass; erf alone would keep four."""
-  return jax.checkpoint(fn, prevent_cse=False)
-
-
-ACTIVATIONS = {
-  'gelu': _lean(functools.partial(jax.nn.gelu, approximate=False)),
-  'gelu_new': _lean(functools.partial(jax.nn.gelu, approximate=True)),
-  'gelu_pytorch_tanh': _lean(functools.partial(jax.nn.gelu, approximate=True)),
-  'relu': jax.nn.relu,
-}
 
 DTYPES = ('float32', 'bfloat16', 'float16')
 
@@ -109,15 +97,8 @@ class Config:
         kind is bool
       ):
         raise ValueError(f'{name}={value!r} should be of type {kind.__name__}')
-    for name in (
-      'vocab_size',
-      'num_layers',
-      'model_dim',
-      'num_heads',
-      'ff_dim',
-      'type_vocab_size',
-      'vocab_multiple',
-    ):
+    sizes = ('vocab_size', 'num_layers', 'model_dim', 'num_heads', 'ff_dim')
+    for name in (*sizes, 'type_vocab_size', 'vocab_multiple'):
       if getattr(self, name) < 1:
         raise ValueError(f'{name}={getattr(self, name)} is not positive')
     if self.max_length < 1:
@@ -177,10 +158,19 @@ class Config:
 
 # Conneau et al. 2020, table 6 (base, large); Goyal et al. 2021, table 1 (xl,
 # xxl; 878 rows of the table have no token). Liu et al. 2019 (roberta), Sanh et
-# al. 2019 (distilroberta), Martin et al. 2020 (camembert). tiny and small are
-# ours: for tests and the quickstart, and for a laptop's first pretraining run.
+# al. 2019 (distilroberta), Martin et al. 2020 (camembert), Devlin et al. 2019
+# (mbert, multilingual cased, and chinese-bert). tiny and small are ours: for
+# tests and the quickstart, and for a laptop's first pretraining run.
 _LARGE = Config(num_layers=24, model_dim=1024, num_heads=16, ff_dim=4096)
 _XL = Config(vocab_size=250_880, num_heads=32, pre_norm=True)
+_BERT = Config(
+  vocab_size=119_547,
+  max_positions=512,
+  type_vocab_size=2,
+  pad_id=0,
+  norm_eps=1e-12,
+  bert=True,
+)
 VARIANTS: dict[str, Config] = {
   'tiny': Config(
     num_layers=3, model_dim=64, num_heads=2, ff_dim=256, max_positions=130
@@ -196,6 +186,8 @@ VARIANTS: dict[str, Config] = {
   'roberta-large': replace(_LARGE, vocab_size=50_265),
   'distilroberta': Config(vocab_size=50_265, num_layers=6),
   'camembert': Config(vocab_size=32_005),
+  'mbert': _BERT,
+  'chinese-bert': replace(_BERT, vocab_size=21_128),
 }
 
 

@@ -97,7 +97,11 @@ class Pair:
 @functools.partial(jax.jit, static_argnums=0)
 def hidden_states(config, encoder, batch):
   return model.Encoder(config).apply(
-    {'params': encoder}, batch['tokens'], batch['segments'], batch['positions']
+    {'params': encoder},
+    batch['tokens'],
+    batch['segments'],
+    batch['positions'],
+    types=batch.get('types'),
   )
 
 

@@ -7,6 +7,7 @@ import pathlib
 import numpy as np
 
 from xlmr_jax.checkpoints.weights import Weights
+from xlmr_jax.data.batches import convention
 from xlmr_jax.data.batches.loader import Loader
 from xlmr_jax.eval.task import read_examples, unscored
 from xlmr_jax.inference.loaded import Loaded
@@ -71,6 +72,7 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
     row_multiple=config.accumulate * sharding.row_parts(mesh),
     local=sharding.local_rows(mesh),
     label=kind.labels,
+    convention=convention.of(model, tokenizer),
     groups=groups,
   )
   objective = objectives.OBJECTIVES[name](model, labels)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from xlmr_jax import heads
+from xlmr_jax.checkpoints.hf.names import takes_pooler
 from xlmr_jax.checkpoints.weights import Weights, with_rows
 from xlmr_jax.data.batches import schedule
 from xlmr_jax.data.batches.loader import Loader
@@ -91,10 +92,17 @@ class Job:
         new.append(part)
         make = lambda key, part=part: self.fresh(key)[part]
         params[part] = jax.jit(make, out_shardings=where)(key)
-    unused = [part for part in given if part not in params]
+    pooler = given.get('pooler', {}).get('dense')
+    loaded = [part for part in layout if part not in new]
+    if 'head' in new and pooler and takes_pooler(self.model.bert, self.head):
+      # Its dense layer is the pooler, as in Hugging Face's class.
+      where = layout['head']['dense']
+      params['head']['dense'] = sharding.place(pooler, where, dtype)
+      loaded, new = [*loaded, 'pooler as head/dense'], ['head/out']
+    unused = [p for p in given if p not in (*params, *loaded[-1].split()[:1])]
     self.say(
       'loaded '
-      + ', '.join(part for part in layout if part not in new)
+      + ', '.join(loaded)
       + (f'; new: {", ".join(new)}' if new else '')
       + (f'; left out: {", ".join(unused)}' if unused else '')
     )

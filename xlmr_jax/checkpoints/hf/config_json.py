@@ -12,7 +12,8 @@ from xlmr_jax.checkpoints.hf.names import (
   class_name,
   suffixes,
 )
-from xlmr_jax.model import ACTIVATIONS, Config
+from xlmr_jax.layers.activations import ACTIVATIONS
+from xlmr_jax.model import Config
 
 # Config field → (their key, their default; None: the key must be there). The
 # defaults are those of their configuration classes, not those of the models.
