@@ -334,6 +334,8 @@ HEADS: dict[str | None, Head] = {
 # Two scores: whether BERT's second sentence follows the first, or is another.
 NEXT_SENTENCE = dense_rows('next_sentence', 'model', 'classes')
 POOLER = {**_DENSE, **NEXT_SENTENCE}  # the second of BERT's pretraining only
+# A layer on pooled vectors: sentence-transformers' Dense.
+PROJECTION = {'kernel': ('model', 'width'), 'bias': ('width',)}
 
 
 def find(name: str | None) -> Head:
@@ -354,10 +356,11 @@ def same_parameters(head: str | None, other: str | None) -> bool:
 
 
 def plan(config: Config | None, head: str | None) -> dict[str, tuple[str, ...]]:
-  """PLAN of a whole model: 'encoder/…', 'head/…' and 'pooler/…' rows."""
+  """PLAN of a whole model: 'encoder/…', 'head/…' and what may lie beside."""
   parts = {
     'encoder': encoder_plan(config),
     'pooler': POOLER,
+    'projection': PROJECTION,
     'head': HEADS[head].plan,
   }
   return {

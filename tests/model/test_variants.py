@@ -324,8 +324,9 @@ def test_transformers_loads_what_is_written_fresh(
 # --- Sizes as published ------------------------------------------------------
 
 # Published: 125 M and 355 M (Liu et al. 2019), 270 M and 550 M (Conneau et al.
-# 2020), 3.5 B and 10.7 B (Goyal et al. 2021), 82 M (Sanh et al. 2019), 110 M
-# (Martin et al. 2020); the model cards round them up or down.
+# 2020, who count mBERT as 172 M), 3.5 B and 10.7 B (Goyal et al. 2021), 82 M
+# (Sanh et al. 2019), 110 M (Martin et al. 2020); the model cards round them up
+# or down.
 PUBLISHED = {
   'base': ('XLMRoberta', 270e6),
   'large': ('XLMRoberta', 550e6),
@@ -335,6 +336,7 @@ PUBLISHED = {
   'roberta-large': ('Roberta', 355e6),
   'distilroberta': ('Roberta', 82e6),
   'camembert': ('Camembert', 110e6),
+  'mbert': ('Bert', 172e6),
 }
 
 

@@ -48,6 +48,8 @@ class Pooling:
     lowercase: whether texts are lower-cased first.
     prompts: what goes in front of a text, by name.
     default_prompt: the name of the prompt that is used unasked, or None.
+    activation: 'tanh' or 'identity' after the layer params['projection'],
+      between pooling and normalisation; None without one.
   """
 
   how: str
@@ -56,6 +58,7 @@ class Pooling:
   lowercase: bool = False
   prompts: dict[str, str] = dataclasses.field(default_factory=dict)
   default_prompt: str | None = None
+  activation: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +68,8 @@ class Weights:
   Attributes:
     config: the model's facts; a reader leaves how to run it at Config's
       defaults.
-    params: {'encoder': ..., 'head': ..., 'pooler': ...}: arrays of numpy, of
+    params: {'encoder': ..., 'head': ..., 'pooler': ..., 'projection': ...},
+      the last three where the source has them: arrays of numpy, of
       JAX, or still in files, in the dtypes of the files, layers stacked,
       vocabulary at its real size.
     head: a name of heads.HEADS, or None.

@@ -177,6 +177,8 @@ def table(
   for path, dims in heads.plan(config, head).items():
     if path.startswith('pooler/') and not path.startswith(kept):
       continue
+    if path.startswith('projection/'):  # in files of its own (projection.py)
+      continue
     if path == 'head/table' and tied:
       continue
     module, leaf = path.rsplit('/', 1)

@@ -24,7 +24,7 @@ from xlmr_jax.checkpoints import arrays
 from xlmr_jax.checkpoints.arrays import FilePart, Lazy
 from xlmr_jax.checkpoints.formats import safetensors_file
 from xlmr_jax.checkpoints.formats.safetensors_file import DTYPES, Tensor
-from xlmr_jax.checkpoints.hf import files, sentence_transformers
+from xlmr_jax.checkpoints.hf import files, projection, sentence_transformers
 from xlmr_jax.checkpoints.hf.config_json import (
   ESTIMATOR_SIZES,
   config_from_hf,
@@ -118,6 +118,12 @@ def read(
       name.startswith(NAMES['pooler/next_sentence']) for name in tensors
     ),
   )
+  beside = None
+  if pooling and (dense := sentence_transformers.dense(folder)):
+    activation, beside, more = projection.read(folder, dense, config.model_dim)
+    pooling = dataclasses.replace(pooling, activation=activation)
+    rows, tensors = rows | more, tensors | beside.tensors
+    names |= {name: name for name in beside.tensors}
   check(body, rows, tensors, names)
   used = {name: t for name, t in tensors.items() if name not in unused}
   leaves: Mapping[str, Any]
@@ -129,6 +135,7 @@ def read(
   source = {
     'config': config_json,
     'prefix': max(map(prefix, names.values())),
+    'beside': {str(dense): beside.files} if beside else {},
     'tied': tied,
     'files': layout.files,
     'index': layout.index,

@@ -1,7 +1,8 @@
 """How a model makes one vector of a text: sentence-transformers' files.
 
-  modules.json                      body → pooling → normalisation
+  modules.json                      body → pooling → dense → normalisation
   1_Pooling/config.json             which pooling
+  2_Dense/                          a layer after it (projection.py)
   sentence_bert_config.json         the longest text
   config_sentence_transformers.json prompts by name
 
@@ -26,6 +27,7 @@ SWITCHES = {
   'pooling_mode_cls_token': 'cls',
   'pooling_mode_mean_tokens': 'mean',
 }
+DENSE = '2_Dense'  # where ours goes
 _TYPES = 'sentence_transformers.models.'
 
 
@@ -37,6 +39,12 @@ def body(folder: Folder) -> pathlib.PurePath:
     if kind == 'Transformer':
       return path
   raise ValueError(f'{folder.path / MODULES} names no Transformer')
+
+
+def dense(folder: Folder) -> pathlib.PurePath | None:
+  """Where the layer after the pooling lies, if there is one."""
+  paths = [path for kind, path in _modules(folder) if kind == 'Dense']
+  return paths[0] if paths else None
 
 
 def read(folder: Folder) -> tuple[Pooling | None, dict[str, str]]:
@@ -59,12 +67,18 @@ def read(folder: Folder) -> tuple[Pooling | None, dict[str, str]]:
         raise ValueError(f'{where}: Normalize stands before Pooling')
       names.append(path / 'config.json')
       how = _how(folder.path / names[-1], folder.json(names[-1]))
+    elif kind == 'Dense':
+      if how is None or normalize or path / 'config.json' in names:
+        raise ValueError(
+          f'{where}: one Dense is supported, between Pooling and Normalize'
+        )
+      names.append(path / 'config.json')
     elif kind == 'Normalize':
       normalize = True
     elif kind != 'Transformer':
       raise ValueError(
         f'{where}: module {kind} is not supported; known are Transformer, '
-        'Pooling and Normalize'
+        'Pooling, Dense and Normalize'
       )
   if how is None:
     raise ValueError(f'{where} names no Pooling')
@@ -102,9 +116,18 @@ def read(folder: Folder) -> tuple[Pooling | None, dict[str, str]]:
   return pooling, {str(name): folder.text(name) for name in names}
 
 
-def texts(pooling: Pooling, width: int) -> dict[str, str]:
-  """The files that say so, for sentence-transformers to load."""
-  names = ['Transformer', 'Pooling'] + ['Normalize'] * pooling.normalize
+def texts(
+  pooling: Pooling, width: int, dense: dict | None = None
+) -> dict[str, str]:
+  """The files that say so, for sentence-transformers to load.
+
+  Args:
+    pooling: of the model.
+    width: D.
+    dense: config.json of the layer after the pooling, where there is one.
+  """
+  names = ['Transformer', 'Pooling'] + ['Dense'] * (dense is not None)
+  names += ['Normalize'] * pooling.normalize
   modules = [
     {
       'idx': i,
@@ -129,6 +152,7 @@ def texts(pooling: Pooling, width: int) -> dict[str, str]:
     '1_Pooling/config.json': {'word_embedding_dimension': width, **switches},
     LENGTH: length,
     SETTINGS: settings,
+    **({f'{DENSE}/config.json': dense} if dense else {}),
   }
   return {k: json.dumps(v, indent=2) + '\n' for k, v in values.items()}
 

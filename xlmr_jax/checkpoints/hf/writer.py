@@ -22,7 +22,7 @@ from xlmr_jax.checkpoints.formats.safetensors_file import (
   DTYPES,
   ITEMSIZE,
 )
-from xlmr_jax.checkpoints.hf import files, sentence_transformers
+from xlmr_jax.checkpoints.hf import files, projection, sentence_transformers
 from xlmr_jax.checkpoints.hf.config_json import (
   FACTS,
   config_from_hf,
@@ -100,7 +100,8 @@ def write(
     pooler='pooler' in weights.params,
     next_sentence=next_sentence,
   )
-  _check_leaves(rows, leaves)
+  dense = projection.rows_of(leaves)
+  _check_leaves(rows | dense, leaves)
   if fresh or source is None or not _fits(source, rows):
     written, index = _fresh_files(weights, rows, leaves, shard_bytes)
     config_json = config_to_hf(
@@ -113,6 +114,7 @@ def write(
       next_sentence=next_sentence,
     )
     below, texts = '', None
+    beside = {sentence_transformers.DENSE: _whole_file(dense, leaves)}
   else:
     written, index, finer = _source_files(source, rows, leaves)
     config_json = _patched(source, config, labels, weights.tied)
@@ -123,30 +125,48 @@ def write(
       key = 'torch_dtype' if 'torch_dtype' in config_json else 'dtype'
       config_json[key] = leaves['encoder/embed/tokens'].dtype.name
     below, texts = source.get('body', ''), source.get('texts')
+    beside = {
+      name: _source_files({**source, 'files': held}, dense, leaves)[0]
+      for name, held in source.get('beside', {}).items()
+    }
   if weights.pooling is not None and sentence_transformers.MODULES not in (
     texts or {}
   ):
-    made_up = sentence_transformers.texts(weights.pooling, config.model_dim)
+    made_up = sentence_transformers.texts(
+      weights.pooling,
+      config.model_dim,
+      projection.config_json(leaves, weights.pooling) if dense else None,
+    )
     texts = {**(texts or {}), **made_up}
 
   with storage.whole(folder, overwrite=overwrite) as made:
     body = made / below
     body.mkdir(exist_ok=True)
     files.save(body, written, index)
+    for name, held in beside.items():
+      if dense:
+        _below(made, name).mkdir(parents=True)
+        files.save(made / name, held, None)
     if source and config_json == source['config'] and 'text' in source:
       (body / 'config.json').write_bytes(source['text'].encode())
     else:
       files.save_json(body / 'config.json', config_json)
     for name, text in (texts or {}).items():
-      if not (made / name).resolve().is_relative_to(made.resolve()):
-        raise ValueError(f'{name} of the source would lie outside {folder}')
-      (made / name).parent.mkdir(parents=True, exist_ok=True)
-      (made / name).write_text(text, encoding='utf-8')
+      file = _below(made, name)
+      file.parent.mkdir(parents=True, exist_ok=True)
+      file.write_text(text, encoding='utf-8')
     if weights.tokenizer_dir is not None:
       for name, data in tokenizer_files(
         weights.tokenizer_dir, config.max_length, config_json['model_type']
       ).items():
         (body / name).write_bytes(data)
+
+
+def _below(folder: pathlib.Path, name: str) -> pathlib.Path:
+  """A path below a folder, or ValueError."""
+  if not (folder / name).resolve().is_relative_to(folder.resolve()):
+    raise ValueError(f'{name} of the source would lie outside the folder')
+  return folder / name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -270,6 +290,15 @@ def _fresh_files(
     for i, shard in enumerate(shards, 1)
   }
   return {**written, **extra}, {'metadata': total}
+
+
+def _whole_file(rows: Mapping[str, Row], leaves: Mapping) -> Files:
+  """All of rows as a single file."""
+  held = {
+    name: (_theirs(leaves, row), DTYPE_NAMES[leaves[row.path].dtype])
+    for name, row in rows.items()
+  }
+  return {WEIGHTS: ({'format': 'pt'}, held)}
 
 
 def _source_files(
