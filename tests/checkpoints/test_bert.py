@@ -252,7 +252,7 @@ def test_the_class_says_which_head(tmp_path, name, head):
     (
       {'architectures': ['BertForNextSentencePrediction']},
       "architecture 'BertForNextSentencePrediction' is not one of .*Bert "
-      'followed by ForSequenceClassification',
+      'followed by Model, ForMaskedLM',
     ),
     ({'model_type': 'distilbert'}, "'distilbert' .*: DistilBERT: its layers"),
     ({'model_type': 'albert'}, "'albert' .*: ALBERT: its layers share"),

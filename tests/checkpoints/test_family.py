@@ -113,12 +113,9 @@ def save(row, model, folder) -> None:
     state['cls.seq_relationship.weight'] = torch.randn(2, width)
     state['cls.seq_relationship.bias'] = torch.randn(2)
   if 'gamma' in row.quirks:
-    state = {
-      k.replace('Norm.weight', 'Norm.gamma').replace(
-        'Norm.bias', 'Norm.beta'
-      ): v
-      for k, v in state.items()
-    }
+    for new, old in (('weight', 'gamma'), ('bias', 'beta')):
+      names = {k: k.replace(f'Norm.{new}', f'Norm.{old}') for k in state}
+      state = {names[k]: v for k, v in state.items()}
   for quirk, dtype in DTYPES.items():
     if quirk in row.quirks:
       state = {k: v.to(dtype) for k, v in state.items()}

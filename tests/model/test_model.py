@@ -337,8 +337,8 @@ def test_every_parameter_has_one_row_in_plan(name, head):
   }
   plan = heads.plan(model.VARIANTS[name], head)
   assert {path: len(plan[path]) for path in paths} == paths
-  optional = {'head/table', 'pooler/dense/kernel', 'pooler/dense/bias'}
-  assert plan.keys() - paths.keys() <= optional
+  optional = ('head/table', 'pooler/', 'projection/')
+  assert all(path.startswith(optional) for path in plan.keys() - paths.keys())
 
 
 def test_flops_are_those_of_the_matrices():

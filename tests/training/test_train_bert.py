@@ -1,6 +1,5 @@
 """A BERT checkpoint is fine-tuned, goes on, and goes back to Hugging Face."""
 
-import json
 import shutil
 
 import jax
@@ -17,7 +16,7 @@ from xlmr_jax import train
 from xlmr_jax.checkpoints import directory
 from xlmr_jax.data.tokenizers.xlmr import FILE_NAME, Tokenizer
 from xlmr_jax.plan import aot
-from xlmr_jax.runtime import sharding
+from xlmr_jax.runtime import hosts, sharding
 
 
 @pytest.fixture(scope='module')
@@ -51,19 +50,22 @@ def typed(monkeypatch):
   monkeypatch.setattr(Tokenizer, 'typed', True)
 
 
-def test_a_run_starts_with_the_pooler_and_goes_on(given, typed, capsys):
+def test_a_run_starts_with_the_pooler_and_goes_on(
+  given, typed, capsys, monkeypatch
+):
   folder, made, bert = given
   config = recipe(made, finetune, steps=6, save_every=3, eval_every=6)
   whole, halved = folder / 'whole', folder / 'halved'
   train.train(config, whole)
   said = capsys.readouterr().out
   assert 'loaded encoder, pooler as head/dense; new: head/out' in said
-  assert 'left out: head' in said and 'left out: pooler' not in said
+  assert 'left out' not in said
 
-  shutil.copytree(whole, halved)
-  shutil.rmtree(halved / 'checkpoints' / '6')
-  for line in (halved / 'metrics.jsonl').read_text().splitlines():
-    assert json.loads(line)['step'] <= 6
+  with monkeypatch.context() as patch:  # as if it were told after 3 steps
+    answers = iter([False] * 3 + [True])
+    patch.setattr(hosts.Stop, 'asked', lambda self: next(answers))
+    train.train(config, halved)
+  assert 'stopped at step 3 of 6' in capsys.readouterr().out
   train.train(config, halved)
   assert 'resumed from step 3 of 6' in capsys.readouterr().out
   one, two = steps(whole)[6]['params'], steps(halved)[6]['params']
@@ -112,10 +114,6 @@ def test_batches_have_types_where_the_tokenizer_has(
     assert not types[segments[row] == 0].any()
   # Sentence pairs of pretraining have two texts, tables of one have one.
   assert with_types['types'].any() == (module is pretrain)
-  np.testing.assert_array_equal(
-    with_types['positions'][segments > 0].max(),
-    (segments == 1).sum(1).max() - 1,
-  ) if module is finetune else None
 
 
 def test_pretraining_goes_on_from_bert(given, typed, tmp_path, capsys):

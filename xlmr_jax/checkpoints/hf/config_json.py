@@ -6,10 +6,10 @@ from typing import Any
 from xlmr_jax import heads
 from xlmr_jax.checkpoints.hf.names import (
   BERT,
-  HEADS,
   MODEL_TYPES,
   XL,
   class_name,
+  class_names,
   suffixes,
 )
 from xlmr_jax.layers.activations import ACTIVATIONS
@@ -105,9 +105,7 @@ def config_from_hf(config_json: Mapping[str, Any]) -> Config:
       f'config.json: model_type {kind!r} is not one of '
       f'{", ".join(MODEL_TYPES)}: {why}'
     )
-  known = [class_name(kind, head) for kind in MODEL_TYPES for head in HEADS]
-  known.append(class_name(BERT, 'mlm', next_sentence=True))
-  if names and names[0] not in known:
+  if names and names[0] not in class_names():
     raise ValueError(
       f'config.json: architecture {names[0]!r} is not one of '
       f'{", ".join(MODEL_TYPES.values())} followed by {", ".join(suffixes())}'

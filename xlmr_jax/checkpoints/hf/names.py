@@ -39,7 +39,8 @@ HEADS = {
 }
 # BERT's own: masked LM that keeps the pooler and the scores of two sentences.
 PRETRAINING = 'ForPreTraining'
-BERT_HEADS = {**HEADS, 'causal': 'LMHeadModel'}
+# What its classes are called otherwise.
+BERT_HEADS: dict[str | None, str] = {'causal': 'LMHeadModel'}
 
 # Our module (or leaf, where theirs has another shape) → theirs.
 NAMES = {
@@ -106,8 +107,8 @@ _BERT_LM_NAMES = {
   'head/bias': 'cls.predictions.bias',
   'head/table': 'cls.predictions.decoder.weight',
 }
-BERT_HEAD_NAMES = {
-  **HEAD_NAMES,
+# Of BERT's heads, those with other keys.
+BERT_HEAD_NAMES: dict[str | None, dict[str, str]] = {
   'mlm': _BERT_LM_NAMES,
   'causal': _BERT_LM_NAMES,
   # Dense, tanh, out, as in RoBERTa's; but the dense layer is the pooler.
@@ -201,7 +202,7 @@ def table(
 
 def head_names(bert: bool) -> Mapping[str | None, Mapping[str, str]]:
   """Head → our module → theirs, in files of BERT or of all others."""
-  return BERT_HEAD_NAMES if bert else HEAD_NAMES
+  return {**HEAD_NAMES, **BERT_HEAD_NAMES} if bert else HEAD_NAMES
 
 
 class LanguageKeys(NamedTuple):
@@ -226,23 +227,31 @@ def class_name(kind: str, head: str | None, next_sentence: bool = False) -> str:
   """The class of transformers for a model_type and a head."""
   if kind == BERT:
     both = next_sentence and head == 'mlm'
-    return MODEL_TYPES[BERT] + (PRETRAINING if both else BERT_HEADS[head])
+    name = PRETRAINING if both else BERT_HEADS.get(head, HEADS[head])
+    return MODEL_TYPES[BERT] + name
   return MODEL_TYPES[kind] + HEADS[head]
 
 
+def class_names() -> list[str]:
+  """All classes of transformers that are known here."""
+  out = [class_name(kind, head) for kind in MODEL_TYPES for head in HEADS]
+  return [*out, class_name(BERT, 'mlm', next_sentence=True)]
+
+
 def suffixes() -> dict[str, str | None]:
-  """How the names of classes end → our head; a longer ending first."""
-  out: dict[str, str | None] = {PRETRAINING: 'mlm'}
-  for names in (BERT_HEADS, HEADS):
+  """How the names of classes end → our head."""
+  out: dict[str, str | None] = {}
+  for names in (HEADS, BERT_HEADS):
     for head, suffix in names.items():
       out.setdefault(suffix, head)
-  return dict(sorted(out.items(), key=lambda item: -len(item[0])))
+  return {**out, PRETRAINING: 'mlm'}
 
 
 def promised_head(config_json: Mapping[str, Any]) -> str | None:
   """The head that config.json's class has."""
   name = (config_json.get('architectures') or [HEADS[None]])[0]
-  return next(h for suffix, h in suffixes().items() if name.endswith(suffix))
+  ends = suffixes()
+  return ends[max(filter(name.endswith, ends), key=len)]
 
 
 def head_starts(bert: bool) -> set[str]:
