@@ -92,14 +92,14 @@ class Job:
         new.append(part)
         make = lambda key, part=part: self.fresh(key)[part]
         params[part] = jax.jit(make, out_shardings=where)(key)
-    pooler = given.get('pooler', {}).get('dense')
     loaded = [part for part in layout if part not in new]
-    if 'head' in new and pooler and takes_pooler(self.model.bert, self.head):
+    unused = [part for part in given if part not in params]
+    if 'head' in new and 'pooler' in given and self._takes_pooler:
       # Its dense layer is the pooler, as in Hugging Face's class.
-      where = layout['head']['dense']
+      where, pooler = layout['head']['dense'], given['pooler']['dense']
       params['head']['dense'] = sharding.place(pooler, where, dtype)
       loaded, new = [*loaded, 'pooler as head/dense'], ['head/out']
-    unused = [p for p in given if p not in (*params, *loaded[-1].split()[:1])]
+      unused.remove('pooler')
     self.say(
       'loaded '
       + ', '.join(loaded)
@@ -113,6 +113,10 @@ class Job:
     if origin is None or origin.labels != self.labels:
       return False
     return heads.same_parameters(self.head, origin.head)
+
+  @property
+  def _takes_pooler(self) -> bool:
+    return takes_pooler(self.model.bert, self.head)
 
   @property
   def _tied(self) -> bool:

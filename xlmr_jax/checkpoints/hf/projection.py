@@ -38,7 +38,8 @@ def rows_of(leaves: Mapping[str, Any]) -> dict[str, Row]:
   kernel = leaves.get('projection/kernel')
   if kernel is None:
     return {}
-  return rows(*kernel.shape, bias='projection/bias' in leaves)
+  width, outputs = kernel.shape
+  return rows(width, outputs, 'projection/bias' in leaves)
 
 
 def read(

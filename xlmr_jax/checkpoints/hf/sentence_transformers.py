@@ -11,6 +11,7 @@
 
 import json
 import pathlib
+from typing import Any
 
 from xlmr_jax.checkpoints.hf.files import Folder
 from xlmr_jax.checkpoints.weights import Pooling
@@ -147,13 +148,14 @@ def texts(
     'default_prompt_name': pooling.default_prompt,
     'similarity_fn_name': 'cosine',
   }
-  values = {
+  values: dict[str, Any] = {
     MODULES: modules,
     '1_Pooling/config.json': {'word_embedding_dimension': width, **switches},
     LENGTH: length,
     SETTINGS: settings,
-    **({f'{DENSE}/config.json': dense} if dense else {}),
   }
+  if dense is not None:
+    values[f'{DENSE}/config.json'] = dense
   return {k: json.dumps(v, indent=2) + '\n' for k, v in values.items()}
 
 
