@@ -2,7 +2,8 @@
 
 Every head is a row of HEADS and a module that is called in one way:
 `module(hidden, batch, train)`. A head's parameters are params['head']; a pooler
-that came with a checkpoint is kept in params['pooler'] and goes out again.
+that came with a checkpoint is kept in params['pooler'] and goes out again, with
+what BERT scores two sentences by.
 `pool` makes a vector of each example and has no parameters.
 
 A new head is a row here, a kind of question that uses it (tasks/kinds.py), its
@@ -20,9 +21,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from xlmr_jax.layers.activations import ACTIVATIONS
 from xlmr_jax.layers.pooling import POOLINGS, members, moments, pool, unit
 from xlmr_jax.model import (
-  ACTIVATIONS,
   Config,
   Dense,
   Encoder,
@@ -58,7 +59,8 @@ class MlmHead(nn.Module):
     dtype = jnp.dtype(config.param_dtype)
     x = Dense(config.model_dim, config, name='dense')(hidden)
     # RoBERTa's head always uses the exact GELU, whatever the layers use.
-    x = layer_norm(config, 'norm')(ACTIVATIONS['gelu'](x))
+    activation = config.activation if config.bert else 'gelu'
+    x = layer_norm(config, 'norm')(ACTIVATIONS[activation](x))
     if self.tied:
       table = batch['table']
     else:
@@ -100,7 +102,8 @@ class ExampleHead(nn.Module):
     config = self.config
     drop = nn.Dropout(config.dropout, deterministic=not train)
     x = jnp.take_along_axis(hidden, batch['starts'][:, :, None], axis=1)
-    x = drop(x) if self.drop_first else x
+    # BERT's pooler is this dense layer, and has no dropout before it.
+    x = drop(x) if self.drop_first and not config.bert else x
     x = jnp.tanh(Dense(config.model_dim, config, name='dense')(x))
     x = Dense(self.classes, config, name='out')(drop(x))
     return x.astype(jnp.float32)
@@ -328,7 +331,11 @@ HEADS: dict[str | None, Head] = {
     ),
   )
 }
-POOLER = _DENSE
+# Two scores: whether BERT's second sentence follows the first, or is another.
+NEXT_SENTENCE = dense_rows('next_sentence', 'model', 'classes')
+POOLER = {**_DENSE, **NEXT_SENTENCE}  # the second of BERT's pretraining only
+# A layer on pooled vectors: sentence-transformers' Dense.
+PROJECTION = {'kernel': ('model', 'width'), 'bias': ('width',)}
 
 
 def find(name: str | None) -> Head:
@@ -349,10 +356,11 @@ def same_parameters(head: str | None, other: str | None) -> bool:
 
 
 def plan(config: Config | None, head: str | None) -> dict[str, tuple[str, ...]]:
-  """PLAN of a whole model: 'encoder/…', 'head/…' and 'pooler/…' rows."""
+  """PLAN of a whole model: 'encoder/…', 'head/…' and what may lie beside."""
   parts = {
     'encoder': encoder_plan(config),
     'pooler': POOLER,
+    'projection': PROJECTION,
     'head': HEADS[head].plan,
   }
   return {

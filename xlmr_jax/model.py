@@ -2,8 +2,9 @@
 
 The body is RoBERTa's: learned positions, post-LayerNorm layers, exact GELU.
 XL and XXL (Goyal et al. 2021, arXiv:2105.00572) are the same with `pre_norm`,
-causal models the same with `causal`. Shapes everywhere in this project use one
-legend:
+causal models the same with `causal`, and BERT's (Devlin et al. 2019,
+arXiv:1810.04805) the same with `bert`. Shapes everywhere in this project use
+one legend:
 
   B  rows in a batch          N  heads
   L  positions in a row       H  head width (D = N H)
@@ -30,22 +31,10 @@ from jax.ad_checkpoint import checkpoint_name
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from xlmr_jax.layers.activations import ACTIVATIONS
 from xlmr_jax.layers.attention import BACKENDS, attention
 from xlmr_jax.layers.dropout import Dropout
 from xlmr_jax.runtime.sharding import gathered, shard
-
-
-def _lean(fn):
-  """Keeps only its input for the backward pass; erf alone would keep four."""
-  return jax.checkpoint(fn, prevent_cse=False)
-
-
-ACTIVATIONS = {
-  'gelu': _lean(functools.partial(jax.nn.gelu, approximate=False)),
-  'gelu_new': _lean(functools.partial(jax.nn.gelu, approximate=True)),
-  'gelu_pytorch_tanh': _lean(functools.partial(jax.nn.gelu, approximate=True)),
-  'relu': jax.nn.relu,
-}
 
 DTYPES = ('float32', 'bfloat16', 'float16')
 
@@ -81,6 +70,9 @@ class Config:
   init_std: float = 0.02
   pre_norm: bool = False  # XL and XXL: LayerNorm inside the residual branches
   causal: bool = False  # a position sees no later one of its example
+  # BERT's body: positions start at 0 and count padding tokens inside a text,
+  # and a language head has the activation of the layers.
+  bert: bool = False
 
   vocab_multiple: int = 1  # training uses 1024: 250,002 → 250,880 rows
   dtype: str = 'float32'  # of the computation
@@ -105,21 +97,14 @@ class Config:
         kind is bool
       ):
         raise ValueError(f'{name}={value!r} should be of type {kind.__name__}')
-    for name in (
-      'vocab_size',
-      'num_layers',
-      'model_dim',
-      'num_heads',
-      'ff_dim',
-      'type_vocab_size',
-      'vocab_multiple',
-    ):
+    sizes = ('vocab_size', 'num_layers', 'model_dim', 'num_heads', 'ff_dim')
+    for name in (*sizes, 'type_vocab_size', 'vocab_multiple'):
       if getattr(self, name) < 1:
         raise ValueError(f'{name}={getattr(self, name)} is not positive')
     if self.max_length < 1:
       raise ValueError(
         f'max_positions={self.max_positions} holds no token: positions start '
-        f'at {self.pad_id + 1}'
+        f'at {self.first_position}'
       )
     if self.model_dim % self.num_heads:
       raise ValueError(
@@ -152,9 +137,14 @@ class Config:
     return -(-self.vocab_size // self.vocab_multiple) * self.vocab_multiple
 
   @property
+  def first_position(self) -> int:
+    """Row of the table of positions that an example's first token takes."""
+    return 0 if self.bert else self.pad_id + 1
+
+  @property
   def max_length(self) -> int:
-    """Longest example: positions start after pad_id (514 rows hold 512)."""
-    return self.max_positions - self.pad_id - 1
+    """Longest example: 514 rows hold 512 tokens, where they start at 2."""
+    return self.max_positions - self.first_position
 
   def flops(self, length: int) -> int:
     """FLOPs of one token's forward pass in rows of `length` positions.
@@ -168,10 +158,19 @@ class Config:
 
 # Conneau et al. 2020, table 6 (base, large); Goyal et al. 2021, table 1 (xl,
 # xxl; 878 rows of the table have no token). Liu et al. 2019 (roberta), Sanh et
-# al. 2019 (distilroberta), Martin et al. 2020 (camembert). tiny and small are
-# ours: for tests and the quickstart, and for a laptop's first pretraining run.
+# al. 2019 (distilroberta), Martin et al. 2020 (camembert), Devlin et al. 2019
+# (mbert, multilingual cased, and chinese-bert). tiny and small are ours: for
+# tests and the quickstart, and for a laptop's first pretraining run.
 _LARGE = Config(num_layers=24, model_dim=1024, num_heads=16, ff_dim=4096)
 _XL = Config(vocab_size=250_880, num_heads=32, pre_norm=True)
+_BERT = Config(
+  vocab_size=119_547,
+  max_positions=512,
+  type_vocab_size=2,
+  pad_id=0,
+  norm_eps=1e-12,
+  bert=True,
+)
 VARIANTS: dict[str, Config] = {
   'tiny': Config(
     num_layers=3, model_dim=64, num_heads=2, ff_dim=256, max_positions=130
@@ -187,6 +186,8 @@ VARIANTS: dict[str, Config] = {
   'roberta-large': replace(_LARGE, vocab_size=50_265),
   'distilroberta': Config(vocab_size=50_265, num_layers=6),
   'camembert': Config(vocab_size=32_005),
+  'mbert': _BERT,
+  'chinese-bert': replace(_BERT, vocab_size=21_128),
 }
 
 
@@ -242,6 +243,7 @@ class Embed(nn.Module):
     tokens: Int[Array, 'B L'],
     positions: Int[Array, 'B L'],
     train: bool = False,
+    types: Int[Array, 'B L'] | None = None,
   ) -> Float[Array, 'B L D']:
     config = self.config
     init = nn.initializers.normal(config.init_std)
@@ -255,7 +257,7 @@ class Embed(nn.Module):
     dtype = jnp.dtype(config.param_dtype)
     width = config.model_dim
     table = self.param('tokens', table_init, (config.rows, width), dtype)
-    types = self.param('types', init, (config.type_vocab_size, width), dtype)
+    kinds = self.param('types', init, (config.type_vocab_size, width), dtype)
     places = self.param('positions', init, (config.max_positions, width), dtype)
     # Whole along D before the look-up: one gather of [V/tensor, D] over
     # fsdp, and none of the table over tensor.
@@ -266,10 +268,13 @@ class Embed(nn.Module):
       ('rows', 'length', 'model'),
       ('batch', 'length', 'width'),
     )
-    places = jnp.take(places, positions + config.pad_id + 1, axis=0)
+    places = jnp.take(places, positions + config.first_position, axis=0)
+    kind = kinds[0]
+    if types is not None:  # a choice of two, no look-up: nothing to scatter
+      kind = jnp.where(types[:, :, None] > 0, kinds[1], kind)
     # Added up in the dtype of the computation: parameters may be coarser.
-    x, types, places = (y.astype(config.dtype) for y in (x, types[0], places))
-    x = shard(x + (types + places), 'batch', 'length', 'width')
+    x, kind, places = (y.astype(config.dtype) for y in (x, kind, places))
+    x = shard(x + (kind + places), 'batch', 'length', 'width')
     if not config.pre_norm:
       x = layer_norm(config, 'norm')(x)
     return Dropout(config.dropout)(x, train)
@@ -355,7 +360,8 @@ class Encoder(nn.Module):
   """Packed tokens → hidden states; `output_hidden_states`: of all K depths.
 
   These are what each layer reads, the embeddings' output first, and then what
-  comes out without `output_hidden_states`.
+  comes out without `output_hidden_states`. `types` are 0 or 1, the text of a
+  pair that a token stands in; without them all are 0.
 
   >>> encoder = Encoder(VARIANTS['tiny'])
   >>> tokens    = jnp.array([[0, 87, 2, 0, 45, 99, 2, 1]])  # <s> a </s> <s> …
@@ -376,9 +382,10 @@ class Encoder(nn.Module):
     positions: Int[Array, 'B L'],
     train: bool = False,
     output_hidden_states: bool = False,
+    types: Int[Array, 'B L'] | None = None,
   ) -> Float[Array, '*K B L D']:
     config = self.config
-    x = Embed(config, name='embed')(tokens, positions, train)
+    x = Embed(config, name='embed')(tokens, positions, train, types)
     layer = Layer
     if config.remat != 'none':
       # Inside a scan XLA cannot merge the two forward passes anyway.

@@ -282,7 +282,7 @@ def test_parameters_at_full_size(variant, sizes, parameters):
   leaves = jax.tree_util.tree_leaves_with_path(shapes)
   assert sum(leaf.size for _, leaf in leaves) == parameters
   dims = heads.plan(config, 'estimate')
-  poolers = {path for path in dims if path.startswith('pooler/')}
+  poolers = {p for p in dims if p.startswith(('pooler/', 'projection/'))}
   assert {name_of(path) for path, _ in leaves} == dims.keys() - poolers
   rows = {row.path: row for row in hf_names.table(config, 'estimate').values()}
   for path, leaf in leaves:

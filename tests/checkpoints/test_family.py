@@ -64,9 +64,7 @@ def make(row):
     if buffer.dtype == torch.long:
       size = buffer.shape[-1]
       buffer.copy_(torch.arange(size).expand(buffer.shape))
-  model.roberta.embeddings.token_type_ids.zero_() if hasattr(
-    model, 'roberta'
-  ) else model.embeddings.token_type_ids.zero_()
+  getattr(model, 'base_model', model).embeddings.token_type_ids.zero_()
   rng = np.random.default_rng(len(row.name))
   block = rng.standard_normal(1_000_003, np.float32)  # a prime: no repetition
   with torch.no_grad():
@@ -98,14 +96,26 @@ def save(row, model, folder) -> None:
   state = {k: v.clone() for k, v in model.state_dict().items()}
   tied = model.config.tie_word_embeddings
   for key in list(state):
-    if tied and key.startswith('lm_head.decoder.'):
+    if tied and key.startswith(('lm_head.decoder.', 'cls.predictions.dec')):
       if 'decoder' not in row.quirks:
         state.pop(key)
+  if row.config['model_type'] == 'bert':  # an alias that came with 5
+    state.pop('cls.predictions.decoder.bias', None)
   width = config['hidden_size']
-  start = 'roberta.' if hasattr(model, 'roberta') else ''
+  start = {'roberta': 'roberta.', 'bert': 'bert.'}.get(
+    getattr(model, 'base_model_prefix', '')
+  )
+  start = start if hasattr(model, 'roberta') or hasattr(model, 'bert') else ''
   if 'pooler' in row.quirks:
     state[f'{start}pooler.dense.weight'] = torch.randn(width, width)
     state[f'{start}pooler.dense.bias'] = torch.randn(width)
+  if 'next' in row.quirks:
+    state['cls.seq_relationship.weight'] = torch.randn(2, width)
+    state['cls.seq_relationship.bias'] = torch.randn(2)
+  if 'gamma' in row.quirks:
+    for new, old in (('weight', 'gamma'), ('bias', 'beta')):
+      names = {k: k.replace(f'Norm.{new}', f'Norm.{old}') for k in state}
+      state = {names[k]: v for k, v in state.items()}
   for quirk, dtype in DTYPES.items():
     if quirk in row.quirks:
       state = {k: v.to(dtype) for k, v in state.items()}
@@ -141,9 +151,31 @@ def save(row, model, folder) -> None:
         max_length=lengths[0] if lengths else None,
         prompts=prompts,
       )
-      for name, text in sentence_transformers.texts(facts, width).items():
+      dense = None
+      if 'dense' in row.quirks:
+        dense = {
+          'in_features': width,
+          'out_features': width,
+          'bias': True,
+          'activation_function': 'torch.nn.modules.activation.Tanh',
+        }
+        linear = dense_of(width)
+        state = {f'linear.{k}': v.numpy() for k, v in linear.items()}
+        (folder / '2_Dense').mkdir()
+        save_file(state, folder / '2_Dense' / 'model.safetensors')
+      texts = sentence_transformers.texts(facts, width, dense)
+      for name, text in texts.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
+
+
+def dense_of(width) -> dict:
+  """The layer of a row with the quirk 'dense'."""
+  torch.manual_seed(width)
+  return {
+    'weight': torch.randn(width, width) / 4,
+    'bias': torch.randn(width) / 4,
+  }
 
 
 def examples(row) -> list[list[int]]:
@@ -178,9 +210,12 @@ def test_it_loads_computes_and_goes_back(name, tmp_path):
   # Everything in config.json arrived.
   config = shrunk(row.config)
   for field, (key, default) in config_json.FACTS.items():
+    if row.config['model_type'] == 'bert':
+      default = config_json.BERT_DEFAULTS.get(field, default)
     assert getattr(m.config, field) == config.get(key, default), key
   suffix = HEADS[m.head]
   assert class_name(row).endswith(suffix)
+  assert m.config.bert == class_name(row).startswith('Bert')
   assert m.config.pre_norm == ('XL' in class_name(row).replace('XLM', ''))
   if heads.HEADS[m.head].labelled and 'id2label' in config:
     assert m.labels == tuple(config['id2label'].values())
@@ -201,6 +236,9 @@ def test_it_loads_computes_and_goes_back(name, tmp_path):
     if m.pooling is not None:
       hidden = want.last_hidden_state[0]
       vector = hidden[0] if m.pooling.how == 'cls' else hidden.mean(0)
+      if 'dense' in row.quirks:
+        layer = dense_of(len(vector))
+        vector = torch.tanh(layer['weight'] @ vector + layer['bias'])
       if 'normalize' in row.quirks:
         vector = vector / vector.norm()
       got = m.embed([ids])[0]

@@ -505,14 +505,16 @@ def test_a_wrong_key_is_named(source, change, message):
 @pytest.mark.parametrize(
   'changes, message',
   [
-    ({'model_type': 'bert'}, "model_type 'bert' is not one of xlm-roberta"),
+    ({'model_type': 'albert'}, "model_type 'albert' is not one of xlm-roberta"),
+    # The files hold a head that BERT's do not name so.
+    ({'model_type': 'bert', 'architectures': ['BertModel']}, 'unknown key'),
     ({'model_type': ...}, 'model_type None'),
     ({'model_type': 'xlm-roberta-xl'}, 'unknown key .*embeddings.LayerNorm'),
     ({'architectures': ['XLMRobertaXLForMaskedLM']}, 'unknown key'),
     (
       {'architectures': ['XLMRobertaForVision']},
       'XLMRobertaForVision.* is not one of XLMRoberta, XLMRobertaXL, Roberta, '
-      'Camembert followed by Model, ForMaskedLM, ForCausalLM, ForSequence',
+      'Camembert, Bert followed by Model, ForMaskedLM, ForCausalLM, ForSequence',
     ),
     ({'auto_map': {'AutoModel': 'x.py'}}, 'auto_map .* code of its own'),
     ({'position_embedding_type': 'rotary'}, 'position_embedding_type'),

@@ -229,8 +229,8 @@ def test_a_directory_without_modules_says_nothing(directory):
   ('changes', 'message'),
   [
     (
-      {'modules.json': modules('Transformer', 'Pooling', 'Dense')},
-      r'modules\.json: module Dense is not supported; known are Tr',
+      {'modules.json': modules('Transformer', 'Pooling', 'LSTM')},
+      r'modules\.json: module LSTM is not supported; known are Tr',
     ),
     (
       {'modules.json': modules('WordEmbeddings', 'Pooling')},

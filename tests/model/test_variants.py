@@ -36,7 +36,8 @@ from xlmr_jax.model import VARIANTS
 from xlmr_jax.training import objectives
 
 LOGITS = 1e-4
-FAMILIES = ('XLMRoberta', 'XLMRobertaXL', 'Roberta', 'Camembert')
+FAMILIES = ('XLMRoberta', 'XLMRobertaXL', 'Roberta', 'Camembert', 'Bert')
+WITH_BERT = ('XLMRoberta', 'XLMRobertaXL', 'Bert')
 HEADS = (None, 'mlm', 'causal', 'classify', 'choose', 'tag', 'answer')
 # What a head's models need in their config.
 SETTINGS = {
@@ -56,13 +57,27 @@ def pairs(tmp_path_factory):
   def get(family, head) -> Pair:
     if (family, head) not in made:
       settings = SETTINGS.get(head, {})
-      model = tiny(head, family=family, **WIDE, **settings)
+      seed = int(family == 'Bert')  # of 0 its choices are too alike
+      model = tiny(head, seed, family=family, **WIDE, **settings)
       folder = tmp_path_factory.mktemp('pair')
       made[family, head] = Pair(model, folder)
       made[family, head].folder = folder
     return made[family, head]
 
   return get
+
+
+def typed(pair, batch, inputs=None):
+  """The same with two token types, where the body is BERT's."""
+  if not pair.config.bert:
+    return batch, inputs
+  types = (batch['segments'] > 0) & (batch['positions'] >= 3)
+  batch = {**batch, 'types': types.astype(np.int32)}
+  if inputs is not None:
+    ids = inputs['input_ids']
+    types = (torch.arange(ids.shape[-1]) >= 3).long().expand(ids.shape)
+    inputs = {**inputs, 'token_type_ids': types}
+  return batch, inputs
 
 
 def outputs(pair, batch=BATCH):
@@ -98,7 +113,8 @@ def test_packed_logits(pairs, family, head):
   assert pair.weights.head == head
   assert pair.config.pre_norm == (family == 'XLMRobertaXL')
   assert pair.config.causal == (head == 'causal')
-  ours, want = outputs(pair), theirs(pair, pad(EXAMPLES))
+  batch, inputs = typed(pair, BATCH, pad(EXAMPLES))
+  ours, want = outputs(pair, batch), theirs(pair, inputs)
   assert np.ptp(want) > 0.01  # far above what is tolerated
   for example, (row, span) in enumerate(spans()):
     if head is None or heads.HEADS[head].per_token:
@@ -109,11 +125,13 @@ def test_packed_logits(pairs, family, head):
 
 
 @pytest.mark.parametrize('head', HEADS)
-def test_packed_is_one_at_a_time(pairs, head):
+@pytest.mark.parametrize('family', ['XLMRobertaXL', 'Bert'])
+def test_packed_is_one_at_a_time(pairs, family, head):
   """The same example alone in a row, and among others."""
-  pair = pairs('XLMRobertaXL', head)
-  together = outputs(pair)
-  alone = outputs(pair, pack([[example] for example in EXAMPLES], 24))
+  pair = pairs(family, head)
+  together = outputs(pair, typed(pair, BATCH)[0])
+  rows = pack([[example] for example in EXAMPLES], 24)
+  alone = outputs(pair, typed(pair, rows)[0])
   for example, (row, span) in enumerate(spans()):
     if head is None or heads.HEADS[head].per_token:
       a = together[row, span]
@@ -211,11 +229,12 @@ def _slots(rows, empty):
 
 
 @pytest.mark.parametrize('head', HEADS[1:])
-@pytest.mark.parametrize('family', FAMILIES[:2])
+@pytest.mark.parametrize('family', WITH_BERT)
 def test_gradients(pairs, family, head):
   """Theirs in f64, so that the error is ours alone."""
   pair = pairs(family, head)
   objective, batch, inputs = labels_for(head, pair)
+  batch, inputs = typed(pair, batch, inputs)
   value, ours = grad_of(objective.loss, batch)(pair.params)
   model = pair.torch.double()
   try:
@@ -284,7 +303,7 @@ def test_round_trip(pairs, family, head, tmp_path):
 
 
 @pytest.mark.parametrize('head', HEADS)
-@pytest.mark.parametrize('family', FAMILIES[:2])
+@pytest.mark.parametrize('family', WITH_BERT)
 def test_transformers_loads_what_is_written_fresh(
   pairs, family, head, tmp_path
 ):
@@ -305,8 +324,9 @@ def test_transformers_loads_what_is_written_fresh(
 # --- Sizes as published ------------------------------------------------------
 
 # Published: 125 M and 355 M (Liu et al. 2019), 270 M and 550 M (Conneau et al.
-# 2020), 3.5 B and 10.7 B (Goyal et al. 2021), 82 M (Sanh et al. 2019), 110 M
-# (Martin et al. 2020); the model cards round them up or down.
+# 2020, who count mBERT as 172 M), 3.5 B and 10.7 B (Goyal et al. 2021), 82 M
+# (Sanh et al. 2019), 110 M (Martin et al. 2020); the model cards round them up
+# or down.
 PUBLISHED = {
   'base': ('XLMRoberta', 270e6),
   'large': ('XLMRoberta', 550e6),
@@ -316,6 +336,7 @@ PUBLISHED = {
   'roberta-large': ('Roberta', 355e6),
   'distilroberta': ('Roberta', 82e6),
   'camembert': ('Camembert', 110e6),
+  'mbert': ('Bert', 172e6),
 }
 
 

@@ -14,8 +14,11 @@ Quirks of a row, all about files other than config.json:
   flax               trained with Flax, flax_model.msgpack beside the weights
   position_ids       the file holds the int64 buffer embeddings.position_ids
   pooler             an unused pooler beside the head
+  body-pooler        BertModel's own
+  next               BERT's scores of two sentences beside the head
+  dense              2_Dense: a layer with tanh after the pooling
   decoder            lm_head.decoder.weight is stored too, a copy of the table
-  gamma              LayerNorms say gamma and beta (no row is known to)
+  gamma              LayerNorms say gamma and beta (Google's BERTs)
   xl-as-xlm-roberta  an XL body whose model_type says xlm-roberta
   classifier-as-mlm  architectures says ForMaskedLM; id2label and the file say
                      token classifier
@@ -23,7 +26,7 @@ Quirks of a row, all about files other than config.json:
   mean, cls          pooling (sentence-transformers, or the model card)
   normalize          embeddings have length 1
   prompts            a query needs a prefix, or an instruction
-  max128, max512,
+  max128, max256, max512,
   max6144, max8192   sentence_bert_config.json: max_seq_length
   m3                 sparse_linear.pt and colbert_linear.pt
   comet              no config.json: hparams.yaml (COMET_HPARAMS) and
@@ -886,7 +889,125 @@ _HEADS = (
   ),
 )
 
-MUST_LOAD: tuple[Row, ...] = _CORE + _EMBEDDING + _HEADS
+# --- BERT bodies ------------------------------------------------------------
+
+
+def _bert(layers: int, width: int, heads: int, **more: Any) -> dict[str, Any]:
+  """The keys of the family's BERT bodies; `more` adds and overrules."""
+  return {
+    'architectures': ['BertModel'],
+    'attention_probs_dropout_prob': 0.1,
+    'hidden_act': 'gelu',
+    'hidden_dropout_prob': 0.1,
+    'initializer_range': 0.02,
+    'layer_norm_eps': 1e-12,
+    'max_position_embeddings': 512,
+    'model_type': 'bert',
+    'pad_token_id': 0,
+    'type_vocab_size': 2,
+    'vocab_size': 250037,
+    **_size(layers, width, heads),
+    **more,
+  }
+
+
+# What Google's own conversion wrote, and all that was tuned from it.
+_POOLER_FACTS = {
+  'directionality': 'bidi',
+  'pooler_fc_size': 768,
+  'pooler_num_attention_heads': 12,
+  'pooler_num_fc_layers': 3,
+  'pooler_size_per_head': 128,
+  'pooler_type': 'first_token_transform',
+}
+
+
+def _masked(size: int, layers=12, width=768, heads=12, **more: Any):
+  """A BertForMaskedLM of 2018-2020."""
+  return _bert(layers, width, heads, vocab_size=size, **more) | {
+    'architectures': ['BertForMaskedLM']
+  }
+
+
+# hfl's files also have <s> and </s> of RoBERTa's defaults.
+_HFL = {'bos_token_id': 0, 'eos_token_id': 2, 'output_past': True}
+_NEXT = frozenset({'pooler', 'next', 'decoder', 'bin'})
+
+# The first four without a hub name of their owner: as every copy has them.
+_BERT: tuple[Row, ...] = (
+  Row(
+    'google-bert/bert-base-multilingual-cased',
+    _masked(119547, **_POOLER_FACTS, **_ABSOLUTE),
+    frozenset({'pooler', 'next', 'gamma'}),
+  ),
+  Row(
+    'google-bert/bert-base-multilingual-uncased',
+    _masked(105879, **_POOLER_FACTS, **_ABSOLUTE),
+    frozenset({'pooler', 'next', 'gamma'}),
+  ),
+  Row(
+    'google-bert/bert-base-cased',
+    _masked(28996, **_CHECKPOINTING, **_ABSOLUTE),
+    frozenset({'pooler', 'next', 'gamma'}),
+  ),
+  Row(
+    'google-bert/bert-base-chinese',
+    _masked(21128, **_POOLER_FACTS),
+    frozenset({'pooler', 'next', 'gamma'}),
+  ),
+  Row(
+    'hfl/chinese-roberta-wwm-ext',
+    _masked(21128, **_POOLER_FACTS, **_HFL),
+    _NEXT,
+  ),
+  Row(
+    'hfl/chinese-roberta-wwm-ext-large',
+    _masked(21128, 24, 1024, 16, **_POOLER_FACTS, **_HFL),
+    _NEXT,
+  ),
+  Row(
+    'hfl/chinese-macbert-base',
+    _masked(21128, **_POOLER_FACTS, **_CHECKPOINTING),
+    _NEXT,
+  ),
+  Row(
+    'intfloat/multilingual-e5-small',
+    _bert(12, 384, 12, tokenizer_class='XLMRobertaTokenizer', **_V4),
+    frozenset({'body-pooler', 'mean', 'normalize', 'max512'}),
+  ),
+  Row(
+    'microsoft/Multilingual-MiniLM-L12-H384',  # recalled
+    _bert(12, 384, 12, tokenizer_class='XLMRobertaTokenizer'),
+    frozenset({'body-pooler', 'bin'}),
+  ),
+  Row(
+    'sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2',
+    _bert(
+      12,
+      384,
+      12,
+      _name_or_path='old_models/paraphrase-multilingual-MiniLM-L12-v2/'
+      '0_Transformer',
+      transformers_version='4.7.0',
+      **_ABSOLUTE,
+      **_CHECKPOINTING,
+    ),
+    frozenset({'body-pooler', 'position_ids', 'mean', 'max128'}),
+  ),
+  Row(
+    'sentence-transformers/LaBSE',  # recalled
+    _bert(
+      *(12, 768, 12),
+      vocab_size=501153,
+      **_POOLER_FACTS,
+      **_ABSOLUTE,
+      **_CHECKPOINTING,
+    ),
+    frozenset({'body-pooler', 'cls', 'dense', 'normalize', 'max256'}),
+  ),
+)
+
+MUST_LOAD: tuple[Row, ...] = _CORE + _EMBEDDING + _HEADS + _BERT
 
 # hparams.yaml of the `comet` rows, without the names of data files. The
 # first: all of it, as two public copies agree. The second: what vince62s's
@@ -986,24 +1107,6 @@ _JINA_CLONE = {**_JINA, 'position_embedding_type': 'absolute'}
 
 def _without(config: dict[str, Any], *keys: str) -> dict[str, Any]:
   return {key: value for key, value in config.items() if key not in keys}
-
-
-def _bert(layers: int, width: int, heads: int, **more: Any) -> dict[str, Any]:
-  return {
-    'architectures': ['BertModel'],
-    'attention_probs_dropout_prob': 0.1,
-    'hidden_act': 'gelu',
-    'hidden_dropout_prob': 0.1,
-    'initializer_range': 0.02,
-    'layer_norm_eps': 1e-12,
-    'max_position_embeddings': 512,
-    'model_type': 'bert',
-    'pad_token_id': 0,
-    'type_vocab_size': 2,
-    'vocab_size': 250037,
-    **_size(layers, width, heads),
-    **more,
-  }
 
 
 def _longformer(window: int, positions: int, **more: Any) -> dict[str, Any]:
@@ -1155,33 +1258,62 @@ LOOK_ALIKES: tuple[tuple[str, dict[str, Any], str], ...] = (
     'LiLT',
   ),
   (
-    'intfloat/multilingual-e5-small',
-    _bert(12, 384, 12, tokenizer_class='XLMRobertaTokenizer', **_V4),
-    'BERT',
+    'distilbert/distilbert-base-multilingual-cased',  # recalled
+    {
+      'activation': 'gelu',
+      'architectures': ['DistilBertForMaskedLM'],
+      'attention_dropout': 0.1,
+      'dim': 768,
+      'dropout': 0.1,
+      'hidden_dim': 3072,
+      'initializer_range': 0.02,
+      'max_position_embeddings': 512,
+      'model_type': 'distilbert',
+      'n_heads': 12,
+      'n_layers': 6,
+      'output_past': True,
+      'pad_token_id': 0,
+      'qa_dropout': 0.1,
+      'seq_classif_dropout': 0.2,
+      'sinusoidal_pos_embds': False,
+      'tie_weights_': True,
+      'vocab_size': 119547,
+    },
+    'DistilBERT',
   ),
   (
-    'microsoft/Multilingual-MiniLM-L12-H384',  # recalled
-    _bert(12, 384, 12, tokenizer_class='XLMRobertaTokenizer'),
-    'BERT',
+    'albert/albert-xxlarge-v2',  # recalled
+    {
+      **_bert(12, 4096, 64, vocab_size=30000),
+      'architectures': ['AlbertForMaskedLM'],
+      'embedding_size': 128,
+      'hidden_act': 'gelu_new',
+      'inner_group_num': 1,
+      'model_type': 'albert',
+      'num_hidden_groups': 1,
+    },
+    'ALBERT',
   ),
   (
-    'sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2',
-    _bert(
-      12,
-      384,
-      12,
-      _name_or_path='old_models/paraphrase-multilingual-MiniLM-L12-v2/'
-      '0_Transformer',
-      transformers_version='4.7.0',
-      **_ABSOLUTE,
-      **_CHECKPOINTING,
-    ),
-    'BERT',
+    'google/electra-base-discriminator',  # recalled
+    {
+      **_bert(12, 768, 12, vocab_size=30522),
+      'architectures': ['ElectraForPreTraining'],
+      'embedding_size': 768,
+      'model_type': 'electra',
+    },
+    'ELECTRA',
   ),
   (
-    'sentence-transformers/LaBSE',  # recalled
-    _bert(12, 768, 12, vocab_size=501153, **_ABSOLUTE),
-    'BERT',
+    'google/rembert',  # recalled
+    {
+      **_bert(32, 1152, 18, vocab_size=250300),
+      'architectures': ['RemBertModel'],
+      'input_embedding_size': 256,
+      'model_type': 'rembert',
+      'output_embedding_size': 1664,
+    },
+    'RemBERT',
   ),
   (
     'FacebookAI/xlm-mlm-100-1280',  # recalled

@@ -97,7 +97,11 @@ class Pair:
 @functools.partial(jax.jit, static_argnums=0)
 def hidden_states(config, encoder, batch):
   return model.Encoder(config).apply(
-    {'params': encoder}, batch['tokens'], batch['segments'], batch['positions']
+    {'params': encoder},
+    batch['tokens'],
+    batch['segments'],
+    batch['positions'],
+    types=batch.get('types'),
   )
 
 
@@ -106,7 +110,7 @@ def to_ours(pair, found):
   head, classes = pair.weights.head, len(pair.weights.labels or ())
   leaves: dict = {}
   for name, row in hf_names.table(pair.config, head, classes).items():
-    for key in (name, f'roberta.{name}'):
+    for key in (name, f'roberta.{name}', f'bert.{name}'):
       if key in found:
         array = found[key].detach().numpy()
         leaves.setdefault(row.path, []).append(array.T if row.flip else array)

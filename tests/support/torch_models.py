@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import transformers
 
-from xlmr_jax.checkpoints.hf.names import HEADS
+from xlmr_jax.checkpoints.hf.names import MODEL_TYPES, class_name
 
 # No two sizes are equal, so that no two dimensions can be confused.
 SIZES = dict(
@@ -26,7 +26,8 @@ SIZES = dict(
 
 def class_of(head: str | None, family: str = 'XLMRoberta') -> type:
   """Their class: 'mlm', 'XLMRobertaXL' → XLMRobertaXLForMaskedLM."""
-  return getattr(transformers, family + HEADS[head])
+  kinds = {prefix: kind for kind, prefix in MODEL_TYPES.items()}
+  return getattr(transformers, class_name(kinds[family], head))
 
 
 def randomize(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
@@ -53,6 +54,8 @@ def tiny(
   **changes,
 ):
   """A tiny model in evaluation mode."""
+  if family == 'Bert':  # its own pad is 0, which is <s> in these tests
+    changes = {'pad_token_id': 1, **changes}
   config = getattr(transformers, f'{family}Config')(**{**SIZES, **changes})
   args = {} if head else {'add_pooling_layer': pooler}
   return randomize(class_of(head, family)(config, **args), seed).eval()

@@ -84,7 +84,9 @@ def describe(weights: Weights) -> str:
   ]
   if how := weights.pooling:
     lines.append(
-      f'  vectors: {how.how}' + (', length 1' if how.normalize else '')
+      f'  vectors: {how.how}'
+      + (f', a layer with {how.activation}' if how.activation else '')
+      + (', length 1' if how.normalize else '')
     )
   for name, why in (
     ('dropped', 'dropped, as no output depends on it'),

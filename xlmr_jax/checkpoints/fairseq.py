@@ -307,7 +307,7 @@ def _rename(key: str, pre_norm: bool) -> str | None:
   names = PRE_NORM if pre_norm else NAMES
   stem, _, leaf = key.rpartition('.')
   if key == 'lm_head.weight':
-    return hf_names.DECODER
+    return hf_names.language_keys(bert=False).decoder
   if key == 'lm_head.bias' or stem in ('lm_head.dense', 'lm_head.layer_norm'):
     return key
   if match := re.fullmatch(r'classification_heads\.[^.]+\.(\w+)', stem):
@@ -321,7 +321,7 @@ def _rename(key: str, pre_norm: bool) -> str | None:
 
 
 def _tied(tensors: Mapping[str, Glued]) -> bool:
-  decoder = tensors.get(hf_names.DECODER)
+  decoder = tensors.get(hf_names.language_keys(bert=False).decoder)
   words = tensors['embeddings.word_embeddings.weight']
   return decoder is None or all(
     safetensors_file.same(a, b)

@@ -48,6 +48,8 @@ class Pooling:
     lowercase: whether texts are lower-cased first.
     prompts: what goes in front of a text, by name.
     default_prompt: the name of the prompt that is used unasked, or None.
+    activation: 'tanh' or 'identity' after the layer params['projection'],
+      between pooling and normalisation; None without one.
   """
 
   how: str
@@ -56,6 +58,7 @@ class Pooling:
   lowercase: bool = False
   prompts: dict[str, str] = dataclasses.field(default_factory=dict)
   default_prompt: str | None = None
+  activation: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +88,8 @@ class Weights:
   Attributes:
     config: the model's facts; a reader leaves how to run it at Config's
       defaults.
-    params: {'encoder': ..., 'head': ..., 'pooler': ...}: arrays of numpy, of
+    params: {'encoder': ..., 'head': ..., 'pooler': ..., 'projection': ...},
+      the last three where the source has them: arrays of numpy, of
       JAX, or still in files, in the dtypes of the files, layers stacked,
       vocabulary at its real size.
     head: a name of heads.HEADS, or None.
@@ -205,6 +209,8 @@ def with_head(weights: Weights, head: str | None) -> Weights:
     config = dataclasses.replace(weights.config, causal=causal)
     return dataclasses.replace(weights, config=config, head=head)
   params = {k: v for k, v in weights.params.items() if k != 'head'}
+  if 'pooler' in params:  # without the scores of two sentences
+    params['pooler'] = {'dense': params['pooler']['dense']}
   source = weights.source and {**weights.source, 'left': ['head']}
   config = dataclasses.replace(
     weights.config, estimator=(), estimator_norm=False
@@ -260,7 +266,7 @@ def with_fresh(
   new = jax.device_get(jax.jit(make)(jax.random.key(seed)))
   params = dict(weights.params)
   kept = {}
-  if takes_pooler(head) and 'pooler' in params:
+  if takes_pooler(weights.config.bert, head) and 'pooler' in params:
     # Its dense layer is the pooler, as in Hugging Face's class.
     kept, new = params.pop('pooler'), {'out': new['out']}
   names = ', '.join(f'head/{name}' for name in flatten(new))

@@ -57,6 +57,8 @@ def embed(
   out = np.zeros((len(features), model.config.model_dim), np.float32)
   for feature, row, _, slot in model.run(how, features, progress):
     out[feature] = row[slot]
+  if settings and settings.activation and how == settings.how:
+    out = _project(out, model.params['projection'], settings.activation)
   out = out[:, :dim]
   if normalize:
     out /= np.maximum(np.linalg.norm(out, axis=-1, keepdims=True), 1e-12)
@@ -140,6 +142,15 @@ def m3(
       'colbert': vectors[span][1:],
     }
   return out
+
+
+def _project(vectors: np.ndarray, params: dict, activation: str) -> np.ndarray:
+  """sentence-transformers' Dense on pooled vectors, in f32."""
+  kernel = np.asarray(params['kernel'], np.float32)
+  out = vectors @ kernel
+  if 'bias' in params:
+    out = out + np.asarray(params['bias'], np.float32)
+  return np.tanh(out) if activation == 'tanh' else out
 
 
 def _prompt(model, name: str | None, text: str | None) -> str:

@@ -28,6 +28,7 @@ from xlmr_jax.checkpoints.weights import (
   with_fresh,
   with_rows,
 )
+from xlmr_jax.data.batches import convention
 from xlmr_jax.data.tokenizers.hf_tokenizers import BpeTokenizer
 from xlmr_jax.data.tokenizers.xlmr import Tokenizer
 from xlmr_jax.inference import embeddings, packed
@@ -226,7 +227,14 @@ class Loaded:
     """The forward pass to a head, a pooling or (None) the hidden states."""
     classes = len(self.labels or ()) or 1
     tied = self.weights.tied
-    return packed.Program(self.config, output, classes, tied, self.mesh)
+    return packed.Program(
+      self.config,
+      output,
+      classes,
+      tied,
+      self.mesh,
+      convention=convention.of(self.config, self.tokenizer),
+    )
 
   def run(
     self,

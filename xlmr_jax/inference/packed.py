@@ -15,6 +15,7 @@ import numpy as np
 
 from xlmr_jax import heads
 from xlmr_jax.data.batches import pack
+from xlmr_jax.data.batches.convention import ROBERTA, Convention
 from xlmr_jax.layers import crf
 from xlmr_jax.layers.pooling import POOLINGS, pool
 from xlmr_jax.model import Config, Encoder
@@ -52,6 +53,7 @@ class Program:
     depth: of the states that are pooled, 0 for the embeddings; None for the
       last layer's.
     skip: tokens that a pooling leaves out.
+    convention: how the model's batches are filled.
   """
 
   config: Config
@@ -61,6 +63,7 @@ class Program:
   mesh: jax.sharding.Mesh | None = None
   depth: int | None = None
   skip: tuple[int, ...] = ()
+  convention: Convention = ROBERTA
 
   def __call__(
     self,
@@ -142,7 +145,7 @@ class Program:
           [plan.row(r) for r in range(first, first + rows)],
           row_length=length,
           max_examples=slots,
-          pad_id=self.config.pad_id,
+          convention=self.convention,
           label=None if active is None else ('int32', 'B L'),
         )
 
@@ -252,6 +255,7 @@ def _states(
     batch['segments'],
     batch['positions'],
     output_hidden_states=output_hidden_states,
+    types=batch.get('types'),
   )
   if output_hidden_states and depth is not None:
     return hidden[depth]

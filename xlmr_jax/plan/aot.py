@@ -90,7 +90,10 @@ def make_target(config, name: str, vocab_size: int = 0) -> Target:
   where = sharding.by_rows(mesh)
   batch = {
     name: jax.ShapeDtypeStruct((rows, length), jnp.int32, sharding=where)
-    for name in ('tokens', 'segments', 'positions')
+    for name in (
+      *('tokens', 'segments', 'positions'),
+      *('types',) * (model.bert and model.type_vocab_size > 1),
+    )
   }
   work = roofline.Work(
     model=model,

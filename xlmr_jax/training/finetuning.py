@@ -9,6 +9,7 @@ import numpy as np
 
 from xlmr_jax import heads
 from xlmr_jax.checkpoints.weights import Weights
+from xlmr_jax.data.batches import convention
 from xlmr_jax.data.batches.loader import Loader
 from xlmr_jax.eval.no_answer import tested_by
 from xlmr_jax.eval.task import unscored
@@ -78,6 +79,7 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
     row_multiple=config.accumulate * sharding.row_parts(mesh),
     local=sharding.local_rows(mesh),
     label=kind.labels,
+    convention=convention.of(model, tokenizer),
     groups=groups,
   )
   facts, scheme = {}, None

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from xlmr_jax import heads
+from xlmr_jax.checkpoints.hf.names import takes_pooler
 from xlmr_jax.checkpoints.weights import Weights, with_rows
 from xlmr_jax.data.batches import schedule
 from xlmr_jax.data.batches.loader import Loader
@@ -108,10 +109,17 @@ class Job:
         new.append(part)
         make = lambda key, part=part: self.fresh(key)[part]
         params[part] = jax.jit(make, out_shardings=where)(key)
+    loaded = [part for part in layout if part not in new]
     unused = [part for part in given if part not in params]
+    if 'head' in new and 'pooler' in given and self._takes_pooler:
+      # Its dense layer is the pooler, as in Hugging Face's class.
+      where, pooler = layout['head']['dense'], given['pooler']['dense']
+      params['head']['dense'] = sharding.place(pooler, where, dtype)
+      loaded, new = [*loaded, 'pooler as head/dense'], ['head/out']
+      unused.remove('pooler')
     self.say(
       'loaded '
-      + ', '.join(part for part in layout if part not in new)
+      + ', '.join(loaded)
       + (f'; new: {", ".join(new)}' if new else '')
       + (f'; left out: {", ".join(unused)}' if unused else '')
     )
@@ -122,6 +130,10 @@ class Job:
     if origin is None or origin.labels != self.labels:
       return False
     return heads.same_parameters(self.head, origin.head)
+
+  @property
+  def _takes_pooler(self) -> bool:
+    return takes_pooler(self.model.bert, self.head)
 
   @property
   def _tied(self) -> bool:

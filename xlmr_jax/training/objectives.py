@@ -67,6 +67,7 @@ def encode(
     batch['positions'],
     train=key is not None,
     output_hidden_states=output_hidden_states,
+    types=batch.get('types'),
     rngs=None if key is None else {'dropout': key},
   )
 

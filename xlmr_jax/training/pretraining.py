@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from xlmr_jax import heads
-from xlmr_jax.data.batches import mixture, pack, schedule
+from xlmr_jax.data.batches import convention, mixture, pack, schedule
 from xlmr_jax.data.batches.loader import Loader
 from xlmr_jax.data.corpus import prepare, shards, sources
 from xlmr_jax.data.tokenizers import words
@@ -53,7 +53,16 @@ def pretraining(config, workdir: pathlib.Path, mesh) -> Job:
     labels=None,
     loader=loader,
     objective=objective,
-    evaluators=[HeldOut(longest, objective, config, mesh, loader.row_length)]
+    evaluators=[
+      HeldOut(
+        longest,
+        objective,
+        config,
+        mesh,
+        loader.row_length,
+        convention.of(model, tokenizer),
+      )
+    ]
     if config.held_out
     else [],
     score='heldout_loss',
@@ -126,6 +135,7 @@ def _streams(config, workdir, tokenizer, model, mesh):
       epochs=None if steps else config.epochs,
       row_multiple=config.accumulate * sharding.row_parts(mesh),
       local=sharding.local_rows(mesh),
+      convention=convention.of(model, tokenizer),
       cache=_cache(config, workdir),
     )
 
@@ -180,7 +190,7 @@ class HeldOut:
 
   ROWS = 16
 
-  def __init__(self, text, objective, config, mesh, row_length):
+  def __init__(self, text, objective, config, mesh, row_length, convention):
     parts = sharding.row_parts(mesh)
     rows = -(-self.ROWS // parts) * parts
     self._mesh = mesh
@@ -201,6 +211,7 @@ class HeldOut:
           [index[plan.row(r)] for r in range(first, first + rows)],
           row_length=row_length,
           max_examples=examples,
+          convention=convention,
         )
         for first in range(0, len(plan), rows)
       ]
@@ -224,7 +235,9 @@ class HeldOut:
     for language, batches in self._batches.items():
       total = np.zeros(2)
       for index, batch in enumerate(batches):
-        inputs = {k: batch[k] for k in ('tokens', 'segments', 'positions')}
+        inputs = {
+          k: x for k, x in batch.items() if k not in ('starts', 'example')
+        }
         inputs = sharding.place_all(inputs, self._mesh)
         sums = jax.device_get(self._loss(params, inputs, index))
         total += [np.sum(x, dtype=np.float64) for x in sums['loss']]

@@ -5,8 +5,16 @@ import math
 from typing import Any
 
 from xlmr_jax import heads
-from xlmr_jax.checkpoints.hf.names import HEADS, MODEL_TYPES, XL
-from xlmr_jax.model import ACTIVATIONS, Config
+from xlmr_jax.checkpoints.hf.names import (
+  BERT,
+  MODEL_TYPES,
+  XL,
+  class_name,
+  class_names,
+  suffixes,
+)
+from xlmr_jax.layers.activations import ACTIVATIONS
+from xlmr_jax.model import Config
 from xlmr_jax.tasks import schemes
 
 # Config field → (their key, their default; None: the key must be there). The
@@ -28,6 +36,7 @@ FACTS = {
   'causal': ('is_decoder', False),
 }
 XL_DEFAULTS = {'type_vocab_size': 1, 'norm_eps': 1e-5}
+BERT_DEFAULTS = {'pad_id': 0}
 
 # Keys of the head 'estimate': its two hidden sizes, whether the states of each
 # depth are normalised, and how the weights of the depths are made.
@@ -46,8 +55,12 @@ NULL_THRESHOLD = 'xlmr_jax_null_threshold'
 
 # model_type → why its weights are not this body, however alike the names are.
 LOOK_ALIKES = {
-  'bert': "a BERT body, whatever its tokenizer is: XLM-R's positions and "
-  'LayerNorms are elsewhere',
+  'distilbert': 'DistilBERT: its layers have other names and it has no token '
+  'types',
+  'albert': 'ALBERT: its layers share their parameters',
+  'electra': 'ELECTRA: its embeddings may have another width, and its head is '
+  'a discriminator',
+  'rembert': 'RemBERT: its embeddings have another width',
   'longformer': 'a Longformer: its attention is windowed',
   'lilt': 'LiLT: its layers also read where words stand on a page',
   'liltrobertalike': 'LiLT: its layers also read where words stand on a page',
@@ -100,18 +113,16 @@ def config_from_hf(config_json: Mapping[str, Any]) -> Config:
       f'config.json: model_type {kind!r} is not one of '
       f'{", ".join(MODEL_TYPES)}: {why}'
     )
-  known = [p + s for p in MODEL_TYPES.values() for s in HEADS.values()]
-  if names and names[0] not in known:
-    suffixes = ', '.join(dict.fromkeys(HEADS.values()))
+  if names and names[0] not in class_names():
     raise ValueError(
       f'config.json: architecture {names[0]!r} is not one of '
-      f'{", ".join(MODEL_TYPES.values())} followed by {suffixes}'
+      f'{", ".join(MODEL_TYPES.values())} followed by {", ".join(suffixes())}'
     )
-  xl = is_xl(config_json)
+  xl, bert = is_xl(config_json), kind == BERT
+  own: dict[str, Any] = XL_DEFAULTS if xl else BERT_DEFAULTS if bert else {}
   fields = {}
   for field, (key, default) in FACTS.items():
-    if xl:
-      default = XL_DEFAULTS.get(field, default)
+    default = own.get(field, default)
     value = config_json.get(key, default)
     if value is None:
       raise ValueError(f'config.json: {key} is missing')
@@ -129,7 +140,8 @@ def config_from_hf(config_json: Mapping[str, Any]) -> Config:
       f'config.json: hidden_act {fields["activation"]!r} is not one of '
       f'{", ".join(ACTIVATIONS)}'
     )
-  return Config(**fields, **_estimator(config_json), pre_norm=xl)
+  more = _estimator(config_json)
+  return Config(**fields, **more, pre_norm=xl, bert=bert)
 
 
 def _estimator(config_json: Mapping[str, Any]) -> dict[str, Any]:
@@ -178,6 +190,7 @@ def config_to_hf(
   tied: bool = True,
   dtype: str = 'float32',
   base: Mapping[str, Any] | None = None,
+  next_sentence: bool = False,
 ) -> dict[str, Any]:
   """Config → their config.json, as transformers 5 writes it.
 
@@ -189,9 +202,12 @@ def config_to_hf(
     dtype: of the parameters.
     base: a config.json whose other keys (model_type, ids of <s> and </s>,
       whatever else somebody wrote) are kept.
+    next_sentence: BERT's scores of two sentences are there too.
   """
   base = dict(base or {})
-  kind = XL if config.pre_norm else base.get('model_type', 'xlm-roberta')
+  kind = base.get('model_type', 'xlm-roberta')
+  kind = XL if config.pre_norm else BERT if config.bert else kind
+  ids = {} if config.bert else {'bos_token_id': 0, 'eos_token_id': 2}
   for key in ('torch_dtype', 'transformers_version', '_name_or_path'):
     base.pop(key, None)
   if labels is None or labels != label_names(base):
@@ -204,13 +220,12 @@ def config_to_hf(
   facts = {key: getattr(config, name) for name, (key, _) in FACTS.items()}
   out = {
     'add_cross_attention': False,
-    'bos_token_id': 0,
     'classifier_dropout': None,
-    'eos_token_id': 2,
     'use_cache': True,
+    **ids,
     **base,
     **facts,
-    'architectures': [MODEL_TYPES[kind] + HEADS[head]],
+    'architectures': [class_name(kind, head, next_sentence)],
     'dtype': dtype,
     'model_type': kind,
     'tie_word_embeddings': tied,

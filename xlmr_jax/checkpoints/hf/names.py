@@ -3,23 +3,25 @@
 The key table is derived from the floor plan: a module's path here ↔ its path
 there (NAMES), and a leaf's name (LEAVES). Their Linear weights are [out, in],
 our kernels [in, out]; their layers are separate tensors, ours are stacked.
+BERT's files differ in the names of heads alone.
 """
 
 from collections.abc import Mapping
 import dataclasses
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 from xlmr_jax import heads
 from xlmr_jax.model import Config
 
-# model_type → prefix of its class names. All but XL share one body.
-XL = 'xlm-roberta-xl'
+# model_type → prefix of its class names. All but XL and BERT share one body.
+XL, BERT = 'xlm-roberta-xl', 'bert'
 MODEL_TYPES = {
   'xlm-roberta': 'XLMRoberta',
   XL: 'XLMRobertaXL',
   'roberta': 'Roberta',
   'camembert': 'Camembert',
+  BERT: 'Bert',
 }
 
 # Our head → suffix of the class name.
@@ -35,6 +37,10 @@ HEADS = {
   'm3': 'Model',  # and two files beside the model's
   'estimate': 'ForEstimation',  # no class of transformers: COMET-Kiwi's
 }
+# BERT's own: masked LM that keeps the pooler and the scores of two sentences.
+PRETRAINING = 'ForPreTraining'
+# What its classes are called otherwise.
+BERT_HEADS: dict[str | None, str] = {'causal': 'LMHeadModel'}
 
 # Our module (or leaf, where theirs has another shape) → theirs.
 NAMES = {
@@ -53,6 +59,7 @@ NAMES = {
   'encoder/layers/ff/down': 'encoder.layer.{}.output.dense',
   'encoder/layers/ff_norm': 'encoder.layer.{}.output.LayerNorm',
   'pooler/dense': 'pooler.dense',
+  'pooler/next_sentence': 'cls.seq_relationship',
 }
 # Names that XL and XXL spell otherwise.
 XL_NAMES = {
@@ -94,12 +101,20 @@ HEAD_NAMES = {
     'head/out': 'estimator.ff.6',
   },
 }
+_BERT_LM_NAMES = {
+  'head/dense': 'cls.predictions.transform.dense',
+  'head/norm': 'cls.predictions.transform.LayerNorm',
+  'head/bias': 'cls.predictions.bias',
+  'head/table': 'cls.predictions.decoder.weight',
+}
+# Of BERT's heads, those with other keys.
+BERT_HEAD_NAMES: dict[str | None, dict[str, str]] = {
+  'mlm': _BERT_LM_NAMES,
+  'causal': _BERT_LM_NAMES,
+  # Dense, tanh, out, as in RoBERTa's; but the dense layer is the pooler.
+  'classify': HEAD_NAMES['choose'],
+}
 LEAVES = {'kernel': 'weight', 'scale': 'weight', 'bias': 'bias'}
-
-# A tied decoder is the token table, and its bias is BIAS: files hold one of
-# the two names or both.
-DECODER, DECODER_BIAS = HEAD_NAMES['mlm']['head/table'], 'lm_head.decoder.bias'
-BIAS = HEAD_NAMES['mlm']['head/bias']
 
 # Buffers of known content: 0, 1, 2, ...; zeros; -1e20.
 BUFFERS = (
@@ -110,7 +125,7 @@ BUFFERS = (
 )
 
 # Their name of the base model inside a model with a head; today the first.
-PREFIXES = ('roberta.', 'xlm-roberta.', 'xlm_roberta.', 'camembert.')
+PREFIXES = ('roberta.', 'xlm-roberta.', 'xlm_roberta.', 'camembert.', 'bert.')
 # What wraps a model in a training, by itself or one around the other: in front
 # of a key (DDP, Lightning, PEFT), or anywhere in it (torch.compile, FSDP).
 WRAPPER_STARTS = re.compile(r'^(?:(?:module|model|base_model)\.)+')
@@ -153,24 +168,29 @@ def table(
   *,
   tied: bool = True,
   pooler: bool = False,
+  next_sentence: bool = False,
 ) -> dict[str, Row]:
   """Their key (without prefix) → Row, for every key such a model may have."""
   row = heads.HEADS[head]
+  kept = ('pooler/dense/',) * (pooler and not takes_pooler(config.bert, head))
+  kept += ('pooler/next_sentence/',) * next_sentence
   sizes = {
     'vocab': config.vocab_size,
     'ff': config.ff_dim,
     'layers': config.num_layers,
     'positions': config.max_positions,
     'types': config.type_vocab_size,
-    'classes': row.outputs or classes,
+    'classes': 2,  # of next_sentence
     **dict.fromkeys(('model', 'width', 'heads', 'norm'), config.model_dim),
   }
-  own = {**sizes, **row.sizes(config)}  # the head's
+  own = {**sizes, 'classes': row.outputs or classes, **row.sizes(config)}
   names = {**NAMES, **(XL_NAMES if config.pre_norm else {})}
-  names |= HEAD_NAMES[head]
+  names |= head_names(config.bert)[head]
   rows = {}
   for path, dims in heads.plan(config, head).items():
-    if path.startswith('pooler/') and (not pooler or takes_pooler(head)):
+    if path.startswith('pooler/') and not path.startswith(kept):
+      continue
+    if path.startswith('projection/'):  # in files of its own (projection.py)
       continue
     if path == 'head/table' and tied:
       continue
@@ -185,21 +205,70 @@ def table(
     for layer in range(ours[0]) if stacked else (None,):
       rows[key.format(layer)] = Row(path, layer, shape, ours, flip)
   if row.language:
+    keys = language_keys(config.bert)
     if tied:
-      rows[DECODER] = rows[NAMES['encoder/embed/tokens']]
-    rows[DECODER_BIAS] = rows[BIAS]
+      rows[keys.decoder] = rows[NAMES['encoder/embed/tokens']]
+    rows[keys.decoder_bias] = rows[keys.bias]
   return rows
+
+
+def head_names(bert: bool) -> Mapping[str | None, Mapping[str, str]]:
+  """Head → our module → theirs, in files of BERT or of all others."""
+  return {**HEAD_NAMES, **BERT_HEAD_NAMES} if bert else HEAD_NAMES
+
+
+class LanguageKeys(NamedTuple):
+  """A tied decoder is the token table, and its bias is `bias`.
+
+  Files hold one of the two names of the bias or both.
+  """
+
+  decoder: str
+  decoder_bias: str
+  bias: str
+
+
+def language_keys(bert: bool) -> LanguageKeys:
+  """Keys of a language head of which files may hold a second copy."""
+  names = head_names(bert)['mlm']
+  decoder, bias = names['head/table'], names['head/bias']
+  return LanguageKeys(decoder, decoder.replace('.weight', '.bias'), bias)
+
+
+def class_name(kind: str, head: str | None, next_sentence: bool = False) -> str:
+  """The class of transformers for a model_type and a head."""
+  if kind == BERT:
+    both = next_sentence and head == 'mlm'
+    name = PRETRAINING if both else BERT_HEADS.get(head, HEADS[head])
+    return MODEL_TYPES[BERT] + name
+  return MODEL_TYPES[kind] + HEADS[head]
+
+
+def class_names() -> list[str]:
+  """All classes of transformers that are known here."""
+  out = [class_name(kind, head) for kind in MODEL_TYPES for head in HEADS]
+  return [*out, class_name(BERT, 'mlm', next_sentence=True)]
+
+
+def suffixes() -> dict[str, str | None]:
+  """How the names of classes end → our head."""
+  out: dict[str, str | None] = {}
+  for names in (HEADS, BERT_HEADS):
+    for head, suffix in names.items():
+      out.setdefault(suffix, head)
+  return {**out, PRETRAINING: 'mlm'}
 
 
 def promised_head(config_json: Mapping[str, Any]) -> str | None:
   """The head that config.json's class has."""
   name = (config_json.get('architectures') or [HEADS[None]])[0]
-  return next(h for h, suffix in HEADS.items() if name.endswith(suffix))
+  ends = suffixes()
+  return ends[max(filter(name.endswith, ends), key=len)]
 
 
-def head_starts() -> set[str]:
-  """The first words of the keys of heads; choosing's pooler is the body's."""
-  keys = {key for names in HEAD_NAMES.values() for key in names.values()}
+def head_starts(bert: bool) -> set[str]:
+  """The first words of the keys of heads; a pooler is the body's."""
+  keys = {k for names in head_names(bert).values() for k in names.values()}
   return {key.partition('.')[0] for key in keys} - {'pooler'}
 
 
@@ -208,10 +277,12 @@ def held_heads(
 ) -> list[str]:
   """The heads that files hold, by their keys without a prefix."""
   promised = promised_head(config_json)
-  starts = {key.partition('.')[0] for key in tensors}
+  bert = config_json.get('model_type') == BERT
+  pair = NAMES['pooler/next_sentence'] + '.'  # which alone is no head
+  starts = {k.partition('.')[0] for k in tensors if not k.startswith(pair)}
   own = {
     head: {key.partition('.')[0] for key in names.values()}
-    for head, names in HEAD_NAMES.items()
+    for head, names in head_names(bert).items()
   }
   # Three heads have keys of this start alone.
   shared = {'classifier', 'pooler', 'layerwise_attention'}
@@ -221,17 +292,19 @@ def held_heads(
   if 'classifier' in starts and 'crf' not in held:
     if 'classifier.weight' not in tensors:
       held.append('classify')
-    elif promised in ('tag', 'choose'):
+    elif promised in ('tag', 'choose') or bert and promised == 'classify':
       held.append(promised)
+    elif bert:
+      held.append('classify' if 'pooler' in starts else 'tag')
     else:
       rows = tensors['classifier.weight'].shape[0]
       held.append('choose' if rows == 1 and 'pooler' in starts else 'tag')
   return held
 
 
-def takes_pooler(head: str | None) -> bool:
+def takes_pooler(bert: bool, head: str | None) -> bool:
   """Whether the head's dense layer is what the body alone calls its pooler."""
-  return NAMES['pooler/dense'] in HEAD_NAMES[head].values()
+  return NAMES['pooler/dense'] in head_names(bert)[head].values()
 
 
 def prefix(key: str) -> str:

@@ -24,7 +24,7 @@ from xlmr_jax.checkpoints import arrays
 from xlmr_jax.checkpoints.arrays import FilePart, Lazy
 from xlmr_jax.checkpoints.formats import safetensors_file
 from xlmr_jax.checkpoints.formats.safetensors_file import DTYPES, Tensor
-from xlmr_jax.checkpoints.hf import files, sentence_transformers
+from xlmr_jax.checkpoints.hf import files, projection, sentence_transformers
 from xlmr_jax.checkpoints.hf.config_json import (
   ESTIMATOR_SIZES,
   config_from_hf,
@@ -34,10 +34,7 @@ from xlmr_jax.checkpoints.hf.config_json import (
 )
 from xlmr_jax.checkpoints.hf.files import Folder, some
 from xlmr_jax.checkpoints.hf.names import (
-  BIAS,
   BUFFERS,
-  DECODER,
-  DECODER_BIAS,
   HEADS,
   LOSS,
   NAMES,
@@ -45,8 +42,10 @@ from xlmr_jax.checkpoints.hf.names import (
   canonical,
   head_starts,
   held_heads,
+  language_keys,
   prefix,
   promised_head,
+  suffixes,
   table,
 )
 from xlmr_jax.checkpoints.weights import STORED, Weights, nest
@@ -110,11 +109,25 @@ def read(
   elif not config.estimator:
     raise ValueError(f'{body / CONFIG}: {ESTIMATOR_SIZES} is missing')
   labels = label_names(config_json) if heads.HEADS[chosen].labelled else None
-  tied, unused = _ties(config_json, tensors)
+  tied, unused = _ties(config, config_json, tensors)
   row = heads.HEADS[chosen]
 
-  pooler = any(name.startswith('pooler.') for name in tensors)
-  rows = table(config, chosen, len(labels or ()), tied=tied, pooler=pooler)
+  rows = table(
+    config,
+    chosen,
+    len(labels or ()),
+    tied=tied,
+    pooler=any(name.startswith('pooler.') for name in tensors),
+    next_sentence=any(
+      name.startswith(NAMES['pooler/next_sentence']) for name in tensors
+    ),
+  )
+  beside = None
+  if pooling and (dense := sentence_transformers.dense(folder)):
+    activation, beside, more = projection.read(folder, dense, config.model_dim)
+    pooling = dataclasses.replace(pooling, activation=activation)
+    rows, tensors = rows | more, tensors | beside.tensors
+    names |= {name: name for name in beside.tensors}
   check(body, rows, tensors, names)
   used = {name: t for name, t in tensors.items() if name not in unused}
   leaves: Mapping[str, Any]
@@ -126,6 +139,7 @@ def read(
   source = {
     'config': config_json,
     'prefix': max(map(prefix, names.values())),
+    'beside': {str(dense): beside.files} if beside else {},
     'tied': tied,
     'files': layout.files,
     'index': layout.index,
@@ -255,8 +269,8 @@ def _choose(
     (name for name in held if heads.same_parameters(name, head)), None
   )
   chosen = head if stored else None
-  wanted = table(config, chosen, pooler=True)
-  starts = head_starts()
+  wanted = table(config, chosen, pooler=True, next_sentence=chosen is not None)
+  starts = head_starts(config.bert)
   left = [
     name
     for name in tensors
@@ -277,7 +291,9 @@ def _check_layers(folder, config: Config, names) -> None:
 
 
 def _ties(
-  config_json: Mapping[str, Any], tensors: Mapping[str, Tensor]
+  config: Config,
+  config_json: Mapping[str, Any],
+  tensors: Mapping[str, Tensor],
 ) -> tuple[bool, dict[str, str]]:
   """Whether the decoder is the token table, and a bias that nobody adds.
 
@@ -285,25 +301,25 @@ def _ties(
   files hold two different tensors; of two biases the decoder's own is added.
   The other bias is kept for writing, in base64.
   """
-  words = NAMES['encoder/embed/tokens']
+  words, keys = NAMES['encoder/embed/tokens'], language_keys(config.bert)
   tied = config_json.get('tie_word_embeddings', True)
   if not isinstance(tied, bool):
     raise ValueError(
       f'config.json: tie_word_embeddings = {tied!r} should be true or false'
     )
-  if tied and DECODER in tensors and words in tensors:
-    tied = safetensors_file.same(tensors[DECODER], tensors[words])
+  if tied and keys.decoder in tensors and words in tensors:
+    tied = safetensors_file.same(tensors[keys.decoder], tensors[words])
     if not tied:
       warnings.warn(
-        f'config.json ties {DECODER} to the token table, but the files hold '
-        'two different tensors: read as untied',
+        f'config.json ties {keys.decoder} to the token table, but the files '
+        'hold two different tensors: read as untied',
         stacklevel=3,
       )
-  both = DECODER_BIAS in tensors and BIAS in tensors
-  if both and not safetensors_file.same(tensors[DECODER_BIAS], tensors[BIAS]):
-    return tied, {
-      BIAS: base64.b64encode(safetensors_file.raw(tensors[BIAS])).decode()
-    }
+  _, own, other = keys
+  both = own in tensors and other in tensors
+  if both and not safetensors_file.same(tensors[own], tensors[other]):
+    data = safetensors_file.raw(tensors[other])
+    return tied, {other: base64.b64encode(data).decode()}
   return tied, {}
 
 
@@ -317,7 +333,7 @@ def check(
   if unknown := [names[name] for name in tensors if name not in rows]:
     raise ValueError(
       f'{folder}: unknown key {some(unknown)}; the heads known here are '
-      f'{", ".join(dict.fromkeys(HEADS.values()))}'
+      f'{", ".join(suffixes())}'
     )
   held = {(rows[n].path, rows[n].layer) for n in tensors}
   if missing := [n for n, r in rows.items() if (r.path, r.layer) not in held]:

@@ -2,8 +2,9 @@
 
 sentence-transformers' files:
 
-  modules.json                      body → pooling → normalisation
+  modules.json                      body → pooling → dense → normalisation
   1_Pooling/config.json             which pooling
+  2_Dense/                          a layer after it (projection.py)
   sentence_bert_config.json         the longest text, until version 5
   tokenizer_config.json             the longest text, since version 6
   config_sentence_transformers.json prompts by name; a score's activation
@@ -33,6 +34,7 @@ SWITCHES = {
   'pooling_mode_cls_token': 'cls',
   'pooling_mode_mean_tokens': 'mean',
 }
+DENSE = '2_Dense'  # where ours goes
 _TYPES = 'sentence_transformers.models.'
 # transformer_task: a vector of a text, a score of a pair.
 TASK, SCORING_TASK = 'feature-extraction', 'sequence-classification'
@@ -48,6 +50,12 @@ def body(folder: Folder) -> pathlib.PurePath:
     if kind == 'Transformer':
       return path
   raise ValueError(f'{folder.path / MODULES} names no Transformer')
+
+
+def dense(folder: Folder) -> pathlib.PurePath | None:
+  """Where the layer after the pooling lies, if there is one."""
+  paths = [path for kind, path in _modules(folder) if kind == 'Dense']
+  return paths[0] if paths else None
 
 
 def read(
@@ -72,6 +80,12 @@ def read(
         raise ValueError(f'{where}: Normalize stands before Pooling')
       names.append(path / CONFIG)
       how = _how(folder.path / names[-1], folder.json(names[-1]))
+    elif kind == 'Dense':
+      if how is None or normalize or path / 'config.json' in names:
+        raise ValueError(
+          f'{where}: one Dense is supported, between Pooling and Normalize'
+        )
+      names.append(path / 'config.json')
     elif kind == 'Normalize':
       normalize = True
       if path.parts and folder.has(path / CONFIG):
@@ -80,7 +94,7 @@ def read(
     elif kind != 'Transformer':
       raise ValueError(
         f'{where}: module {kind} is not supported; known are Transformer, '
-        'Pooling and Normalize'
+        'Pooling, Dense and Normalize'
       )
   facts, settings = {}, {}
   for name in (inner / name for name in LENGTHS):
@@ -200,9 +214,18 @@ def _check_vectors(file: pathlib.Path, config: Mapping[str, Any]) -> None:
       )
 
 
-def texts(pooling: Pooling, width: int) -> dict[str, str]:
-  """The files that say so, for sentence-transformers to load."""
-  names = ['Transformer', 'Pooling'] + ['Normalize'] * pooling.normalize
+def texts(
+  pooling: Pooling, width: int, dense: dict | None = None
+) -> dict[str, str]:
+  """The files that say so, for sentence-transformers to load.
+
+  Args:
+    pooling: of the model.
+    width: D.
+    dense: config.json of the layer after the pooling, where there is one.
+  """
+  names = ['Transformer', 'Pooling'] + ['Dense'] * (dense is not None)
+  names += ['Normalize'] * pooling.normalize
   modules = [
     {
       'idx': i,
@@ -222,12 +245,14 @@ def texts(pooling: Pooling, width: int) -> dict[str, str]:
     'default_prompt_name': pooling.default_prompt,
     'similarity_fn_name': 'cosine',
   }
-  values = {
+  values: dict[str, Any] = {
     MODULES: modules,
     '1_Pooling/config.json': {'word_embedding_dimension': width, **switches},
     LENGTH: length,
     SETTINGS: settings,
   }
+  if dense is not None:
+    values[f'{DENSE}/config.json'] = dense
   return {k: json.dumps(v, indent=2) + '\n' for k, v in values.items()}
 
 

@@ -22,7 +22,7 @@ from xlmr_jax.checkpoints.formats.safetensors_file import (
   DTYPES,
   ITEMSIZE,
 )
-from xlmr_jax.checkpoints.hf import files, sentence_transformers
+from xlmr_jax.checkpoints.hf import files, projection, sentence_transformers
 from xlmr_jax.checkpoints.hf.config_json import (
   FACTS,
   SCHEME,
@@ -36,15 +36,15 @@ from xlmr_jax.checkpoints.hf.config_json import (
 )
 from xlmr_jax.checkpoints.hf.files import WEIGHTS, Files, some
 from xlmr_jax.checkpoints.hf.names import (
+  BERT,
   BODY,
-  DECODER,
-  DECODER_BIAS,
   HEADS,
-  MODEL_TYPES,
   PREFIXES,
   XL,
   Row,
   canonical,
+  class_name,
+  language_keys,
   table,
 )
 from xlmr_jax.checkpoints.weights import (
@@ -93,14 +93,17 @@ def write(
   if labelled and labels is None:
     classes = len(leaves.get('head/out/bias', ()))
     labels = tuple(f'LABEL_{i}' for i in range(classes))
+  next_sentence = 'pooler/next_sentence/bias' in leaves
   rows = table(
     config,
     head,
     len(labels or ()),
     tied=weights.tied,
     pooler='pooler' in weights.params,
+    next_sentence=next_sentence,
   )
-  _check_leaves(rows, leaves)
+  dense = projection.rows_of(leaves)
+  _check_leaves(rows | dense, leaves)
   if fresh or source is None or not _fits(source, rows):
     written, index = _fresh_files(weights, rows, leaves, shard_bytes)
     config_json = config_to_hf(
@@ -110,18 +113,24 @@ def write(
       tied=weights.tied,
       dtype=leaves['encoder/embed/tokens'].dtype.name,
       base=source['config'] if source else _kind_of(weights.tokenizer_dir),
+      next_sentence=next_sentence,
     )
     below, texts = '', None
+    beside = {sentence_transformers.DENSE: _whole_file(dense, leaves)}
   else:
     written, index, finer = _source_files(source, rows, leaves)
     config_json = _patched(source, config, labels, weights.tied)
     if head != source.get('head', head):  # mlm and causal share their keys
       kind = XL if is_xl(config_json) else config_json['model_type']
-      config_json['architectures'] = [MODEL_TYPES[kind] + HEADS[head]]
+      config_json['architectures'] = [class_name(kind, head, next_sentence)]
     if finer:
       key = 'torch_dtype' if 'torch_dtype' in config_json else 'dtype'
       config_json[key] = leaves['encoder/embed/tokens'].dtype.name
     below, texts = source.get('body', ''), source.get('texts')
+    beside = {
+      name: _source_files({**source, 'files': held}, dense, leaves)[0]
+      for name, held in source.get('beside', {}).items()
+    }
   config_json.pop(SCHEME, None)
   if heads.HEADS[head].chain and weights.scheme is not None:
     config_json[SCHEME] = weights.scheme
@@ -129,27 +138,41 @@ def write(
   if weights.pooling is not None and sentence_transformers.MODULES not in (
     texts or {}
   ):
-    made_up = sentence_transformers.texts(weights.pooling, config.model_dim)
+    made_up = sentence_transformers.texts(
+      weights.pooling,
+      config.model_dim,
+      projection.config_json(leaves, weights.pooling) if dense else None,
+    )
     texts = {**(texts or {}), **made_up}
 
   with storage.whole(folder, overwrite=overwrite) as made:
     body = made / below
     body.mkdir(exist_ok=True)
     files.save(body, written, index)
+    for name, held in beside.items():
+      if dense:
+        _below(made, name).mkdir(parents=True)
+        files.save(made / name, held, None)
     if source and config_json == source['config'] and 'text' in source:
       (body / 'config.json').write_bytes(source['text'].encode())
     else:
       files.save_json(body / 'config.json', config_json)
     for name, text in (texts or {}).items():
-      if not (made / name).resolve().is_relative_to(made.resolve()):
-        raise ValueError(f'{name} of the source would lie outside {folder}')
-      (made / name).parent.mkdir(parents=True, exist_ok=True)
-      (made / name).write_text(text, encoding='utf-8')
+      file = _below(made, name)
+      file.parent.mkdir(parents=True, exist_ok=True)
+      file.write_text(text, encoding='utf-8')
     if weights.tokenizer_dir is not None:
       for name, data in tokenizer_files(
         weights.tokenizer_dir, config.max_length, config_json['model_type']
       ).items():
         (body / name).write_bytes(data)
+
+
+def _below(folder: pathlib.Path, name: str) -> pathlib.Path:
+  """A path below a folder, or ValueError."""
+  if not (folder / name).resolve().is_relative_to(folder.resolve()):
+    raise ValueError(f'{name} of the source would lie outside the folder')
+  return folder / name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -233,12 +256,15 @@ def _fresh_files(
   shard_bytes: int,
 ) -> tuple[Files, dict | None]:
   """The files of transformers 5: nothing twice, poolers on bare bodies."""
-  start = '' if HEADS[weights.head] == HEADS[None] else PREFIXES[0]
+  bert, bare = weights.config.bert, HEADS[weights.head] == HEADS[None]
+  start = '' if bare else f'{BERT}.' if bert else PREFIXES[0]
+  keys = language_keys(bert)
+  pooler = bare or 'pooler/next_sentence/bias' in leaves
   arrays = {}
   for name, row in rows.items():
-    if weights.tied and name in (DECODER, DECODER_BIAS):
+    if weights.tied and name in (keys.decoder, keys.decoder_bias):
       continue
-    if row.path.startswith('pooler/') and start:
+    if row.path.startswith('pooler/') and not pooler:
       continue
     body = name.startswith(BODY)
     array = _theirs(leaves, row)
@@ -270,6 +296,15 @@ def _fresh_files(
     for i, shard in enumerate(shards, 1)
   }
   return {**written, **extra}, {'metadata': total}
+
+
+def _whole_file(rows: Mapping[str, Row], leaves: Mapping) -> Files:
+  """All of rows as a single file."""
+  held = {
+    name: (_theirs(leaves, row), DTYPE_NAMES[leaves[row.path].dtype])
+    for name, row in rows.items()
+  }
+  return {WEIGHTS: ({'format': 'pt'}, held)}
 
 
 def _source_files(

@@ -37,6 +37,7 @@ from jaxtyping import Int
 import numpy as np
 
 from xlmr_jax.data.batches import pack
+from xlmr_jax.data.batches.convention import ROBERTA, Convention
 from xlmr_jax.runtime import storage
 
 Local = Callable[[int], Int[np.ndarray, 'local']]
@@ -106,7 +107,7 @@ class Loader:
     shuffle: bool = True,
     drop_last: bool = False,
     label: tuple[str, str] | None = None,
-    pad_id: int = 1,
+    convention: Convention = ROBERTA,
     cache: str | os.PathLike | None = None,
     groups: Int[np.ndarray, 'features'] | None = None,
   ):
@@ -130,7 +131,7 @@ class Loader:
       shuffle: whether epochs are shuffled. False is for evaluation.
       drop_last: whether to leave out an epoch's last batch if it is not full.
       label: dtype and shape of the labels, as `pack.fill` takes them.
-      pad_id: token of the padding.
+      convention: of the model.
       cache: folder to keep counted rows of windows in. Without it a run that
         resumes late counts them again, in about a second for 10^9 tokens.
       groups: the group of each feature, as `pack.plan` takes them: the choices
@@ -169,7 +170,7 @@ class Loader:
       )
     self.row_length = row_length
     self._seed, self._shuffle = seed, shuffle
-    self._label, self._pad_id = label, pad_id
+    self._label, self._convention = label, convention
     self._groups = None if groups is None else np.asarray(groups, np.int64)
     self._source = features if self._flows else _MeasuredFeatures(features)
     self._lock = threading.RLock()
@@ -234,7 +235,7 @@ class Loader:
         [plan.row(row) for row in rows],
         row_length=self.row_length,
         max_examples=self.max_examples,
-        pad_id=self._pad_id,
+        convention=self._convention,
         label=self._label,
         groups=self._groups,
       )

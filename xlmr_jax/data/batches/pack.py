@@ -29,6 +29,7 @@ from jaxtyping import Int
 import numpy as np
 
 from xlmr_jax.data import permutation
+from xlmr_jax.data.batches.convention import ROBERTA, Convention
 
 Feature = Mapping[str, Any]  # {'tokens': int32 [n], 'label': int | float}
 Batch = dict[str, np.ndarray]
@@ -320,7 +321,7 @@ def fill(
   *,
   row_length: int,
   max_examples: int,
-  pad_id: int = 1,
+  convention: Convention = ROBERTA,
   label: tuple[str, str] | None = None,
   groups: Int[np.ndarray, 'features'] | None = None,
 ) -> Batch:
@@ -331,7 +332,7 @@ def fill(
     rows: the features of each row; an empty one becomes a row of padding.
     row_length: L.
     max_examples: E.
-    pad_id: token of the padding.
+    convention: of the model.
     label: dtype and shape of `labels`, where they are wanted. The shape is
       'B L', a label for each token, or 'B E', one for each feature, which more
       sizes may follow: 'B E 2' are the first and the last token of an answer.
@@ -341,16 +342,18 @@ def fill(
   Returns:
     tokens, segments, positions int32 [B, L]; starts, example int32 [B, E];
     labels of the dtype and shape asked for; with groups also group int32
-    [B, E], -1 where no example is.
+    [B, E], -1 where no example is; where the convention has types also types
+    int32 [B, L].
 
   Raises:
     ValueError: a row holds more tokens or examples than its arrays, or a
       feature has not as many tags as tokens.
   """
+  size = len(rows), row_length
   batch = {
-    'tokens': np.full((len(rows), row_length), pad_id, np.int32),
-    'segments': np.zeros((len(rows), row_length), np.int32),
-    'positions': np.zeros((len(rows), row_length), np.int32),
+    'tokens': np.full(size, convention.pad_id, np.int32),
+    'segments': np.zeros(size, np.int32),
+    'positions': np.zeros(size, np.int32),
     'starts': np.zeros((len(rows), max_examples), np.int32),
     'example': np.full((len(rows), max_examples), -1, np.int32),
   }
@@ -360,6 +363,8 @@ def fill(
     shape = [sizes[d] if d in sizes else int(d) for d in dims.split()]
     missing = np.nan if dtype.startswith('float') else -1
     batch['labels'] = np.full(shape, missing, dtype)
+  if convention.separator is not None:
+    batch['types'] = np.zeros(size, np.int32)
   if groups is not None:
     batch['group'] = np.full((len(rows), max_examples), -1, np.int32)
   counts = np.array([len(row) for row in rows], np.int64)
@@ -392,12 +397,10 @@ def fill(
   place = np.repeat(row * row_length + start, lengths) + within
   batch['tokens'].ravel()[place] = flat
   batch['segments'].ravel()[place] = np.repeat(slot + 1, lengths)
-  pads = flat == pad_id
-  if pads.any():
-    real = np.cumsum(~pads) - ~pads
-    within = real - np.repeat(real[begin], lengths)
-    within[pads] = -1
-  batch['positions'].ravel()[place] = within
+  parts = flat, begin, lengths
+  batch['positions'].ravel()[place] = convention.positions(*parts)
+  if 'types' in batch:
+    batch['types'].ravel()[place] = convention.types(*parts)
   batch['starts'][row, slot] = start
   batch['example'][row, slot] = index
   if groups is not None:

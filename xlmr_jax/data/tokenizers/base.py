@@ -37,6 +37,7 @@ class BaseTokenizer:
     special_ids: every id that stands for no text, in ascending order.
     pieces: half-open id range of the ordinary pieces.
     fingerprint: SHA-256, in hexadecimal, of all that decides on the ids.
+    typed: whether a pair's second text has token type 1, for models with types.
   """
 
   vocab_size: int
@@ -48,6 +49,7 @@ class BaseTokenizer:
   special_ids: tuple[int, ...]
   pieces: tuple[int, int]
   fingerprint: str
+  typed: bool = False
 
   # The specials' pieces by id, without <unk>, which stands for a text.
   _names: dict[int, str]
