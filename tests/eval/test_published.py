@@ -2,6 +2,7 @@
 
 import pytest
 
+from configs import clue as clue_recipe
 from xlmr_jax.eval.benchmarks import published, table
 
 # Rows that have some of the languages only; their averages are of all.
@@ -102,6 +103,33 @@ def test_rows_of_clue_have_its_tasks():
   rows = [row for row in published.ROWS if row.benchmark == 'clue']
   assert {row.task for row in rows} <= tasks
   assert {'cluener', 'drcd', 'ocnli', 'c3'} <= {row.task for row in rows}
+
+
+def test_a_baseline_stands_beside_its_own_rows():
+  clue = table.find('clue')
+  find = lambda *args: clue.find_published(*args).average
+  assert find('roberta-wwm-ext-large', 'afqmc', 'zero-shot') == 76.55
+  assert find('roberta-wwm-ext-large', 'afqmc', 'zero-shot', 'dev') == 76.0
+  assert find('bert-base-chinese', 'c3', 'zero-shot', 'dev') == 65.38
+  assert find('roberta-wwm-ext', 'cmrc2018', 'zero-shot') == 75.2
+  for model in ('macbert-base', 'large'):
+    assert clue.find_published(model, 'afqmc', 'zero-shot') is None
+  for model, names in published.NAMES.items():
+    assert model in clue_recipe.INIT
+    known = {row.model for row in published.CLUE}
+    assert set(names) <= known
+
+
+def test_mbert_in_xtreme():
+  xtreme = table.find('xtreme')
+  find = lambda task: xtreme.find_published('mbert', task, 'zero-shot')
+  assert find('xnli').average == 65.4
+  assert find('pawsx').average == 81.9
+  assert find('xquad').parts['f1'][0]['th'] == 42.7
+  assert find('mlqa').parts['exact_match'][1] == 41.6
+  for task in ('udpos', 'tydiqa', 'tatoeba', 'bucc2018'):
+    assert find(task) is None
+  assert xtreme.find_published('large', 'xnli', 'zero-shot', 'dev') is None
 
 
 def test_look_up():
