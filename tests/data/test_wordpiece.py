@@ -9,12 +9,14 @@ import types
 import numpy as np
 import pytest
 
+from configs import pretrain
 from xlmr_jax.checkpoints import native
 from xlmr_jax.data.batches import streams
 from xlmr_jax.data.tokenizers import folder, surgery, wordpiece, words
 from xlmr_jax.data.tokenizers.wordpiece import WordPieceTokenizer
 from xlmr_jax.layers import masking
 from xlmr_jax.tasks import answer, tag
+from xlmr_jax.training import initial_model
 
 SPECIALS = ['[PAD]', '[unused1]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', '<S>']
 TEXTS = [
@@ -419,6 +421,13 @@ def test_pairs_of_a_corpus_have_one_separator(chinese):
   tokens = pairs.read(0, 0, 3, False)
   assert tokens.tolist() == [3, 7, 8, 4, 9, 4]
   assert pairs.lengths(0, 3) == pairs.shortest == len(tokens)
+
+
+def test_fresh_parameters_take_its_pad(tmp_path):
+  config = pretrain.get_config('model=tiny')
+  config.tokenizer = str(write(tmp_path / 'bert', uncased()))
+  _, model, tokenizer, _ = initial_model.choose(config)
+  assert (model.pad_id, model.vocab_size) == (0, tokenizer.vocab_size)
 
 
 def test_a_file_of_another_kind(tmp_path):

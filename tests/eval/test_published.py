@@ -1,9 +1,12 @@
 """Published figures: they agree with the averages printed beside them."""
 
+import types
+
 import pytest
 
 from configs import clue as clue_recipe
 from xlmr_jax.eval.benchmarks import published, table
+from xlmr_jax.eval.suite import summary
 
 # Rows that have some of the languages only; their averages are of all.
 PARTIAL = {('xtreme', 'large', task) for task in ('xnli', 'panx', 'mlqa')}
@@ -118,6 +121,25 @@ def test_a_baseline_stands_beside_its_own_rows():
     assert model in clue_recipe.INIT
     known = {row.model for row in published.CLUE}
     assert set(names) <= known
+
+
+def test_the_table_of_a_baseline_has_its_published_row():
+  task = {'split': 'dev', 'metric': 'accuracy', 'average': 75.0, 'parts': {}}
+  results = {
+    'benchmark': 'clue',
+    'checkpoint': 'x',
+    'protocol': 'zero-shot',
+    'tasks': {'afqmc': {**task, 'languages': {'zh': 75.0}}},
+    'groups': {},
+    'overall': None,
+  }
+  config = types.SimpleNamespace(model='roberta-wwm-ext-large')
+  text = summary.markdown(config, results)
+  assert '| published | 76.0 | 76.0 |' in text
+  assert '| difference | -1.0 | -1.0 |' in text
+  assert '- HFL/RoBERTa-wwm-ext 74.6 (' in text
+  config.model = 'base'
+  assert '| published |' not in summary.markdown(config, results)
 
 
 def test_mbert_in_xtreme():
