@@ -254,6 +254,9 @@ def test_never_split_is_as_in_the_slow_tokenizer(tmp_path):
     assert ids == mine.encode(text)
   _, spans = mine.encode('a HOUSEs [MASK] The-old', offsets=True)
   assert spans == [(0, 0), (0, 1), (2, 8), (9, 15), (16, 23), (0, 0)]
+  write(path, pieces)
+  assert folder.load(path).fingerprint != mine.fingerprint
+  assert pickle.loads(pickle.dumps(mine)).fingerprint == mine.fingerprint
   assert pickle.loads(pickle.dumps(mine)).encode('HOUSEs') == [3, 2, 4]
 
 

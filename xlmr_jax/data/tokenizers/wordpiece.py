@@ -14,6 +14,7 @@ A pair is `[CLS] A [SEP] B [SEP]`, the second text of type 1.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+import hashlib
 import json
 import os
 import re
@@ -153,6 +154,10 @@ class WordPieceTokenizer(BpeTokenizer):
     self._never = _whole_words(self._never_split, spec)
     data = json.dumps(spec, ensure_ascii=False).encode()
     super().__init__(data, names, name=name)
+    if self._never is not None:
+      digest = hashlib.sha256(self.fingerprint.encode())
+      digest.update(repr(self._never_split).encode())
+      self.fingerprint = digest.hexdigest()
 
   def save(self, directory: str | os.PathLike) -> str:
     """Writes `tokenizer.json` into a directory; returns its path.
