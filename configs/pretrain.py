@@ -90,7 +90,8 @@ def get_config(arg: str = ''):
   # minutes needs short rows first, ((0.77, 16), (1.0, 64)): docs/log.md.
   c.schedule = ()
 
-  # What is predicted. token; word: all pieces of a word; ngram: of 1 to 3.
+  # What is predicted. token; word: all pieces of a word, in Chinese a piece (no
+  # segmenter's words, as the wwm models were made with); ngram: of 1 to 3.
   c.mask_rate = 0.15
   c.mask_units = 'token'
   c.loss_chunk = 0  # masked positions of a row scored at a time; 0: all

@@ -56,6 +56,7 @@ INIT = {
   'large': 'FacebookAI/xlm-roberta-large',
   'xl': 'facebook/xlm-roberta-xl',
   'xxl': 'facebook/xlm-roberta-xxl',
+  'mbert': 'google-bert/bert-base-multilingual-cased',
 }
 
 

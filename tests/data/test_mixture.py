@@ -13,7 +13,7 @@ import pytest
 from xlmr_jax.data import permutation
 from xlmr_jax.data.batches import loader, mixture
 from xlmr_jax.data.corpus import prepare, shards
-from xlmr_jax.data.tokenizers import train_tokenizer, xlmr
+from xlmr_jax.data.tokenizers import base, train_tokenizer, xlmr
 
 WORDS = {
   'en': 'the horse sees a house and old water near farmers'.split(),
@@ -93,9 +93,9 @@ def prepared(*parts):
   )
 
 
-WORDLESS = types.SimpleNamespace(  # the tokenizer of such parts
-  pieces=(3, 99), vocab_size=100, bos_id=0, eos_id=2, fingerprint=''
-)
+WORDLESS = base.BaseTokenizer()  # the tokenizer of such parts
+WORDLESS.pieces, WORDLESS.vocab_size = (3, 99), 100
+WORDLESS.bos_id, WORDLESS.eos_id, WORDLESS.fingerprint = 0, 2, ''
 
 
 def where(view, index):

@@ -7,7 +7,7 @@ import unicodedata
 import numpy as np
 import pytest
 
-from xlmr_jax.data.tokenizers import hf_tokenizers, words, xlmr
+from xlmr_jax.data.tokenizers import base, hf_tokenizers, words, xlmr
 
 # By the names of characters: the table goes by Unicode's blocks.
 UNSPACED = ('CJK UNIFIED', 'CJK COMPAT', 'HIRAGANA', 'KATAKANA', 'THAI')
@@ -140,7 +140,7 @@ def test_words_of_byte_pieces(data_dir):
 
 
 def test_a_vocabulary_without_spaces_is_refused():
-  class Letters:
+  class Letters(base.BaseTokenizer):
     vocab_size = 3
     special_ids = (0,)
 

@@ -1,8 +1,12 @@
 """Published figures: they agree with the averages printed beside them."""
 
+import types
+
 import pytest
 
+from configs import clue as clue_recipe
 from xlmr_jax.eval.benchmarks import published, table
+from xlmr_jax.eval.suite import summary
 
 # Rows that have some of the languages only; their averages are of all.
 PARTIAL = {('xtreme', 'large', task) for task in ('xnli', 'panx', 'mlqa')}
@@ -102,6 +106,52 @@ def test_rows_of_clue_have_its_tasks():
   rows = [row for row in published.ROWS if row.benchmark == 'clue']
   assert {row.task for row in rows} <= tasks
   assert {'cluener', 'drcd', 'ocnli', 'c3'} <= {row.task for row in rows}
+
+
+def test_a_baseline_stands_beside_its_own_rows():
+  clue = table.find('clue')
+  find = lambda *args: clue.find_published(*args).average
+  assert find('roberta-wwm-ext-large', 'afqmc', 'zero-shot') == 76.55
+  assert find('roberta-wwm-ext-large', 'afqmc', 'zero-shot', 'dev') == 76.0
+  assert find('bert-base-chinese', 'c3', 'zero-shot', 'dev') == 65.38
+  assert find('roberta-wwm-ext', 'cmrc2018', 'zero-shot') == 75.2
+  for model in ('macbert-base', 'large'):
+    assert clue.find_published(model, 'afqmc', 'zero-shot') is None
+  for model, names in published.NAMES.items():
+    assert model in clue_recipe.INIT
+    known = {row.model for row in published.CLUE}
+    assert set(names) <= known
+
+
+def test_the_table_of_a_baseline_has_its_published_row():
+  task = {'split': 'dev', 'metric': 'accuracy', 'average': 75.0, 'parts': {}}
+  results = {
+    'benchmark': 'clue',
+    'checkpoint': 'x',
+    'protocol': 'zero-shot',
+    'tasks': {'afqmc': {**task, 'languages': {'zh': 75.0}}},
+    'groups': {},
+    'overall': None,
+  }
+  config = types.SimpleNamespace(model='roberta-wwm-ext-large')
+  text = summary.markdown(config, results)
+  assert '| published | 76.0 | 76.0 |' in text
+  assert '| difference | -1.0 | -1.0 |' in text
+  assert '- HFL/RoBERTa-wwm-ext 74.6 (' in text
+  config.model = 'base'
+  assert '| published |' not in summary.markdown(config, results)
+
+
+def test_mbert_in_xtreme():
+  xtreme = table.find('xtreme')
+  find = lambda task: xtreme.find_published('mbert', task, 'zero-shot')
+  assert find('xnli').average == 65.4
+  assert find('pawsx').average == 81.9
+  assert find('xquad').parts['f1'][0]['th'] == 42.7
+  assert find('mlqa').parts['exact_match'][1] == 41.6
+  for task in ('udpos', 'tydiqa', 'tatoeba', 'bucc2018'):
+    assert find(task) is None
+  assert xtreme.find_published('large', 'xnli', 'zero-shot', 'dev') is None
 
 
 def test_look_up():

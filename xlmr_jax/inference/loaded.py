@@ -119,8 +119,9 @@ class Loaded:
         if self.tokenizer is None:
           raise ValueError(
             f'example {index} is text, but this checkpoint has no tokenizer '
-            f'that can be read ({SPM}, tokenizer.json, or '
-            'vocab.json with merges.txt): add the file, or pass ids'
+            f'that can be read ({SPM}, tokenizer.json, '
+            'vocab.txt, or vocab.json with merges.txt): add the file, or pass '
+            'ids'
           )
         pair = (example,) if isinstance(example, str) else example
         ids = np.asarray(self.tokenizer.encode(*pair), np.int32)

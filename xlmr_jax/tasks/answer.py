@@ -22,7 +22,6 @@ import numpy as np
 
 from xlmr_jax.tasks.encoding import encode_texts
 
-_SPECIALS = 4  # <s> question </s></s> context </s>
 _CHUNK = 1024  # texts tokenised together
 
 
@@ -84,7 +83,7 @@ def encode(
     query = queries[text][:question]
     room = len(ids)
     if max_length is not None:
-      room = max_length - _SPECIALS - len(query)
+      room = max_length - tokenizer.specials(2) - len(query)
       if truncate == 'error' and (
         len(ids) > room or len(query) < len(queries[text])
       ):
@@ -100,7 +99,8 @@ def encode(
           f' context beside {len(query)} tokens of the question'
         )
     answer = _place(example, spans, required)
-    head = [tokenizer.bos_id, *query, tokenizer.eos_id, tokenizer.eos_id]
+    between = [tokenizer.eos_id] * tokenizer.separators
+    head = [tokenizer.bos_id, *query, *between]
     windows = _windows(len(ids), room, stride)
     for (first, last), home in zip(
       windows, _homes(windows, len(ids)), strict=True

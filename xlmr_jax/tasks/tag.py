@@ -21,10 +21,6 @@ import numpy as np
 
 from xlmr_jax.tasks.encoding import encode_texts, list_names, shorten
 
-# XTREME leaves room for RoBERTa's three specials, <s> </s> </s>. A feature has
-# two, but its windows are to hold the same words.
-_ROOM = 3
-
 # No label, as -1 is none: the sentence goes on before or behind the window. A
 # chain reads it, layers/crf.py.
 JOINED = -2
@@ -70,12 +66,17 @@ def encode(
   index = {name: i for i, name in enumerate(labels)}
   if len(index) != len(labels):
     raise ValueError(f'labels name a tag twice: {list_names(labels)}')
-  room = None if max_length is None else max_length - _ROOM
+  # XTREME leaves room for RoBERTa's three specials, <s> </s> </s>, and for two
+  # of BERT. A feature has two, but its windows are to hold the same words.
+  spare = 1 + tokenizer.separators
+  room = None if max_length is None else max_length - spare
   if room is not None and room < 1:
-    raise ValueError(f'max_length={max_length}; a window needs at least 4')
+    raise ValueError(
+      f'max_length={max_length}; a window needs at least {spare + 1}'
+    )
   pieces = _pieces(examples, tokenizer)
   if truncate == 'error':
-    _check_lengths(examples, pieces, room, max_length)
+    _check_lengths(examples, pieces, room, spare)
   for word, ids in pieces.items():
     if not ids or room is not None and len(ids) > room:
       pieces[word] = [tokenizer.unk_id]
@@ -122,14 +123,14 @@ def _pieces(examples: Sequence[Any], tokenizer: Any) -> dict[str, list[int]]:
   }
 
 
-def _check_lengths(examples, pieces, room, max_length) -> None:
+def _check_lengths(examples, pieces, room, spare) -> None:
   for example in examples:
     length = sum(max(1, len(pieces[word])) for word in example.words)
     if room is not None and length > room:
       raise ValueError(
-        f'{example.where}: {length + _ROOM} tokens are more than'
-        f' max_length={max_length}; shorten the sentence, or let it be read in'
-        ' windows'
+        f'{example.where}: {length + spare} tokens are more than'
+        f' max_length={room + spare}; shorten the sentence, or let it be read'
+        ' in windows'
       )
 
 

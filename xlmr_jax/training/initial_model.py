@@ -66,7 +66,11 @@ def choose(
   tokenizer = _tokenizer(config.tokenizer)
   sizes = {k: v for k, v in config.sizes.items() if v is not None}
   model = dataclasses.replace(
-    VARIANTS[config.variant], vocab_size=tokenizer.vocab_size, **sizes, **run
+    VARIANTS[config.variant],
+    vocab_size=tokenizer.vocab_size,
+    pad_id=tokenizer.pad_id,
+    **sizes,
+    **run,
   )
   return None, model, tokenizer, pathlib.Path(config.tokenizer)
 

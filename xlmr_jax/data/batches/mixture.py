@@ -111,8 +111,11 @@ class Mixture:
     """
     if rows not in ROWS:
       raise ValueError(f'rows={rows!r}; it is one of {", ".join(ROWS)}')
-    if max_length < 5:
-      raise ValueError(f'max_length={max_length}; a pair has four specials')
+    specials = tokenizer.specials(2)
+    if max_length <= specials:
+      raise ValueError(
+        f'max_length={max_length}; a pair has {specials} specials'
+      )
     for name, value in (('alpha', alpha), ('parallel_weight', parallel_weight)):
       if not 0 <= value <= 1:
         raise ValueError(f'{name}={value}; it is between 0 and 1')
@@ -136,7 +139,10 @@ class Mixture:
       kind(part, max_length, ends, 0, cut[name]) for name, part in texts.items()
     ]
     if parallel_weight or not texts:
-      self._units += [Pairs(p, max_length, ends) for p in pairs.values()]
+      between = tokenizer.separators
+      self._units += [
+        Pairs(p, max_length, ends, between) for p in pairs.values()
+      ]
     self.languages = tuple(texts)
     self.pairs = tuple(u.name for u in self._units if u.name not in texts)
     self.tokens = {unit.name: unit.tokens for unit in self._units}

@@ -147,26 +147,35 @@ class Pairs:
 
   kind = 'pair'
 
-  def __init__(self, part: Any, max_length: int, ends: tuple[int, int]):
+  def __init__(
+    self,
+    part: Any,
+    max_length: int,
+    ends: tuple[int, int],
+    separators: int = 2,
+  ):
     """Reads the ends of all pairs once, to know their lengths.
 
     Args:
       part: of prepared corpora, of kind 'pairs'.
       max_length: the most tokens of a feature.
       ends: ids of <s> and </s>.
+      separators: how many </s> stand between the sentences.
     """
     self.name, self.count = part.name, part.units
-    self._part, self._room, self._ends = part, max_length - 4, ends
+    self._specials, self._between = 2 + separators, [ends[1]] * separators
+    self._part, self._room = part, max_length - self._specials
+    self._ends = ends
     self.tokens, self.shortest = 0, max_length
     for at in range(0, self.count, _CHUNK):
       last = min(at + _CHUNK, self.count)
       sides = np.asarray(part.ends[2 * at : 2 * last + 1 : 2])
       sizes = np.minimum(np.diff(sides), self._room)
       self.tokens += int(sizes.sum())
-      self.shortest = min(self.shortest, int(sizes.min()) + 4)
+      self.shortest = min(self.shortest, int(sizes.min()) + self._specials)
 
   def lengths(self, begin, end) -> Int[np.ndarray, 'features']:
-    return np.minimum(end - begin, self._room) + 4
+    return np.minimum(end - begin, self._room) + self._specials
 
   def cut(self, units: Int[np.ndarray, 'n']) -> Cut:
     ends = self._part.ends
@@ -182,5 +191,5 @@ class Pairs:
       sides = [s[:k] for s, k in zip(sides, keep, strict=True)]
     a, b = reversed(sides) if flip else sides
     bos, eos = self._ends
-    joined = np.concatenate([[bos], a, [eos, eos], b, [eos]])
+    joined = np.concatenate([[bos], a, self._between, b, [eos]])
     return joined.astype(np.int32)

@@ -1,10 +1,11 @@
 """What is the same for every vocabulary: specials, truncation, errors.
 
-A text becomes `<s> A </s>`, a pair `<s> A </s></s> B </s>`. `<mask>` typed in
-a text is the mask; every other special typed in a text is plain text.
+A text becomes `<s> A </s>`, a pair `<s> A </s></s> B </s>`; in BERT's WordPiece
+`[CLS] A [SEP]` and `[CLS] A [SEP] B [SEP]`. `<mask>` typed in a text is the
+mask; every other special typed in a text is plain text.
 
-xlmr.py and hf_tokenizers.py have the two children of `BaseTokenizer`, and
-folder.py chooses between them.
+xlmr.py and hf_tokenizers.py have the two children of `BaseTokenizer`,
+wordpiece.py one of the second, and folder.py chooses between them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -38,6 +39,9 @@ class BaseTokenizer:
     pieces: half-open id range of the ordinary pieces.
     fingerprint: SHA-256, in hexadecimal, of all that decides on the ids.
     typed: whether a pair's second text has token type 1, for models with types.
+    separators: how many </s> stand between the texts of a pair.
+    continuation: how a piece starts that goes on with a word; None where the
+      piece that starts a word is marked instead.
   """
 
   vocab_size: int
@@ -50,6 +54,8 @@ class BaseTokenizer:
   pieces: tuple[int, int]
   fingerprint: str
   typed: bool = False
+  separators: int = 2
+  continuation: str | None = None
 
   # The specials' pieces by id, without <unk>, which stands for a text.
   _names: dict[int, str]
@@ -76,6 +82,10 @@ class BaseTokenizer:
   def _check(self, token: int) -> None:
     if not 0 <= token < self.vocab_size:
       raise ValueError(f'id {token} is outside 0…{self.vocab_size - 1}')
+
+  def specials(self, texts: int) -> int:
+    """How many specials stand around one text, or around and between two."""
+    return 2 + self.separators * (texts - 1)
 
   def encode(
     self,
@@ -154,17 +164,25 @@ class BaseTokenizer:
         ids, spans = zip(*itertools.islice(sides, count), strict=True)
         lengths = [len(i) for i in ids]
         where = f'example {index}: ' if len(examples) > 1 else ''
-        keep = _keep(lengths, max_length, truncate, where)
+        specials = self.specials(count)
+        keep = _keep(lengths, specials, max_length, truncate, where)
         if keep != lengths:
           ids = [i[:k] for i, k in zip(ids, keep, strict=True)]
-        framed = _frame(ids, self.bos_id, self.eos_id)
+        framed = self._frame(ids, self.bos_id, self.eos_id)
         if offsets:
           spans = [s[:k] for s, k in zip(spans, keep, strict=True)]
-          framed = framed, _frame(spans, (0, 0), (0, 0))
+          framed = framed, self._frame(spans, (0, 0), (0, 0))
         out.append(framed)
     except (RuntimeError, TypeError, UnicodeError):
       _refuse_surrogates(texts)
       raise
+    return out
+
+  def _frame(self, sides: Sequence[list], bos, eos) -> list:
+    """`<s> A </s>` or `<s> A </s></s> B </s>`."""
+    out = [bos, *sides[0], eos]
+    if len(sides) == 2:
+      out += [*[eos] * (self.separators - 1), *sides[1], eos]
     return out
 
   def encode_plain(
@@ -214,16 +232,9 @@ class BaseTokenizer:
     return out
 
 
-def _frame(sides: Sequence[list], bos, eos) -> list:
-  """`<s> A </s>` or `<s> A </s></s> B </s>`."""
-  out = [bos, *sides[0], eos]
-  if len(sides) == 2:
-    out += [eos, *sides[1], eos]
-  return out
-
-
 def _keep(
   lengths: list[int],
+  specials: int,
   max_length: int | None,
   truncate: Truncate,
   where: str = '',
@@ -235,7 +246,6 @@ def _keep(
     )
   if max_length is None:
     return lengths
-  specials = 2 * len(lengths)
   room = max_length - specials
   if room < 0:
     raise ValueError(

@@ -3,11 +3,14 @@
 | files                    | tokenizer                                      |
 |--------------------------|------------------------------------------------|
 | sentencepiece.bpe.model  | xlmr.Tokenizer, XLM-R's or CamemBERT's layout   |
-| tokenizer.json           | hf_tokenizers.BpeTokenizer                     |
+| tokenizer.json           | hf_tokenizers.BpeTokenizer, or as vocab.txt    |
 | vocab.json + merges.txt  | hf_tokenizers.BpeTokenizer                     |
+| vocab.txt                | wordpiece.WordPieceTokenizer                   |
 
-Other files are not read, such as spiece.model (rinna's RoBERTa) or bpe.codes
-with vocab.txt (PhoBERT, BERTweet).
+The files choose, not the body: a BertModel over XLM-R's vocabulary, such as
+multilingual-e5-small, has XLM-R's tokenizer. Other files are not read, such as
+spiece.model (rinna's RoBERTa), bpe.codes with vocab.txt (PhoBERT, BERTweet) or
+the vocab.txt of Japanese BERT, whose words MeCab makes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,9 +18,10 @@ import json
 import os
 import warnings
 
-from xlmr_jax.data.tokenizers import hf_tokenizers, xlmr
+from xlmr_jax.data.tokenizers import hf_tokenizers, wordpiece, xlmr
 from xlmr_jax.data.tokenizers.added_tokens import AddedToken
 from xlmr_jax.data.tokenizers.hf_tokenizers import BpeTokenizer
+from xlmr_jax.data.tokenizers.wordpiece import WordPieceTokenizer
 from xlmr_jax.data.tokenizers.xlmr import CAMEMBERT, XLMR, Layout, Tokenizer
 
 # A table may have rows that no id uses: XLM-R XL's has 878.
@@ -83,9 +87,13 @@ def _tokenizers(
     held = _held(tokenizer.added, rows, folder)
     yield tokenizer.with_added(held, folder)
   if has(hf_tokenizers.FILE_NAME):
-    yield BpeTokenizer(os.path.join(folder, hf_tokenizers.FILE_NAME))
+    path = os.path.join(folder, hf_tokenizers.FILE_NAME)
+    pieces = wordpiece.is_wordpiece(path)
+    yield WordPieceTokenizer(path) if pieces else BpeTokenizer(path)
   if has(hf_tokenizers.VOCAB) and has(hf_tokenizers.MERGES):
     yield BpeTokenizer(os.path.join(folder, hf_tokenizers.VOCAB))
+  if has(wordpiece.VOCAB) and not has('bpe.codes') and wordpiece.reads(folder):
+    yield WordPieceTokenizer(os.path.join(folder, wordpiece.VOCAB))
 
 
 def _held(

@@ -25,28 +25,24 @@ import functools
 import hashlib
 import json
 import os
-from typing import Any
 
 import numpy as np
 import tokenizers
 from tokenizers import processors
 
 from xlmr_jax.data.tokenizers import added_tokens, base
+from xlmr_jax.data.tokenizers.tokenizer_files import (
+  ROLES,
+  SPECIALS_MAP,
+  contents,
+  name_specials,
+  parse,
+  read,
+)
 from xlmr_jax.runtime import storage
 
 FILE_NAME = 'tokenizer.json'
 VOCAB, MERGES = 'vocab.json', 'merges.txt'
-# The first file that names a token decides, as in transformers.
-_SETTINGS = ('tokenizer_config.json', 'special_tokens_map.json')
-
-# Role: RoBERTa's token, and what Hugging Face's files call the role.
-_ROLES = {
-  'bos': ('<s>', ('cls_token', 'bos_token')),
-  'pad': ('<pad>', ('pad_token',)),
-  'eos': ('</s>', ('sep_token', 'eos_token')),
-  'unk': ('<unk>', ('unk_token',)),
-  'mask': ('<mask>', ('mask_token',)),
-}
 
 
 class BpeTokenizer(base.BaseTokenizer):
@@ -62,10 +58,14 @@ class BpeTokenizer(base.BaseTokenizer):
       the file is laid out does not count.
   """
 
+  _roles = ROLES
+
   def __init__(
     self,
     source: str | os.PathLike | bytes,
     specials: Mapping[str, str] | None = None,
+    *,
+    name: str = 'the vocabulary given as bytes',
   ):
     """Loads a vocabulary.
 
@@ -77,13 +77,14 @@ class BpeTokenizer(base.BaseTokenizer):
         'mask', e.g. {'bos': '[CLS]'}. The others are named by the source's
         tokenizer_config.json or special_tokens_map.json, and <s> <pad> </s>
         <unk> <mask> where these do not.
+      name: what errors call a source of bytes.
 
     Raises:
       ValueError: not a vocabulary, or one without <s>, <pad>, </s> or <unk>.
     """
     folder = None
     if isinstance(source, bytes):
-      name, self._bytes = 'the vocabulary given as bytes', source
+      self._bytes = source
     else:
       name = os.fspath(source)
       if os.path.isdir(name):
@@ -101,10 +102,10 @@ class BpeTokenizer(base.BaseTokenizer):
           self._bytes = file.read()
       made = os.path.basename(name) == VOCAB
       self._bytes = added_tokens.merge(self._bytes, folder, made)
-    spec = _parse(self._bytes, name)
-    vocab, added = _contents(spec, name)
-    self._specials = _specials(
-      vocab.keys() | added.keys(), name, folder, specials or {}
+    spec = parse(self._bytes, name)
+    vocab, added = contents(spec, name)
+    self._specials = name_specials(
+      vocab.keys() | added.keys(), name, folder, specials or {}, self._roles
     )
     ids = {piece: token['id'] for piece, token in added.items()} | vocab
     self.bos_id, self.pad_id, self.eos_id, self.unk_id = (
@@ -167,32 +168,50 @@ class BpeTokenizer(base.BaseTokenizer):
     """Writes `tokenizer.json` into a directory; returns its path.
 
     A special_tokens_map.json goes with it where the specials have other names
-    than RoBERTa's.
+    than RoBERTa's, or BERT's in WordPiece.
     """
     os.makedirs(directory, exist_ok=True)
     path = os.path.join(directory, FILE_NAME)
     storage.write_bytes(path, self._bytes)
     named = {
       key: self._specials[role]
-      for role, (default, keys) in _ROLES.items()
+      for role, (default, keys) in self._roles.items()
       for key in keys
       if self._specials.get(role, default) != default
     }
     if named:
       text = json.dumps(named, indent=2, ensure_ascii=False) + '\n'
-      storage.write_bytes(os.path.join(directory, _SETTINGS[1]), text.encode())
+      storage.write_bytes(os.path.join(directory, SPECIALS_MAP), text.encode())
     return path
 
   def _ids_of(self, texts: list[str], num_threads: int) -> list[list[int]]:
-    return _encode(self._tokenizer, texts, num_threads)
+    return self._encode(self._tokenizer, texts, num_threads)
 
   def _plain_ids_of(self, texts: list[str], num_threads: int) -> list:
-    encoded = _encode(self._tokenizer, texts, num_threads)
+    encoded = self._encode(self._tokenizer, texts, num_threads)
     if self.mask_id is not None:
       for index, ids in enumerate(encoded):
         if self.mask_id in ids:
-          encoded[index] = _encode(self._without_mask, [texts[index]], 1)[0]
+          text = texts[index : index + 1]
+          encoded[index] = self._encode(self._without_mask, text, 1)[0]
     return [np.array(ids, np.int32) for ids in encoded]
+
+  def _encode(
+    self,
+    tokenizer: tokenizers.Tokenizer,
+    texts: list[str],
+    num_threads: int,
+  ) -> list[list[int]]:
+    """The ids of texts.
+
+    A single thread is the caller's. For more, the library has its own pool, as
+    wide as the machine or $RAYON_NUM_THREADS. Its calls for one text hold the
+    interpreter's lock, so threads of ours would gain nothing.
+    """
+    if num_threads == 1:
+      return [tokenizer.encode(t, add_special_tokens=False).ids for t in texts]
+    encoded = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+    return [e.ids for e in encoded]
 
   def _spans_of(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
     encoded = self._tokenizer.encode(text, add_special_tokens=False)
@@ -221,100 +240,15 @@ class BpeTokenizer(base.BaseTokenizer):
   def _without_mask(self) -> tokenizers.Tokenizer:
     """The vocabulary to which a typed mask is text; few corpora need it."""
     plain = {*self._plain, self._specials['mask']}
-    spec = _parse(self._bytes, FILE_NAME)
-    vocab, _ = _contents(spec, FILE_NAME)
+    spec = parse(self._bytes, FILE_NAME)
+    vocab, _ = contents(spec, FILE_NAME)
     return _build(_edit(spec, vocab, plain, None), FILE_NAME)
-
-
-def _encode(
-  tokenizer: tokenizers.Tokenizer, texts: list[str], num_threads: int
-) -> list[list[int]]:
-  """The ids of texts.
-
-  A single thread is the caller's. For more, the library has its own pool, as
-  wide as the machine or $RAYON_NUM_THREADS. Its calls for one text hold the
-  interpreter's lock, so threads of ours would gain nothing.
-  """
-  if num_threads == 1:
-    return [tokenizer.encode(t, add_special_tokens=False).ids for t in texts]
-  encoded = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-  return [e.ids for e in encoded]
-
-
-# The files.
-
-
-def _read(path: str) -> Any:
-  with open(path, 'rb') as file:
-    return _parse(file.read(), path)
-
-
-def _parse(content: bytes, name: str) -> dict:
-  try:
-    value = json.loads(content)
-  except ValueError as error:
-    raise ValueError(f'{name} is not JSON: {error}') from error
-  if not isinstance(value, dict):
-    raise ValueError(f'{name} is not a JSON object')
-  return value
-
-
-def _contents(spec: dict, name: str) -> tuple[dict[str, int], dict[str, dict]]:
-  """The pieces of a tokenizer.json with their ids, and its added tokens."""
-  try:
-    vocab = spec['model']['vocab']
-    if isinstance(vocab, list):
-      vocab = {piece: i for i, (piece, _) in enumerate(vocab)}
-    added = {token['content']: token for token in spec['added_tokens']}
-    ids = [*vocab.values(), *(token['id'] for token in added.values())]
-    if not all(isinstance(i, int) for i in ids):
-      raise TypeError('an id that is not a number')
-    if not all('special' in token for token in added.values()):
-      raise KeyError('special')
-  except (KeyError, TypeError, ValueError, AttributeError) as error:
-    raise ValueError(
-      f'{name} has no model.vocab and added_tokens, so it is not a file of the'
-      ' tokenizers library; save the tokenizer with its save()'
-    ) from error
-  return vocab, added
-
-
-def _specials(
-  pieces: set[str], name: str, folder: str | None, given: Mapping[str, str]
-) -> dict[str, str]:
-  """Role → piece; no 'mask' where the vocabulary has none."""
-  unknown = sorted(given.keys() - _ROLES.keys())
-  if unknown:
-    raise ValueError(
-      f'specials names {unknown[0]!r}; the roles are {", ".join(_ROLES)}'
-    )
-  settings: dict[str, Any] = {}
-  for file in _SETTINGS:
-    path = os.path.join(folder, file) if folder is not None else ''
-    if os.path.exists(path):
-      settings = _read(path) | {k: v for k, v in settings.items() if v}
-  pieces_of = {}
-  for role, (default, keys) in _ROLES.items():
-    named = [settings.get(key) for key in keys]
-    # An AddedToken is written with its flags.
-    named = [n.get('content') if isinstance(n, dict) else n for n in named]
-    tried = [given[role]] if role in given else [*filter(None, named), default]
-    piece = next((piece for piece in tried if piece in pieces), None)
-    if piece is not None:
-      pieces_of[role] = piece
-    elif role != 'mask' or role in given:
-      raise ValueError(
-        f'{name} has no piece {" or ".join(map(repr, tried))}; say what it'
-        f" calls its {keys[0]} in {_SETTINGS[0]}, or by specials={{'{role}':"
-        ' ...}'
-      )
-  return pieces_of
 
 
 def _assemble(folder: str, given: Mapping[str, str]) -> bytes:
   """vocab.json and merges.txt as the tokenizer.json that RoBERTa's is."""
   path = os.path.join(folder, VOCAB)
-  vocab = _read(path)
+  vocab = read(path)
   if not all(isinstance(i, int) for i in vocab.values()):
     raise ValueError(f'{path} is not a table of pieces and their ids')
   merges = []
@@ -331,7 +265,7 @@ def _assemble(folder: str, given: Mapping[str, str]) -> bytes:
         )
       merges.append(line)
   later = added_tokens.numbered_on(vocab, folder)
-  names = _specials(vocab.keys() | later.keys(), path, folder, given)
+  names = name_specials(vocab.keys() | later.keys(), path, folder, given)
   ids = {p: vocab[p] for p in names.values() if p in vocab} | later
   with _naming(path):
     tokenizer = tokenizers.ByteLevelBPETokenizer(

@@ -188,6 +188,12 @@ def parse(tokenizer) -> _Model:
     ValueError: the vocabulary cannot be changed here.
   """
   if not isinstance(tokenizer, Tokenizer):
+    if tokenizer.continuation is not None:
+      raise ValueError(
+        'only a SentencePiece vocabulary can be changed, and this one is '
+        "WordPiece, whose pieces have no scores that a new one's could be "
+        'compared to'
+      )
     raise ValueError(
       'only a SentencePiece vocabulary can be changed, and this one is a '
       'tokenizer.json, or vocab.json with merges.txt: add the '

@@ -14,11 +14,16 @@ half a character -1       0    belongs to the piece that holds its first byte
 <s>, <unk>        1       1    a special
 ```
 
-A word is what stands between white space, punctuation included. In scripts
-written without spaces (Han, Kana, Thai, Lao, Khmer, Burmese, …) each piece is
-a word: SentencePiece's unigrams there are mostly words, and the table must
-not wait for a segmenter. `word_ids()` of Hugging Face's tokenizers follows the
-white space alone, so that a whole Chinese sentence is one word, and masking
+In WordPiece a piece starts a word and those with ## go on with it (1, 0 and
+0, 0): Chinese characters and marks of punctuation are words of their own, as
+BERT's tokenizer sets them apart. Chinese models whose names say wwm were
+trained with a segmenter's words, several characters each; there is none here.
+
+Elsewhere a word is what stands between white space, punctuation included. In
+scripts written without spaces (Han, Kana, Thai, Lao, Khmer, Burmese, …) each
+piece is a word: SentencePiece's unigrams there are mostly words, and the table
+must not wait for a segmenter. `word_ids()` of Hugging Face's tokenizers follows
+the white space alone, so that a whole Chinese sentence is one word, and masking
 "whole words" with it hides all or nothing.
 """
 
@@ -71,12 +76,19 @@ def word_table(tokenizer: base.BaseTokenizer) -> Int8[np.ndarray, 'V 2']:
   of a Han letter goes on with its word.
 
   Args:
-    tokenizer: whose pieces write a space as '▁', or as the byte 'Ġ'.
+    tokenizer: whose pieces write a space as '▁', or as the byte 'Ġ', or that
+      has a mark of `continuation`.
 
   Raises:
     ValueError: no piece starts with a space, so words cannot be told.
   """
   pieces = [tokenizer.id_to_piece(i) for i in range(tokenizer.vocab_size)]
+  if tokenizer.continuation is not None:
+    goes_on = [piece.startswith(tokenizer.continuation) for piece in pieces]
+    table = np.stack([~np.array(goes_on), np.zeros(len(pieces))], 1)
+    table = table.astype(np.int8)
+    table[list(tokenizer.special_ids)] = 1
+    return table
   # 'Ġ' is a letter of Maltese too: it is a space where '▁' is none.
   if any(piece.startswith('▁') for piece in pieces):
     texts = [(piece.replace('▁', ' '), False) for piece in pieces]

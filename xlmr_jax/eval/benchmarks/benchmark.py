@@ -6,7 +6,7 @@ import os
 import pathlib
 from typing import Any
 
-from xlmr_jax.eval.benchmarks.published import Row
+from xlmr_jax.eval.benchmarks.published import NAMES, Row
 from xlmr_jax.eval.evaluate import Result
 from xlmr_jax.eval.metrics import scores
 from xlmr_jax.eval.submissions import xtreme_submission
@@ -145,12 +145,23 @@ class Benchmark:
       keep=keep,
     )
 
-  def find_published(self, model: str, task: str, setting: str) -> Row | None:
-    """The score of a model on a task's test files; None where none is known."""
-    wanted = model, task, setting, 'test'
+  def find_published(
+    self, model: str, task: str, setting: str, split: str = 'test'
+  ) -> Row | None:
+    """A model's published score on a task; None where none is known.
+
+    Args:
+      model: as recipes call it.
+      task: name of the task.
+      setting: such as 'zero-shot'; where there is one language, CLUE's tables
+        call it 'supervised'.
+      split: of the data.
+    """
+    names = NAMES.get(model, (model,))
     for row in self.published:
-      if (row.model, row.task, row.setting, row.split) == wanted:
-        return row
+      if (row.task, row.split) == (task, split) and row.model in names:
+        if row.setting in (setting, 'supervised'):
+          return row
     return None
 
   def other_models(self, task: str, split: str) -> list[Row]:

@@ -164,13 +164,11 @@ def markdown(config, results: dict) -> str:
 def _published(
   model: str, name: str, task: Mapping, results: Mapping
 ) -> published.Row | None:
-  """The published row of the same model, task and protocol."""
-  if task['split'] != 'test':
-    return None
+  """The published row of the same model, task, protocol and split."""
   # Without fine-tuning one protocol is like another.
   protocol = 'zero-shot' if 'vectors' in task else results['protocol']
   benchmark = table.find(results['benchmark'])
-  return benchmark.find_published(model, name, protocol)
+  return benchmark.find_published(model, name, protocol, task['split'])
 
 
 def _line(cells: Sequence[str]) -> str:
