@@ -31,6 +31,8 @@ class Format:
       (arrays.DiskArray): np.asarray reads them.
     fresh: whether `write` also takes fresh=True, for files that forget what
       the source looked like.
+    adapters: whether `write` takes models with adapters; those of others are
+      merged first.
   """
 
   name: str
@@ -39,12 +41,20 @@ class Format:
   read: Callable[..., Weights] | None = None
   write: Callable[..., None] | None = None
   fresh: bool = False
+  adapters: bool = False
 
 
 FORMATS: dict[str, Format] = {
   row.name: row
   for row in (
-    Format('orbax', native.MODEL, native.recognise, native.read, native.write),
+    Format(
+      'orbax',
+      native.MODEL,
+      native.recognise,
+      native.read,
+      native.write,
+      adapters=True,
+    ),
     Format(
       'hf', 'config.json', reader.recognise, reader.read, writer.write, True
     ),
@@ -149,5 +159,8 @@ def write(folder, weights: Weights, format: str, *, fresh=False) -> None:
       f'fresh is for the format {", ".join(names)}, not for {format}'
     )
   options = {'fresh': True} if fresh else {}
+  weights = weights_lib.on_host(weights)
+  if not row.adapters:
+    weights = weights_lib.merged(weights)
   with buckets.publishing(folder) as made:
-    row.write(made, weights_lib.on_host(weights), **options)
+    row.write(made, weights, **options)

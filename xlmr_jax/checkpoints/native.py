@@ -59,6 +59,7 @@ def describe(weights: Weights) -> dict:
     'tied': weights.tied,
     'source': weights.source,
     'pooling': weights.pooling and dataclasses.asdict(weights.pooling),
+    'adapter': weights.adapter,
     'versions': {'jax': jax.__version__, 'orbax': ocp.__version__},
   }
 
@@ -163,6 +164,7 @@ def read_description(folder: pathlib.Path, name: str = MODEL) -> Weights:
       source=facts['source'],
       pooling=pooling and Pooling(**pooling),
       tokenizer_dir=folder / TOKENIZER,
+      adapter=facts.get('adapter'),
     )
   except (KeyError, TypeError, AttributeError, ValueError) as e:
     raise ValueError(

@@ -108,6 +108,7 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
       *([] if groups is None else [groups.tolist()]),
     ),
     origin=origin,
+    init=config.init,
   )
 
 

@@ -8,10 +8,9 @@ import dataclasses
 import pathlib
 
 import jax
-import jax.numpy as jnp
 
 from xlmr_jax import heads
-from xlmr_jax.checkpoints.weights import Weights, with_rows
+from xlmr_jax.checkpoints.weights import Weights, flatten, nest, with_rows
 from xlmr_jax.data.batches import schedule
 from xlmr_jax.data.batches.loader import Loader
 from xlmr_jax.model import Config
@@ -39,6 +38,7 @@ class Job:
     tokenizer_dir: folder of the tokenizer's files.
     fingerprint: digest of the training data as the model sees it.
     origin: the checkpoint to start from, or None.
+    init: its name, or ''.
   """
 
   model: Config
@@ -53,6 +53,7 @@ class Job:
   tokenizer_dir: pathlib.Path
   fingerprint: str
   origin: Weights | None = None
+  init: str = ''
 
   def say(self, text: str) -> None:
     if jax.process_index() == 0:
@@ -82,11 +83,11 @@ class Job:
       self.say('fresh parameters')
       return jax.jit(self.fresh, out_shardings=layout)(key)
     given = with_rows(self.origin.params, self.origin.head, self.model.rows)
-    dtype = jnp.dtype(self.model.param_dtype)
     params, new = {}, []
     for part, where in layout.items():
       if part in given and (part != 'head' or self._same_head()):
-        params[part] = sharding.place(given[part], where, dtype)
+        params[part], made = self._place(key, part, given[part], where)
+        new += made
       else:
         new.append(part)
         make = lambda key, part=part: self.fresh(key)[part]
@@ -99,6 +100,26 @@ class Job:
       + (f'; left out: {", ".join(unused)}' if unused else '')
     )
     return params
+
+  def _place(self, key, part: str, given, where) -> tuple[dict, list[str]]:
+    """A part that the checkpoint has; adapters that it lacks are made."""
+    given, where = flatten(given), flatten(where)
+    shapes = flatten(jax.eval_shape(self.fresh, key)[part])
+    params = {
+      name: sharding.place(leaf, where[name], shapes[name].dtype)
+      for name, leaf in given.items()
+    }
+    lacking = [name for name in where if name not in params]
+    if not lacking:
+      return nest(params), []
+
+    def make(key):
+      fresh = flatten(self.fresh(key)[part])
+      return {name: fresh[name] for name in lacking}
+
+    layout = {name: where[name] for name in lacking}
+    params |= jax.jit(make, out_shardings=layout)(key)
+    return nest(params), ['adapters']
 
   def _same_head(self) -> bool:
     origin = self.origin
@@ -123,7 +144,14 @@ class Job:
       tied=self._tied,
       pooling=None,
       tokenizer_dir=self.tokenizer_dir,
+      adapter=self._adapter(),
     )
+
+  def _adapter(self) -> dict | None:
+    if not self.model.lora:
+      return None
+    known = self.origin and self.origin.adapter or {}
+    return {'base': self.init or None, **known}
 
 
 def check_length(name: str, length: int, model: Config) -> None:
