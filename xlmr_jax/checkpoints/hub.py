@@ -13,16 +13,23 @@ PATTERNS = (
 )
 # The model itself; older sentence-transformers put it in a folder below.
 BELOW = ('', '0_*/')
-FACTS = ('config.json', 'sentence_*_config.json', 'hparams.yaml')
+FACTS = (
+  'config.json',
+  'adapter_config.json',
+  'sentence_*_config.json',
+  'hparams.yaml',
+)
 SAFE = (
   'model.safetensors',
   'model-*.safetensors',
   'model.safetensors.index.json',
+  'adapter_model.safetensors',
 )
 PICKLED = (
   'pytorch_model.bin',
   'pytorch_model-*.bin',
   'pytorch_model.bin.index.json',
+  'adapter_model.bin',
   'checkpoints/model.ckpt',  # COMET's
 )
 

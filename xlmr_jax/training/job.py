@@ -151,7 +151,7 @@ class Job:
     if not self.model.lora:
       return None
     known = self.origin and self.origin.adapter or {}
-    return {'base': self.init or None, **known}
+    return {'base': known.get('base') or self.init or None}
 
 
 def check_length(name: str, length: int, model: Config) -> None:

@@ -36,6 +36,14 @@ HEADS = {
   'estimate': 'ForEstimation',  # no class of transformers: COMET-Kiwi's
 }
 
+# PEFT's task types → our heads.
+TASK_TYPES = {
+  'SEQ_CLS': 'classify',
+  'TOKEN_CLS': 'tag',
+  'QUESTION_ANS': 'answer',
+  'FEATURE_EXTRACTION': None,
+}
+
 # Our module (or leaf, where theirs has another shape) → theirs.
 NAMES = {
   'encoder/embed/tokens': 'embeddings.word_embeddings.weight',
