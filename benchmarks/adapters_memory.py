@@ -115,11 +115,11 @@ def train(folder: pathlib.Path) -> None:
   start = time.perf_counter()
   with tempfile.TemporaryDirectory(dir=folder) as workdir:
     training.train(config, workdir)
-  peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+  peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
   facts = dict(
     variant=variant,
     tune=tune,
-    peak_gib=round(peak, 2),
+    peak_gb=round(peak / 1e9, 2),
     seconds=round(time.perf_counter() - start, 1),
     steps=STEPS.value,
     batch=f'{EXAMPLES.value} x 128 in {ACCUMULATE.value} micro-batches',
