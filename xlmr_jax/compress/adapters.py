@@ -69,6 +69,11 @@ def choose(
   )
 
 
+def of(config) -> tuple[Lora, ...]:
+  """The adapters of a recipe: config.lora, where config.tune says so."""
+  return choose(**config.lora) if config.tune == 'lora' else ()
+
+
 def merge(config: Config, params: dict) -> tuple[Config, dict]:
   """The plain model that computes the same: W + scale A B.
 

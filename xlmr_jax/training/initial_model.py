@@ -33,7 +33,7 @@ def choose(
     attention=config.attention,
     remat=config.remat,
     scan=config.scan,
-    lora=adapters.choose(**config.lora) if config.tune == 'lora' else (),
+    lora=adapters.of(config),
   )
   if config.init:
     origin = _same_adapters(directory.read(config.init), run['lora'], config)
