@@ -25,7 +25,7 @@ from xlmr_jax.checkpoints.weights import nest
 from xlmr_jax.compress import adapters
 from xlmr_jax.model import VARIANTS
 from xlmr_jax.runtime import sharding
-from xlmr_jax.training import objectives, overview, trainable
+from xlmr_jax.training import objectives, optim, overview, trainable
 from xlmr_jax.training import step as training_step
 
 MESH = sharding.make_mesh()
@@ -105,6 +105,28 @@ def test_targets():
   ):
     with pytest.raises(ValueError, match=message):
       adapters.choose(targets, rank, 16.0)
+
+
+def test_the_floor_plan_has_adapters():
+  """Cut as the kernel is, but for the rank; both are matrices, so decay."""
+  loras = adapters.choose(('attention/out', 'ff/up'), 2, 2.0)
+  config = dataclasses.replace(VARIANTS['tiny'], lora=loras)
+  plan = heads.plan(config, 'classify')
+  assert plan['encoder/layers/ff/up/lora_a'] == ('layers', 'model', 'rank')
+  assert plan['encoder/layers/ff/up/lora_b'] == ('layers', 'rank', 'ff')
+  out = 'encoder/layers/attention/out'
+  assert plan[f'{out}/lora_a'] == ('layers', 'heads', 'rank')
+  assert plan[f'{out}/lora_b'] == ('layers', 'rank', 'model')
+  assert f'{out}/lora_a' not in heads.plan(VARIANTS['tiny'], 'classify')
+  shapes = shapes_of(loras)
+  assert set(flat_shapes(shapes)) <= set(plan)
+  decay = flat_shapes(optim.decays(shapes, plan))
+  assert decay[f'{out}/lora_a'] and not decay[f'{out}/bias']
+  with pytest.raises(ValueError, match="no Dense 'layers/ff/gate'"):
+    dataclasses.replace(config, lora=[('layers/ff/gate', 2, 1.0)])
+  for row in (('layers/ff/up', 0, 1.0), ('layers/ff/up',), 3):
+    with pytest.raises(ValueError, match='which is no path, rank above 0'):
+      dataclasses.replace(config, lora=[row])
 
 
 def test_settings_that_do_not_fit(given, tmp_path):

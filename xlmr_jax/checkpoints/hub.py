@@ -23,15 +23,15 @@ SAFE = (
   'model.safetensors',
   'model-*.safetensors',
   'model.safetensors.index.json',
-  'adapter_model.safetensors',
 )
 PICKLED = (
   'pytorch_model.bin',
   'pytorch_model-*.bin',
   'pytorch_model.bin.index.json',
-  'adapter_model.bin',
   'checkpoints/model.ckpt',  # COMET's
 )
+# Of a repository that is an adapter, without a model.
+ADAPTER = ('adapter_model.safetensors', 'adapter_model.bin')
 
 
 def download(
@@ -72,6 +72,8 @@ def download(
       folder = bring(SAFE)
     except errors.LocalEntryNotFoundError:  # offline, they are not in the cache
       return bring(PICKLED)
+    if (folder / FACTS[1]).exists() and not (folder / FACTS[0]).exists():
+      return bring(ADAPTER)
     if any(any(folder.glob(b + f)) for b in BELOW for f in SAFE):
       return folder
     return bring(PICKLED)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from typing import Any
 
 from xlmr_jax.checkpoints import directory
 from xlmr_jax.checkpoints.weights import Weights, load_tokenizer, merged
@@ -24,7 +25,7 @@ def choose(
     ValueError: settings that contradict each other, no tokenizer, or no such
       variant.
   """
-  run = dict(
+  run: dict[str, Any] = dict(
     dropout=config.dropout,
     attention_dropout=config.attention_dropout,
     vocab_multiple=1024,
