@@ -42,6 +42,7 @@ TEST = [
   *HF,
   *GCS,
   *S3,
+  'accelerate>=1.10',  # peft imports it
   'beartype>=0.20',  # jaxtyping checks shapes with it
   'boto3>=1.43',
   'gcp-storage-emulator>=2026.7.19,<2027',
@@ -51,6 +52,7 @@ TEST = [
   'mypy>=2.4,<3',
   'nbclient>=0.10',
   'nbformat>=5.10',
+  'peft>=0.21,<1',
   'pytest>=8',
   'pytest-xdist>=3.6',
   'ruff>=0.8',

@@ -73,6 +73,21 @@ def base() -> ml_collections.ConfigDict:
     clip=1.0,  # global norm; 0: off
     layer_decay=1.0,  # rate of each layer over the next one's
     freeze=(),  # path prefixes, e.g. ('encoder/embed',)
+    freeze_layers=0,  # so many layers, from the bottom
+  )
+
+  # What of the body is trained: all, lora, bitfit (all bias terms) or head
+  # (nothing of it). Heads always are. What is not trained has no gradient and
+  # no state of the optimizer.
+  c.tune = 'all'
+  # Rank 8 and alpha 16, on queries and values: as github.com/microsoft/LoRA
+  # (Hu et al. 2021, arXiv:2106.09685) tunes RoBERTa base on MNLI
+  # (examples/NLU/roberta_base_mnli.sh). Dropout 0 is ours.
+  c.lora = dict(
+    rank=8,
+    alpha=16.0,
+    dropout=0.0,
+    targets=('query', 'value'),  # also key, attention/out, ff/up, ff/down
   )
 
   # A loss that is not finite, or (spike > 0) more than that many standard

@@ -51,6 +51,14 @@ batch 32, 10 epochs, rate 2e-5 for both; no warm-up, no decay), PAWS-X (length
 and task=tydiqa on its English part, windows of 384 tokens every 128, batch 32,
 3 epochs, rate 3e-5, 500 steps of warm-up.
 
+With few resources: tune=lora trains low-rank updates of queries and values
+beside the held body (config.lora: rank, alpha, dropout, targets), tune=bitfit
+its bias terms, tune=head nothing of it; the head always. base then needs less
+than 3 GB on a CPU (docs/results.md). optim.freeze holds what a prefix names,
+optim.freeze_layers the first layers.
+
+  --config=configs/finetune.py:task=xnli,model=base,tune=lora
+
 CLUE's tasks (task=ocnli, task=cmrc2018, ...) and FewCLUE's (task=fewclue.tnews)
 train in Chinese, with the settings of configs/clue.py.
 
@@ -72,11 +80,14 @@ from configs import clue, common
 
 QUESTIONS = ('xquad', 'mlqa', 'tydiqa')
 CHOICES = ('xcopa', 'siqa')
+# lora: microsoft/LoRA's for RoBERTa base on MNLI; the others are ours.
+RATES = {'lora': 5e-4, 'bitfit': 5e-4, 'head': 1e-3}
 
 
 def get_config(arg: str = ''):
-  options = common.parse(arg, task='xnli', model='base')
+  options = common.parse(arg, task='xnli', model='base', tune='all')
   c = common.base()
+  c.tune = options['tune']
   c.objective = 'classify'  # regression, tag, crf, answer or choose
   c.task = options['task']
   c.variant = options['model']
@@ -137,6 +148,9 @@ def get_config(arg: str = ''):
     c.epochs = 3
     if c.task == 'xnli':  # a width of 64 learns late to match two sentences
       c.dropout, c.optim.learning_rate, c.epochs = 0.05, 1.5e-3, 4
+  # What is added or small wants larger rates than a whole model.
+  if c.tune in RATES:
+    c.optim.learning_rate = max(c.optim.learning_rate, RATES[c.tune])
   return c
 
 

@@ -31,12 +31,14 @@ from jax.ad_checkpoint import checkpoint_name
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from xlmr_jax.layers import lora as low_rank
 from xlmr_jax.layers.activations import ACTIVATIONS
 from xlmr_jax.layers.attention import BACKENDS, attention
 from xlmr_jax.layers.dropout import Dropout
 from xlmr_jax.runtime.sharding import gathered, shard
 
 DTYPES = ('float32', 'bfloat16', 'float16')
+HELD = 'held'  # the first layers, where training gives them apart
 
 # What a layer keeps for the backward pass; the rest is computed again.
 REMAT = {
@@ -52,7 +54,7 @@ class Config:
 
   The first block is the model; the second is how to run it, and changes no
   parameter but for the padded rows of the table (`vocab_multiple`); the third
-  is of the head 'estimate' alone.
+  is of the head 'estimate' alone; the last is adapters.
   """
 
   vocab_size: int = 250_002
@@ -84,14 +86,18 @@ class Config:
   estimator: tuple[int, ...] = ()  # its two hidden sizes; () without that head
   estimator_norm: bool = False  # whether each layer's states are normalised
 
+  lora: tuple[low_rank.Lora, ...] = ()  # the Denses with a low-rank update
+
   def __post_init__(self):
     object.__setattr__(self, 'estimator', tuple(self.estimator))  # JSON: a list
+    object.__setattr__(self, 'lora', low_rank.parse(self.lora))
+    low_rank.plan(self.lora, PLAN if self.lora else {})  # for its check
     if len(self.estimator) not in (0, 2) or min(self.estimator, default=1) < 1:
       raise ValueError(f'estimator={self.estimator} is not two positive sizes')
     for name, value in dataclasses.asdict(self).items():
       kind = type(getattr(type(self), name))
       good = (int, float) if kind is float else kind
-      if name == 'estimator':
+      if name in ('estimator', 'lora'):
         good = (tuple, list)
       if not isinstance(value, good) or isinstance(value, bool) != (
         kind is bool
@@ -217,8 +223,10 @@ class Dense(nn.Module):
       kernel.astype(config.dtype),
       preferred_element_type=jnp.float32,
     )
-    y = (y + bias.astype(jnp.float32)).astype(config.dtype)
-    return checkpoint_name(y, 'dense')
+    y = y + bias.astype(jnp.float32)
+    if row := low_rank.find(config.lora, self.path):
+      y = y + low_rank.update(self, x.astype(config.dtype), self.features, row)
+    return checkpoint_name(y.astype(config.dtype), 'dense')
 
 
 def layer_norm(config: Config, name: str) -> nn.LayerNorm:
@@ -395,20 +403,26 @@ class Encoder(nn.Module):
         static_argnums=(3,),
         policy=REMAT[config.remat],
       )
-    run: Callable = nn.scan(
+    run: Callable = lambda count: nn.scan(
       lambda layer, x, _: (
         layer(x, segments, train),
         x if output_hidden_states else None,
       ),
       variable_axes={'params': 0},
       split_rngs={'params': True, 'dropout': True},
-      length=config.num_layers,
-      unroll=1 if config.scan else config.num_layers,
+      length=count,
+      unroll=1 if config.scan else count,
     )
-    x, read = run(layer(config, name='layers'), x, None)
+    held, count, reads = 0, config.num_layers, []
+    if self.has_variable('params', HELD):
+      held = len(jax.tree.leaves(self.get_variable('params', HELD))[0])
+      x, read = run(held)(layer(config, name=HELD), x, None)
+      reads.append(read)
+    x, read = run(count - held)(layer(config, name='layers'), x, None)
+    reads.append(read)
     if config.pre_norm:
       x = layer_norm(config, 'norm')(x)
-    return jnp.concatenate([read, x[None]]) if output_hidden_states else x
+    return jnp.concatenate([*reads, x[None]]) if output_hidden_states else x
 
 
 # Parameter path → names of its dimensions, in order. `sharding.AXES` says
@@ -442,8 +456,9 @@ PLAN: Mapping[str, tuple[str, ...]] = {
 
 
 def plan(config: Config | None) -> dict[str, tuple[str, ...]]:
-  """PLAN's rows of one body; of all bodies without a config."""
+  """PLAN's rows of one body; of all bodies, and adapters, without a config."""
   if config is None:
-    return dict(PLAN)
+    return {**PLAN, **low_rank.plan(None, PLAN)}
   other = 'embed/norm/' if config.pre_norm else 'norm/'
-  return {path: d for path, d in PLAN.items() if not path.startswith(other)}
+  rows = {path: d for path, d in PLAN.items() if not path.startswith(other)}
+  return rows | low_rank.plan(config.lora, rows)

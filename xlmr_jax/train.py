@@ -141,7 +141,7 @@ def train(
     job.say(f'resumed from step {step} of {total}')
   else:
     params, state, progress = first()
-    job.say(overview.describe_parameters(params, mesh))
+    job.say(overview.describe_parameters(params, mesh, trained.trains))
   job.say(f'devices: {devices.describe()}')
   for change in accepted:
     job.say(f'accepted: {change}')
@@ -219,7 +219,9 @@ def train(
       values = jax.device_get(metrics)
       length = loader.row_length_at(index)
       values['computed'] = loader.rows_at(index) * length
-      flops += 3 * float(values['real']) * job.flops_per_token(length)
+      flops += (
+        trained.passes * float(values['real']) * job.flops_per_token(length)
+      )
       if values['bad'] == steps.FINE:
         for name, value in values.items():
           sums.setdefault(name, []).append(value)

@@ -649,6 +649,7 @@ KEYS = {
   *('accumulate', 'remat', 'dtype', 'memory', 'flops_per_token'),
   *('flops_per_step', 'traffic', 'collectives', 'loops_of_unknown_length'),
   *('seconds', 'tokens_per_second', 'mfu_bound', 'compile_seconds'),
+  'trained',
 }
 
 

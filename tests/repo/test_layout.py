@@ -32,6 +32,7 @@ ROOMS = (
   'data.readers',
   'data.toy',
   'tasks',
+  'compress.adapters',
   'checkpoints',
   'inference',
   'eval.metrics',
@@ -74,13 +75,17 @@ ONLY = {
   'eval.suite.pictures': ('runtime.storage',),
   'eval.benchmarks.published': (),
   'training.objectives': ('heads', 'layers.', 'model'),
+  'compress.adapters': ('layers.', 'model'),
   'training.optim': (),
 }
 # They run on a bare accelerator image.
 BARE = (
+  'compress.adapters',
+  'layers.activations',
   'layers.attention',
   'layers.crf',
   'layers.dropout',
+  'layers.lora',
   'layers.masking',
   'layers.pooling',
   'heads',

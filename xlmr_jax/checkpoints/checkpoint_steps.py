@@ -214,6 +214,15 @@ def _check_same(stored, wanted, where: str) -> None:
     }
 
   stored, wanted = flat(stored), flat(wanted)
+  if {name.partition('/')[0] for name in stored.keys() ^ wanted.keys()} == {
+    'opt'
+  }:
+    raise ValueError(
+      f'{where}: the optimizer has {len(stored)} arrays there and '
+      f'{len(wanted)} now: another selection of what is trained wrote it '
+      '(tune, optim.freeze), or a version that kept what is held in it too. '
+      'Start in another workdir, with this one as config.init'
+    )
   for name in sorted(stored.keys() ^ wanted.keys()):
     side = 'the checkpoint' if name in wanted else 'this model'
     raise ValueError(f'{where}: {side} has no {name}: another model wrote it')

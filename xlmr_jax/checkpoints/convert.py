@@ -7,11 +7,18 @@ SRC is a Hugging Face directory or hub name, an original directory of fairseq
 or COMET, a directory of ours, or a training run's workdir (its best step;
 workdir/checkpoints/500 is another).
 Both may lie in a bucket (gs://…, s3://…).
+A run with adapters becomes Hugging Face's files merged; with --format=peft the
+adapters alone, and with --merge a plain model of ours:
+
+  xlmr convert runs/xnli-lora xnli-adapter --format=peft
+  xlmr convert xnli-adapter xnli-hf --format=hf --base=xlmr-base
+
 DST must be new or empty, and appears whole or not at all. Theirs → ours →
 theirs gives the same tensors under the same names, bit for bit; with --fresh
 the files are those that today's transformers writes.
 """
 
+import dataclasses
 import time
 
 from absl import flags
@@ -19,7 +26,7 @@ import jax
 import numpy as np
 
 from xlmr_jax.checkpoints import directory
-from xlmr_jax.checkpoints.weights import Weights, load_tokenizer
+from xlmr_jax.checkpoints.weights import Weights, load_tokenizer, merged
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -37,6 +44,19 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     "Write today's key names instead of the source's own (hf).",
     flag_values=values,
   )
+  flags.DEFINE_string(
+    'base',
+    '',
+    "The model that adapters stand on, where SRC is PEFT's or DST becomes so; "
+    'empty: the one that is known.',
+    flag_values=values,
+  )
+  flags.DEFINE_bool(
+    'merge',
+    False,
+    'Add the adapters to the weights that they stand on.',
+    flag_values=values,
+  )
 
 
 def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
@@ -48,14 +68,23 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> None:
     )
   source, target = argv[1:]
   target_format = options.format
+  row = directory.recognise(source)
   if target_format == 'auto':
-    row = directory.recognise(source)
     target_format = 'hf' if row and row.name == 'orbax' else 'orbax'
   if options.fresh and not directory.FORMATS[target_format].fresh:
     raise ValueError("--fresh is about files in Hugging Face's format (hf)")
   timer: dict[str, float] = {}
   # Part by part: a model may be larger than the memory.
-  weights = directory.read(source, lazily=True, timer=timer)
+  adapted = row is not None and row.base is not None
+  base = options.base if adapted and options.base else None
+  weights = directory.read(source, base=base, lazily=True, timer=timer)
+  if options.base and not weights.config.lora:
+    raise ValueError(f'--base is for adapters, and {source} has none')
+  if options.base:
+    adapter = {**(weights.adapter or {}), 'base': options.base}
+    weights = dataclasses.replace(weights, adapter=adapter)
+  if options.merge:
+    weights = merged(weights)
   print(f'{source}: {describe(weights)}', flush=True)
   load_tokenizer(weights)  # for its checks
   start = time.perf_counter()
@@ -82,6 +111,9 @@ def describe(weights: Weights) -> str:
     + (f', classes {", ".join(weights.labels)}' if weights.labels else '')
     + ('' if weights.tied else ', untied'),
   ]
+  if config.lora:
+    names = ', '.join(lora.path.removeprefix('layers/') for lora in config.lora)
+    lines.append(f'  adapters: {names}')
   if how := weights.pooling:
     lines.append(
       f'  vectors: {how.how}'

@@ -8,8 +8,9 @@ from collections.abc import Callable
 import dataclasses
 import pathlib
 import re
+from typing import Any
 
-from xlmr_jax.checkpoints import comet, fairseq, hub, native, unread
+from xlmr_jax.checkpoints import comet, fairseq, hub, native, peft, unread
 from xlmr_jax.checkpoints import weights as weights_lib
 from xlmr_jax.checkpoints.hf import files, reader, writer
 from xlmr_jax.checkpoints.weights import STORED, Weights
@@ -32,6 +33,10 @@ class Format:
       (arrays.DiskArray): np.asarray reads them.
     fresh: whether `write` also takes fresh=True, for files that forget what
       the source looked like.
+    adapters: whether `write` takes models with adapters; those of others are
+      merged first.
+    base: path → the model without which it is none: `read` gets that too, as
+      base=.
   """
 
   name: str
@@ -40,16 +45,34 @@ class Format:
   read: Callable[..., Weights] | None = None
   write: Callable[..., None] | None = None
   fresh: bool = False
+  adapters: bool = False
+  base: Callable[[pathlib.Path], str] | None = None
 
 
 FORMATS: dict[str, Format] = {
   row.name: row
   for row in (
-    Format('orbax', native.MODEL, native.recognise, native.read, native.write),
+    Format(
+      'orbax',
+      native.MODEL,
+      native.recognise,
+      native.read,
+      native.write,
+      adapters=True,
+    ),
     Format(
       'hf', 'config.json', reader.recognise, reader.read, writer.write, True
     ),
     Format('comet', comet.SETTINGS, comet.recognise, comet.read),
+    Format(
+      'peft',
+      peft.CONFIG,
+      peft.recognise,
+      peft.read,
+      peft.write,
+      adapters=True,
+      base=peft.base_of,
+    ),
     Format('fairseq', fairseq.MODEL, fairseq.recognise, fairseq.read),
   )
 }
@@ -112,6 +135,7 @@ def read(
   *,
   head: str | None = STORED,
   revision: str | None = None,
+  base: str | None = None,
   lazily: bool = False,
   timer: dict[str, float] | None = None,
 ) -> Weights:
@@ -125,6 +149,8 @@ def read(
     head: the head that is wanted, None for the body alone. A head that the
       checkpoint does not hold is left out, for the caller to make.
     revision: of a hub name: a branch, tag or commit.
+    base: of an adapter: the model that it was made for, where that is not, or
+      no longer, what its files name.
     lazily: leave the arrays on the disk, to be read part by part.
     timer: filled with seconds by phase, where given.
 
@@ -143,7 +169,23 @@ def read(
     _check_no_benchmark(folder)
   if row is None or row.read is None:
     raise ValueError(_unknown(folder))
-  return row.read(folder, head=head, lazily=lazily, timer=timer)
+  how: dict[str, Any] = dict(lazily=lazily, timer=timer)
+  if row.base is not None:
+    how['base'] = _read_base(folder, base or row.base(folder), how)
+  elif base is not None:
+    raise ValueError(f'base={base!r} is for adapters, and {folder} is a model')
+  return row.read(folder, head=head, **how)
+
+
+def _read_base(folder: pathlib.Path, base: str, how: dict[str, Any]) -> Weights:
+  """The model that an adapter was made for."""
+  try:
+    return read(base, **how)
+  except (ValueError, OSError) as e:
+    raise ValueError(
+      f'{folder} is an adapter, and its base {base!r} cannot be read: {e}. '
+      'Name the base that it was made for with base= (--base)'
+    ) from e
 
 
 def _check_no_benchmark(folder: pathlib.Path) -> None:
@@ -175,7 +217,8 @@ def write(folder, weights: Weights, format: str, *, fresh=False) -> None:
   Args:
     folder: a new or empty directory, also gs://… or s3://….
     weights: the model, on devices or not, its tokenizer's files included.
-    format: a name of FORMATS: 'orbax' (ours), 'hf' (Hugging Face's files).
+    format: a name of FORMATS: 'orbax' (ours), 'hf' (Hugging Face's files),
+      'peft' (the adapters and the head alone).
     fresh: hf: today's key names instead of the source's own.
 
   Raises:
@@ -192,5 +235,8 @@ def write(folder, weights: Weights, format: str, *, fresh=False) -> None:
       f'fresh is for the format {", ".join(names)}, not for {format}'
     )
   options = {'fresh': True} if fresh else {}
+  weights = weights_lib.on_host(weights)
+  if not row.adapters:
+    weights = weights_lib.merged(weights)
   with buckets.publishing(folder) as made:
-    row.write(made, weights_lib.on_host(weights), **options)
+    row.write(made, weights, **options)

@@ -13,7 +13,12 @@ PATTERNS = (
 )
 # The model itself; older sentence-transformers put it in a folder below.
 BELOW = ('', '0_*/')
-FACTS = ('config.json', 'sentence_*_config.json', 'hparams.yaml')
+FACTS = (
+  'config.json',
+  'adapter_config.json',
+  'sentence_*_config.json',
+  'hparams.yaml',
+)
 SAFE = (
   'model.safetensors',
   'model-*.safetensors',
@@ -25,6 +30,8 @@ PICKLED = (
   'pytorch_model.bin.index.json',
   'checkpoints/model.ckpt',  # COMET's
 )
+# Of a repository that is an adapter, without a model.
+ADAPTER = ('adapter_model.safetensors', 'adapter_model.bin')
 
 
 def download(
@@ -65,6 +72,8 @@ def download(
       folder = bring(SAFE)
     except errors.LocalEntryNotFoundError:  # offline, they are not in the cache
       return bring(PICKLED)
+    if (folder / FACTS[1]).exists() and not (folder / FACTS[0]).exists():
+      return bring(ADAPTER)
     if any(any(folder.glob(b + f)) for b in BELOW for f in SAFE):
       return folder
     return bring(PICKLED)

@@ -64,6 +64,7 @@ def describe(weights: Weights) -> dict:
     'pooling': weights.pooling and dataclasses.asdict(weights.pooling),
     'null_threshold': weights.null_threshold,
     'scoring': weights.scoring and dataclasses.asdict(weights.scoring),
+    'adapter': weights.adapter,
     'versions': {'jax': jax.__version__, 'orbax': ocp.__version__},
   }
 
@@ -175,6 +176,7 @@ def read_description(folder: pathlib.Path, name: str = MODEL) -> Weights:
       tokenizer_dir=folder / TOKENIZER,
       scheme=schemes.check(facts.get('scheme')),
       null_threshold=facts.get('null_threshold'),
+      adapter=facts.get('adapter'),
     )
   except (KeyError, TypeError, AttributeError, ValueError) as e:
     raise ValueError(

@@ -48,15 +48,6 @@ def _zero(folder: pathlib.Path, file: pathlib.Path) -> str:
 
 KINDS = (
   Kind(
-    ('adapter_config.json',),
-    'a PEFT adapter, which is not a model by itself',
-    lambda folder, file: (
-      'merge it into its base model with peft, '
-      f'AutoPeftModel.from_pretrained({str(folder)!r}).merge_and_unload(), and '
-      'load here what its save_pretrained writes'
-    ),
-  ),
-  Kind(
     (
       'mp_rank_*_model_states.pt',
       'zero_pp_rank_*',

@@ -13,6 +13,7 @@ import numpy as np
 from xlmr_jax import heads
 from xlmr_jax.checkpoints.arrays import DiskArray
 from xlmr_jax.checkpoints.hf.names import takes_pooler
+from xlmr_jax.compress import adapters
 from xlmr_jax.data.tokenizers import folder
 from xlmr_jax.data.tokenizers.hf_tokenizers import BpeTokenizer
 from xlmr_jax.data.tokenizers.xlmr import FILE_NAME as SPM
@@ -104,6 +105,8 @@ class Weights:
     scheme: of a chain's labels (tasks/schemes.py); None where nobody says.
     null_threshold: by how much no answer must beat the best span to be given
       (answer), where that is known.
+    adapter: of a model with low-rank updates (Config.lora): 'base', the model
+      that they were made for, and what PEFT's files looked like; plain JSON.
   """
 
   config: Config
@@ -117,6 +120,7 @@ class Weights:
   tokenizer_dir: pathlib.Path | None = None
   scheme: str | None = None
   null_threshold: float | None = None
+  adapter: dict | None = None
 
 
 def nest(leaves: Mapping[str, Any]) -> dict:
@@ -193,6 +197,16 @@ def on_host(weights: Weights) -> Weights:
     lambda x: x if isinstance(x, DiskArray) else np.asarray(x), params
   )
   return dataclasses.replace(weights, config=config, params=params)
+
+
+def merged(weights: Weights) -> Weights:
+  """The plain model that computes the same, without adapters."""
+  if not weights.config.lora:
+    return weights
+  config, params = adapters.merge(weights.config, weights.params)
+  return dataclasses.replace(
+    weights, config=config, params=params, adapter=None
+  )
 
 
 def with_head(weights: Weights, head: str | None) -> Weights:

@@ -275,6 +275,7 @@ def load(
   fresh: bool = False,
   seed: int = 0,
   revision: str | None = None,
+  base: str | None = None,
   mesh: jax.sharding.Mesh | tuple[int, ...] | None = None,
   timer: dict[str, float] | None = None,
   **run: Unpack[native.RunOptions],
@@ -290,6 +291,8 @@ def load(
       random weights; otherwise that is an error.
     seed: of these weights.
     revision: of a hub name: a branch, tag or commit.
+    base: of PEFT's adapters: the model that they were made for, where that is
+      not what their files name.
     mesh: from sharding.make_mesh, or its three sizes, e.g. (1, 8, 4); default:
       all devices, as data. Each device reads its own part of the files.
     timer: filled with seconds by phase (read, transform, place).
@@ -311,7 +314,12 @@ def load(
       'from xlmr_jax.runtime.sharding.make_mesh'
     )
   weights = directory.read(
-    path, head=head, revision=revision, lazily=mesh is not None, timer=timer
+    path,
+    head=head,
+    revision=revision,
+    base=base,
+    lazily=mesh is not None,
+    timer=timer,
   )
   unknown = [name for name in run if name not in native.RUN_FIELDS]
   if unknown:

@@ -28,6 +28,7 @@ from xlmr_jax.plan import aot
 from xlmr_jax.plan import sweep as sweeps
 from xlmr_jax.runtime import chips, commands, recipes
 from xlmr_jax.runtime.sharding import MESH
+from xlmr_jax.training import overview
 
 GIB = chips.GIB
 
@@ -120,6 +121,9 @@ def show(facts: dict) -> str:
     f'{facts["accumulate"]} micro-batches, {facts["dtype"]}, remat '
     f'{facts["remat"]}',
   ]
+  trained, total = facts['trained']
+  if trained < total:
+    lines.append(overview.describe_share(trained, total))
   if facts['estimate']:
     lines.append(
       "ESTIMATE: memory and collectives are the CPU compiler's, with plain "
@@ -182,7 +186,7 @@ _WHAT = {
   'temporaries': '  activations, gradients, gathered weights',
   'other': '  batch, padding of tiles',
   'forward': '  head on the masked share',
-  'model': '  3 x forward: what MFU counts',
+  'model': '  3 x forward, less where it is held: what MFU counts',
   'hardware': '  with what remat computes again, and spare slots',
 }
 _WHY = {

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from xlmr_jax import heads
+from xlmr_jax.compress import adapters
 from xlmr_jax.layers import masking
 from xlmr_jax.model import VARIANTS, Config
 from xlmr_jax.plan import hlo, roofline
@@ -104,6 +105,7 @@ def make_target(config, name: str, vocab_size: int = 0) -> Target:
     accumulate=config.accumulate,
     chunked=bool(config.loss_chunk),
     mesh=dict(mesh.shape),
+    passes=step.passes,
   )
   return Target(topology, mesh, work, step, batch)
 
@@ -138,6 +140,7 @@ def encoder(config, vocab_size: int, topology: chips.Topology) -> Config:
     attention=attention,
     remat=config.remat,
     scan=config.scan,
+    lora=adapters.of(config),
   )
 
 
@@ -360,6 +363,7 @@ def report(target: Target, hlo_file: str = '') -> dict:
     'accumulate': work.accumulate,
     'remat': work.model.remat,
     'dtype': work.model.dtype,
+    'trained': list(target.step.trains),
     'memory': {
       **memory,
       # The batch, and what the tiles of small arrays are padded with.

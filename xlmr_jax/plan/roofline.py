@@ -30,6 +30,7 @@ class Work:
     accumulate: micro-batches of a step.
     chunked: whether the head is computed again in the backward pass.
     mesh: its axes' sizes by name.
+    passes: FLOPs of a step over those of the body's forward pass.
   """
 
   model: Config
@@ -40,6 +41,7 @@ class Work:
   accumulate: int
   chunked: bool
   mesh: dict[str, int]
+  passes: float = 3
 
   @property
   def tokens(self) -> int:
@@ -54,8 +56,9 @@ class Work:
     """FLOPs of one token.
 
     forward as Config.flops counts, with the head on the share of tokens that
-    need it; model is three times that, which MFU goes by; hardware is what is
-    computed: the head on every slot, and what remat computes again.
+    need it; model is three times that (less of a body that is held), which
+    MFU goes by; hardware is what is computed: the head on every slot, and
+    what remat computes again.
     """
     model = self.model
     d = model.model_dim
@@ -67,8 +70,8 @@ class Work:
     again = {'': 0, 'attention': attention, 'layers': body - last}
     return {
       'forward': body + self.rate * head,
-      'model': 3 * (body + self.rate * head),
-      'hardware': 3 * body
+      'model': self.passes * body + 3 * self.rate * head,
+      'hardware': self.passes * body
       + again[RECOMPUTED[model.remat]]
       + (4 if self.chunked else 3) * self.slots * head,
     }

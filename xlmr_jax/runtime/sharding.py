@@ -36,6 +36,7 @@ AXES: dict[str, str | tuple[str, ...] | None] = {
   'types': None,
   'classes': None,
   'norm': None,
+  'rank': None,
   'width': None,
   'length': None,
 }

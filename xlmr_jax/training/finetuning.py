@@ -129,6 +129,7 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
     judged_by=digest(judged_on, list(dev)),
     origin=origin,
     scheme=scheme,
+    init=config.init,
   )
 
 

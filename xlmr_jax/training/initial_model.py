@@ -2,9 +2,11 @@
 
 import dataclasses
 import pathlib
+from typing import Any
 
 from xlmr_jax.checkpoints import directory
-from xlmr_jax.checkpoints.weights import Weights, load_tokenizer
+from xlmr_jax.checkpoints.weights import Weights, load_tokenizer, merged
+from xlmr_jax.compress import adapters
 from xlmr_jax.data.tokenizers import folder
 from xlmr_jax.data.tokenizers.hf_tokenizers import BpeTokenizer
 from xlmr_jax.data.tokenizers.xlmr import Tokenizer
@@ -23,7 +25,7 @@ def choose(
     ValueError: settings that contradict each other, no tokenizer, or no such
       variant.
   """
-  run = dict(
+  run: dict[str, Any] = dict(
     dropout=config.dropout,
     attention_dropout=config.attention_dropout,
     vocab_multiple=1024,
@@ -32,9 +34,10 @@ def choose(
     attention=config.attention,
     remat=config.remat,
     scan=config.scan,
+    lora=adapters.of(config),
   )
   if config.init:
-    origin = directory.read(config.init)
+    origin = _same_adapters(directory.read(config.init), run['lora'], config)
     tokenizer = load_tokenizer(origin)
     if tokenizer is None or origin.tokenizer_dir is None:
       raise ValueError(f'{config.init} has no tokenizer that can be read')
@@ -73,6 +76,28 @@ def choose(
     **run,
   )
   return None, model, tokenizer, pathlib.Path(config.tokenizer)
+
+
+def _same_adapters(origin: Weights, loras, config) -> Weights:
+  """A checkpoint with just the adapters that are trained, or none.
+
+  Raises:
+    ValueError: it has others.
+  """
+  theirs = {(x.path, x.rank, x.scale) for x in origin.config.lora}
+  if not theirs or theirs == {(x.path, x.rank, x.scale) for x in loras}:
+    return origin
+  if not loras:
+    return merged(origin)
+  names = ', '.join(
+    f'{x.path.removeprefix("layers/")} (rank {x.rank}, alpha '
+    f'{x.rank * x.scale:g})'
+    for x in origin.config.lora
+  )
+  raise ValueError(
+    f'config.init={config.init} has adapters on {names}, and config.lora names '
+    'others: give the same to go on with them, or xlmr convert --merge it first'
+  )
 
 
 def _tokenizer(path):

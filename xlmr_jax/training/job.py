@@ -15,7 +15,7 @@ import numpy as np
 
 from xlmr_jax import heads
 from xlmr_jax.checkpoints.hf.names import takes_pooler
-from xlmr_jax.checkpoints.weights import Weights, with_rows
+from xlmr_jax.checkpoints.weights import Weights, flatten, nest, with_rows
 from xlmr_jax.data.batches import schedule
 from xlmr_jax.data.batches.loader import Loader
 from xlmr_jax.model import Config
@@ -49,6 +49,7 @@ class Job:
     judged_by: digest of the development data; '' where they are part of the
       training data.
     kept: names of evaluators' values that are saved with a step's progress.
+    init: its name, or ''.
   """
 
   model: Config
@@ -66,6 +67,7 @@ class Job:
   judged_by: str = ''
   scheme: str | None = None
   kept: tuple[str, ...] = ()
+  init: str = ''
 
   def say(self, text: str) -> None:
     if jax.process_index() == 0:
@@ -100,11 +102,11 @@ class Job:
       self.say('fresh parameters')
       return jax.jit(self.fresh, out_shardings=layout)(key)
     given = with_rows(self.origin.params, self.origin.head, self.model.rows)
-    dtype = jnp.dtype(self.model.param_dtype)
     params, new = {}, []
     for part, where in layout.items():
       if part in given and (part != 'head' or self._same_head()):
-        params[part] = sharding.place(given[part], where, dtype)
+        params[part], made = self._place(key, part, given[part], where)
+        new += made
       else:
         new.append(part)
         make = lambda key, part=part: self.fresh(key)[part]
@@ -114,6 +116,7 @@ class Job:
     if 'head' in new and 'pooler' in given and self._takes_pooler:
       # Its dense layer is the pooler, as in Hugging Face's class.
       where, pooler = layout['head']['dense'], given['pooler']['dense']
+      dtype = jnp.dtype(self.model.param_dtype)
       params['head']['dense'] = sharding.place(pooler, where, dtype)
       loaded, new = [*loaded, 'pooler as head/dense'], ['head/out']
       unused.remove('pooler')
@@ -124,6 +127,26 @@ class Job:
       + (f'; left out: {", ".join(unused)}' if unused else '')
     )
     return params
+
+  def _place(self, key, part: str, given, where) -> tuple[dict, list[str]]:
+    """A part that the checkpoint has; adapters that it lacks are made."""
+    given, where = flatten(given), flatten(where)
+    shapes = flatten(jax.eval_shape(self.fresh, key)[part])
+    params = {
+      name: sharding.place(leaf, where[name], shapes[name].dtype)
+      for name, leaf in given.items()
+    }
+    lacking = [name for name in where if name not in params]
+    if not lacking:
+      return nest(params), []
+
+    def make(key):
+      fresh = flatten(self.fresh(key)[part])
+      return {name: fresh[name] for name in lacking}
+
+    layout = {name: where[name] for name in lacking}
+    params |= jax.jit(make, out_shardings=layout)(key)
+    return nest(params), ['adapters']
 
   def _same_head(self) -> bool:
     origin = self.origin
@@ -154,7 +177,14 @@ class Job:
       pooling=None,
       null_threshold=None,  # of a step: its evaluation chooses it
       tokenizer_dir=self.tokenizer_dir,
+      adapter=self._adapter(),
     )
+
+  def _adapter(self) -> dict | None:
+    if not self.model.lora:
+      return None
+    known = self.origin and self.origin.adapter or {}
+    return {'base': known.get('base') or self.init or None}
 
 
 def _digest(params) -> str:

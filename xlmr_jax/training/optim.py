@@ -71,63 +71,30 @@ def decays(
   return _by_path(params, decays_at)
 
 
-def hold(loss, freeze=()):
-  """The same loss, but without a gradient for some parameters.
-
-  Their gradients are not even computed, and do not count in the norm that
-  clipping looks at.
-
-  Args:
-    loss: a function whose first argument are the parameters.
-    freeze: prefixes of paths, as for `scales`.
-  """
-
-  def held(params, *args):
-    stop = lambda path, p: jax.lax.stop_gradient(p) if under(path) else p
-    return loss(_by_path(params, stop), *args)
-
-  def under(path):
-    return any(f'{path}/'.startswith(f'{prefix}/') for prefix in freeze)
-
-  return held if freeze else loss
-
-
-def scales(params, num_layers: int, layer_decay: float, freeze=()):
-  """Tree of factors on the rate: layer_decay^(distance from the head), or 0.
+def scales(params, num_layers: int, layer_decay: float):
+  """Tree of factors on the rate: layer_decay^(distance from the head).
 
   Embeddings are depth 0, layer i is i + 1, the head num_layers + 1. Layers
-  are stacked, so their factor is a vector shaped to broadcast.
+  are stacked, so their factor is a vector shaped to broadcast; where the first
+  of them are left out, it is that of the others.
 
   Args:
     params: the model's parameters (or their shapes).
     num_layers: of the encoder.
     layer_decay: 1 for one rate everywhere.
-    freeze: prefixes of paths that do not move, e.g. ('encoder/embed',).
-
-  Raises:
-    ValueError: a prefix that matches no parameter.
   """
-  matched = set()
 
   def factor_at(path, leaf):
-    for prefix in freeze:
-      if f'{path}/'.startswith(f'{prefix}/'):
-        matched.add(prefix)
-        return 0.0
     top = num_layers + 1
     if path.startswith('encoder/layers/'):
       # numpy: an array of JAX's, which the step closes over, would be fetched
       # from the device when the step is compiled.
-      distance = np.arange(num_layers, 0, -1, dtype=np.float32)
+      distance = np.arange(leaf.shape[0], 0, -1, dtype=np.float32)
       factor = np.float32(layer_decay) ** distance
       return factor.reshape(-1, *[1] * (leaf.ndim - 1))
     return layer_decay ** (top if path.startswith('encoder/embed') else 0)
 
-  tree = _by_path(params, factor_at)
-  missing = [prefix for prefix in freeze if prefix not in matched]
-  if missing:
-    raise ValueError(f'freeze: no parameter starts with {missing[0]!r}')
-  return tree
+  return _by_path(params, factor_at)
 
 
 def adamw(

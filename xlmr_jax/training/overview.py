@@ -8,7 +8,11 @@ from xlmr_jax.runtime import sharding
 _HEADER = ('parameter', 'shape', 'count', 'mean', 'std', 'sharding')
 
 
-def describe_parameters(params, mesh: jax.sharding.Mesh) -> str:
+def describe_parameters(
+  params,
+  mesh: jax.sharding.Mesh,
+  trains: tuple[int, int] | None = None,
+) -> str:
   """The table, a row for each array; layers are stacked, so they are one row.
 
   All processes must call it: mean and standard deviation are computed where
@@ -17,6 +21,8 @@ def describe_parameters(params, mesh: jax.sharding.Mesh) -> str:
   Args:
     params: nested dict of arrays in their shardings.
     mesh: where they lie.
+    trains: how many numbers are trained, and how many there are: a last line
+      where some are held.
   """
   moments = jax.jit(_moments, out_shardings=sharding.whole(mesh))(params)
   moments = jax.tree.leaves(jax.device_get(moments))
@@ -39,7 +45,7 @@ def describe_parameters(params, mesh: jax.sharding.Mesh) -> str:
   rows.append(('total', '', f'{total:,}', '', '', ''))
   widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
   names, shapes, *numbers, _ = widths
-  return '\n'.join(
+  lines = [
     '  '.join(
       [
         row[0].ljust(names),
@@ -49,7 +55,16 @@ def describe_parameters(params, mesh: jax.sharding.Mesh) -> str:
       ]
     ).rstrip()
     for row in rows
-  )
+  ]
+  if trains and trains[0] < trains[1]:
+    lines.append(describe_share(*trains))
+  return '\n'.join(lines)
+
+
+def describe_share(trained: int, total: int) -> str:
+  """How much of a model is trained."""
+  share = 100 * trained / total
+  return f'trained: {trained:,} of {total:,} parameters, {share:.2f} %'
 
 
 def _moments(params):

@@ -70,6 +70,7 @@ def pretraining(config, workdir: pathlib.Path, mesh) -> Job:
     tokenizer_dir=folder,
     fingerprint=' '.join(text.fingerprint for text in texts),
     origin=origin,
+    init=config.init,
   )
   if not (workdir / 'config.json').exists():  # a run that begins
     total = sum(

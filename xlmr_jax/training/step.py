@@ -16,7 +16,7 @@ import optax
 from xlmr_jax import heads
 from xlmr_jax.model import Config
 from xlmr_jax.runtime import sharding
-from xlmr_jax.training import objectives, optim
+from xlmr_jax.training import objectives, optim, trainable
 
 # A step's judgement of its batch, in the metric `bad`.
 FINE, LOSS, GRADIENT, SPIKE = range(4)
@@ -40,6 +40,8 @@ class Step:
     mesh: where it runs.
     shapes: of the parameters; layout: their shardings.
     state_shapes: of everything else that is kept; state_layout: the same.
+    trains: (numbers that are trained, numbers that there are).
+    passes: FLOPs of a step over those of the model's forward pass.
     rate: learning rate by step, jitted.
     fresh_state: parameters → state of step 0, in its layout.
     update: (params, state, batch) → (params, state, metrics), jitted; params
@@ -53,6 +55,8 @@ class Step:
   layout: Any
   state_shapes: Any
   state_layout: Any
+  trains: tuple[int, int]
+  passes: float
   rate: Callable
   fresh_state: Callable
   update: Any
@@ -83,7 +87,7 @@ def build(
   Args:
     model: the encoder's Config.
     objective: the loss.
-    config: a recipe's settings: optim, accumulate, seed, on_bad, spike,
+    config: a recipe's settings: optim, tune, accumulate, seed, on_bad, spike,
       dropout_rng.
     total: steps of the run, for the learning rate.
     mesh: from sharding.make_mesh.
@@ -107,14 +111,16 @@ def build(
   o = config.optim
   warmup = int(o.warmup * total) if o.warmup < 1 else int(o.warmup)
   rate = optim.schedule(o.learning_rate, warmup, total, o.power, o.end)
-  freeze = tuple(o.freeze)
+  first = trainable.find(shapes, config.tune, tuple(o.freeze), o.freeze_layers)
+  select = lambda params: trainable.split(params, first)
+  trained = jax.eval_shape(select, shapes)
   if o.name not in optim.OPTIMIZERS:
     known = ', '.join(optim.OPTIMIZERS)
     raise ValueError(f'config.optim.name={o.name!r} is not one of {known}')
   optimizer = optim.OPTIMIZERS[o.name](
     rate,
-    mask=optim.decays(shapes, dims, o.decay),
-    factors=optim.scales(shapes, model.num_layers, o.layer_decay, freeze),
+    mask=optim.decays(trained, dims, o.decay),
+    factors=optim.scales(trained, model.num_layers, o.layer_decay),
     b1=o.b1,
     b2=o.b2,
     eps=o.eps,
@@ -124,24 +130,26 @@ def build(
 
   def fresh_state(params):
     return {
-      'opt': optimizer.init(params),
+      'opt': optimizer.init(select(params)),
       'step': jnp.zeros((), jnp.int32),
       'loss': {name: jnp.zeros(()) for name in ('n', 'mean', 'square')},
     }
 
   state_shapes = jax.eval_shape(fresh_state, shapes)
   state_layout = sharding.like(state_shapes, layout, mesh)
-  held = dataclasses.replace(objective, loss=optim.hold(objective.loss, freeze))
+  cut = sharding.shardings(trained, dims, mesh)
   return Step(
     mesh=mesh,
     shapes=shapes,
     layout=layout,
     state_shapes=state_shapes,
     state_layout=state_layout,
+    trains=trainable.count(shapes, first),
+    passes=trainable.passes(shapes, first),
     rate=jax.jit(rate),
     fresh_state=jax.jit(fresh_state, out_shardings=state_layout),
     update=jax.jit(
-      _update(held, optimizer, config, layout),
+      _update(objective, optimizer, config, first, cut),
       # The batch's sharding is the one it was placed in.
       in_shardings=(layout, state_layout, None),
       out_shardings=(layout, state_layout, sharding.whole(mesh)),
@@ -160,7 +168,8 @@ def describe(values) -> str:
   }[int(values['bad'])]
 
 
-def _update(objective, optimizer, config, layout):
+def _update(objective, optimizer, config, first, layout):
+  """The step; `first` is trainable.find's, `layout` of what is trained."""
   micro = config.accumulate
 
   def update(params, state, batch):
@@ -169,17 +178,20 @@ def _update(objective, optimizer, config, layout):
     noise = dropout_key(noise, config.dropout_rng)
     batch = objective.prepare(batch, draw)
 
-    def total(params, batch, key):
-      sums = objective.loss(params, batch, key)
+    trained = trainable.split(params, first)
+
+    def total(trained, batch, key):
+      whole = trainable.join(params, trained, first)
+      sums = objective.loss(whole, batch, key)
       return sums['loss'][0].sum(), sums
 
-    def grad(params, batch, key):
+    def grad(batch, key):
       # Without the constraint a sum over micro-batches is kept whole on fsdp.
-      grads, sums = jax.grad(total, has_aux=True)(params, batch, key)
+      grads, sums = jax.grad(total, has_aux=True)(trained, batch, key)
       return jax.lax.with_sharding_constraint(grads, layout), sums
 
     if micro == 1:
-      grads, sums = grad(params, batch, noise)
+      grads, sums = grad(batch, noise)
     else:
       # Micro-batch i takes rows i, i + A, ...: each keeps the rows' sharding.
       parts = jax.tree.map(
@@ -188,12 +200,12 @@ def _update(objective, optimizer, config, layout):
 
       def add(grads, part):
         index, batch = part
-        more, sums = grad(params, batch, jax.random.fold_in(noise, index))
+        more, sums = grad(batch, jax.random.fold_in(noise, index))
         return jax.tree.map(jnp.add, grads, more), sums
 
       # In float32, whatever the parameters are: bfloat16 has 8 bits, and what
       # is added to a sum 256 times as large is lost.
-      zeros = jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.float32), params)
+      zeros = jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.float32), trained)
       grads, sums = jax.lax.scan(add, zeros, (jnp.arange(micro), parts))
       sums = jax.tree.map(lambda x: x.swapaxes(0, 1).reshape(-1), sums)
 
@@ -201,7 +213,7 @@ def _update(objective, optimizer, config, layout):
     sums = jax.tree.map(jnp.sum, sums)
     loss, count = sums['loss'][0], jnp.maximum(sums['loss'][1], 1)
     grads, norm = optim.clip(grads, config.optim.clip, count)
-    changes, opt = optimizer.update(grads, state['opt'], params)
+    changes, opt = optimizer.update(grads, state['opt'], trained)
     new = {**state, 'opt': opt, 'step': state['step'] + 1}
     bad = jnp.where(jnp.isfinite(norm), FINE, GRADIENT)
     bad = jnp.where(jnp.isfinite(rows).all(), bad, LOSS)
@@ -210,9 +222,9 @@ def _update(objective, optimizer, config, layout):
     if config.spike:
       bad = jnp.where((bad == FINE) & (loss / count > limit), SPIKE, bad)
     new['loss'] = _keep(bad == FINE, seen, state['loss'])
-    changed = optax.apply_updates(params, changes)
+    changed = optax.apply_updates(trained, changes)
     if config.on_bad == 'skip':
-      changed = _keep(bad == FINE, changed, params)
+      changed = _keep(bad == FINE, changed, trained)
       new['opt'] = _keep(bad == FINE, opt, state['opt'])
     # The first row that is not finite, else the one with the largest loss.
     mean = rows / jnp.maximum(counts, 1)
@@ -225,7 +237,8 @@ def _update(objective, optimizer, config, layout):
       'real': (segments > 0).sum(),
       'examples': segments.max(-1).sum(),
     }
-    return changed, new, {**sums, **facts}
+    params = trainable.put_back(params, changed, first)
+    return params, new, {**sums, **facts}
 
   return update
 

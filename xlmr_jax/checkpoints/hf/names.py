@@ -42,6 +42,14 @@ PRETRAINING = 'ForPreTraining'
 # What its classes are called otherwise.
 BERT_HEADS: dict[str | None, str] = {'causal': 'LMHeadModel'}
 
+# PEFT's task types → our heads.
+TASK_TYPES = {
+  'SEQ_CLS': 'classify',
+  'TOKEN_CLS': 'tag',
+  'QUESTION_ANS': 'answer',
+  'FEATURE_EXTRACTION': None,
+}
+
 # Our module (or leaf, where theirs has another shape) → theirs.
 NAMES = {
   'encoder/embed/tokens': 'embeddings.word_embeddings.weight',
