@@ -514,7 +514,7 @@ def test_a_wrong_key_is_named(source, change, message):
     (
       {'architectures': ['XLMRobertaForVision']},
       'XLMRobertaForVision.* is not one of XLMRoberta, XLMRobertaXL, Roberta, '
-      'Camembert, Bert followed by Model, ForMaskedLM, ForCausalLM, ForSequence',
+      'Camembert, Bert followed by Model, ForMaskedLM, ForCausalLM, ForSeq',
     ),
     ({'auto_map': {'AutoModel': 'x.py'}}, 'auto_map .* code of its own'),
     ({'position_embedding_type': 'rotary'}, 'position_embedding_type'),
