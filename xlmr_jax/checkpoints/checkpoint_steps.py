@@ -65,8 +65,8 @@ class Manager:
       options=options,
       # Named here, or the metadata of a step another process wrote is None.
       item_handlers={
-        'params': ocp.StandardCheckpointHandler(),
-        'state': ocp.StandardCheckpointHandler(),
+        'params': ocp.PyTreeCheckpointHandler(),
+        'state': ocp.PyTreeCheckpointHandler(),
         'meta': ocp.JsonCheckpointHandler(),
       },
     )
@@ -144,8 +144,8 @@ class Manager:
       self._manager.save(
         step,
         args=ocp.args.Composite(
-          params=ocp.args.StandardSave(params),
-          state=ocp.args.StandardSave(state),
+          params=orbax_arrays.by_chunks(params),
+          state=orbax_arrays.by_chunks(state),
           meta=ocp.args.JsonSave(meta),
         ),
         force=True,
@@ -179,13 +179,19 @@ class Manager:
     got = self._manager.restore(
       step,
       args=ocp.args.Composite(
-        params=ocp.args.StandardRestore(params),
-        state=ocp.args.StandardRestore(state),
+        params=_as(params),
+        state=_as(state),
         meta=ocp.args.JsonRestore(),
       ),
     )
     self._latest, self._best = step, got['meta'].get('best_step')
     return got['params'], got['state'], got['meta']
+
+
+def _as(wanted) -> ocp.args.PyTreeRestore:
+  """Restores into the shardings and dtypes of ShapeDtypeStructs."""
+  restore_args = ocp.checkpoint_utils.construct_restore_args(wanted)
+  return ocp.args.PyTreeRestore(wanted, restore_args=restore_args)
 
 
 def last_meta(workdir) -> dict:

@@ -23,6 +23,19 @@ from xlmr_jax.checkpoints.arrays import DiskArray, region
 CHUNK = 64 << 20  # bytes of one piece of an array on the disk
 
 
+def by_chunks(tree) -> ocp.args.PyTreeSave:
+  """Saves arrays with a few compressed chunks of them in memory.
+
+  orbax's own chunk is a whole array, and its files hold 2 GiB: until they are
+  written, compressed weights, hardly smaller than plain ones, stay in memory.
+  """
+  return ocp.args.PyTreeSave(
+    tree,
+    save_args=jax.tree.map(_chunks, tree),
+    ocdbt_target_data_file_size=CHUNK,
+  )
+
+
 def _chunks(array) -> ocp.SaveArgs:
   """Large stacked arrays are cut by layer: the way back asks for a layer."""
   by_layer = array.ndim == 3 and array.nbytes > CHUNK
@@ -62,7 +75,7 @@ def save(folder: pathlib.Path, params: dict) -> None:
   known = (np.ndarray, DiskArray)
   registry.add(object, _ChunkHandler(), lambda kind: issubclass(kind, known))
   handler = ocp.PyTreeCheckpointHandler(type_handler_registry=registry)
-  args = ocp.args.PyTreeSave(params, save_args=jax.tree.map(_chunks, params))
+  args = by_chunks(params)
   with plain_errors(), ocp.Checkpointer(handler) as checkpointer:
     checkpointer.save(folder.absolute(), args)
 
