@@ -37,21 +37,33 @@ TASKS = {
     r=4, target_modules=['key', 'value', 'intermediate.dense']
   ),
 }
+XLMR, BERT = 'XLMRoberta', 'Bert'
+# To PEFT the pooler, a part of our head, is BERT's body.
+KINDS = [*((XLMR, task) for task in TASKS), (BERT, 'SEQ_CLS')]
 
 
 @pytest.fixture(scope='session')
-def base_folder(tmp_path_factory):
-  """A masked language model: no adapter's task has its head."""
-  folder = tmp_path_factory.mktemp('base')
-  torch_models.tiny('mlm', **SIZES).save_pretrained(folder)
-  return folder
+def base_folders(tmp_path_factory):
+  """A masked language model: no adapter's task has its head; and a BERT."""
+  folders = {}
+  for family, head in ((XLMR, 'mlm'), (BERT, 'classify')):
+    folders[family] = tmp_path_factory.mktemp('base')
+    labels = {'num_labels': 3} if head == 'classify' else {}
+    model = torch_models.tiny(head, family=family, **labels, **SIZES)
+    model.save_pretrained(folders[family])
+  return folders
 
 
-def adapted(base_folder, task, **settings):
+@pytest.fixture(scope='session')
+def base_folder(base_folders):
+  return base_folders[XLMR]
+
+
+def adapted(base_folder, task, family=XLMR, **settings):
   """Their model with random adapters and a random head."""
   head = names.TASK_TYPES[task]
   labels = {} if head in (None, 'answer') else {'num_labels': 3}
-  cls = torch_models.class_of(head)
+  cls = torch_models.class_of(head, family)
   options = {} if head else {'add_pooling_layer': False}
   model = cls.from_pretrained(base_folder, **labels, **options)
   config = theirs.LoraConfig(task_type=task, **settings)
@@ -64,10 +76,11 @@ def adapted(base_folder, task, **settings):
   return model
 
 
-@pytest.fixture(scope='session', params=TASKS)
-def pair(request, base_folder, tmp_path_factory):
-  """(task, their model, its folder)."""
-  model = adapted(base_folder, request.param, **TASKS[request.param])
+@pytest.fixture(scope='session', params=KINDS, ids='-'.join)
+def pair(request, base_folders, tmp_path_factory):
+  """(kind, their model, its folder)."""
+  family, task = request.param
+  model = adapted(base_folders[family], task, family, **TASKS[task])
   folder = tmp_path_factory.mktemp('adapter')
   model.save_pretrained(folder)
   return request.param, model, folder
@@ -101,12 +114,13 @@ def files_of(folder):
   return {x.name: x.read_bytes() for x in folder.iterdir()}
 
 
-def test_forward_is_pefts(pair, base_folder, tmp_path):
+def test_forward_is_pefts(pair, tmp_path):
   """Read, kept in our format, merged into Hugging Face's: always the same."""
-  task, model, folder = pair
+  (family, task), model, folder = pair
   want = their_outputs(model, task)
   ours = xlmr_jax.load(folder)
   assert ours.head == names.TASK_TYPES[task] and ours.config.lora
+  assert ours.config.bert == (family == BERT)
   assert_close(our_outputs(ours), want)
   with model.disable_adapter():  # it matters
     plain = their_outputs(model, task)
@@ -127,32 +141,46 @@ def test_forward_is_pefts(pair, base_folder, tmp_path):
 
 
 def test_transformers_reads_the_merged_model(pair, tmp_path):
-  task, model, folder = pair
+  (family, task), model, folder = pair
   directory.write(tmp_path / 'hf', directory.read(folder), 'hf')
-  cls = torch_models.class_of(names.TASK_TYPES[task])
+  cls = torch_models.class_of(names.TASK_TYPES[task], family)
   merged = cls.from_pretrained(tmp_path / 'hf').eval()
   assert_close(their_outputs(merged, task), their_outputs(model, task))
 
 
-@pytest.mark.parametrize('task', TASKS)
+ROWS = {
+  'as PEFT': [('attention/query', 4, 2.0), ('attention/value', 4, 2.0)],
+  # A regex, patterns.
+  'regex': [('ff/down', 2, 1.5), ('attention/key', 3, 0.7)],
+  'all': [('attention/out', 2, 1.0), ('ff/up', 2, 1.0), ('ff/down', 5, 1.0)],
+}
+
+
 @pytest.mark.parametrize(
-  'rows',
+  ('family', 'task', 'rows'),
   [
-    [('attention/query', 4, 2.0), ('attention/value', 4, 2.0)],
-    [('ff/down', 2, 1.5), ('attention/key', 3, 0.7)],  # a regex, patterns
-    [('attention/out', 2, 1.0), ('ff/up', 2, 1.0), ('ff/down', 5, 1.0)],
+    *((XLMR, 'SEQ_CLS', name) for name in ROWS),
+    (XLMR, 'TOKEN_CLS', 'all'),
+    (XLMR, 'QUESTION_ANS', 'regex'),
+    (XLMR, 'FEATURE_EXTRACTION', 'regex'),
+    (BERT, 'SEQ_CLS', 'regex'),
   ],
 )
-def test_peft_reads_what_we_write(task, rows, base_folder, tmp_path):
+def test_peft_reads_what_we_write(family, task, rows, base_folders, tmp_path):
   """Their forward, and the file that they write again, tensor for tensor."""
-  head = names.TASK_TYPES[task]
+  head, base_folder = names.TASK_TYPES[task], base_folders[family]
   labels = ['a', 'b', 'c'] if head in ('classify', 'tag') else None
-  if head:
+  if family == BERT:
+    model = xlmr_jax.load(base_folder)
+    labels, own = model.labels, model.params['head']
+    own = {**own, 'dense': jax.tree.map(lambda x: 1.5 * x, own['dense'])}
+    model = model.replace(params={**model.params, 'head': own})
+  elif head:
     with pytest.warns(UserWarning, match='random weights'):
       model = xlmr_jax.load(base_folder, head=head, labels=labels, fresh=True)
   else:
     model = xlmr_jax.load(base_folder, head=None)
-  loras = tuple(Lora(f'layers/{name}', r, s) for name, r, s in rows)
+  loras = tuple(Lora(f'layers/{name}', r, s) for name, r, s in ROWS[rows])
   config = dataclasses.replace(model.config, lora=loras)
   key = jax.random.key(0)
   encoder = jax.tree.map(lambda x: x, model.params['encoder'])
@@ -176,7 +204,7 @@ def test_peft_reads_what_we_write(task, rows, base_folder, tmp_path):
   again = xlmr_jax.load(tmp_path / 'adapter')
   assert again.labels == model.labels
   assert_close(our_outputs(again), want)
-  cls = torch_models.class_of(head)
+  cls = torch_models.class_of(head, family)
   base = cls.from_pretrained(
     base_folder, **({'num_labels': 3} if labels else {})
   )
@@ -281,6 +309,15 @@ def test_another_body(classifier, tmp_path):
     xlmr_jax.load(classifier, base=str(tmp_path / 'deep'))
   with pytest.raises(ValueError, match='is for adapters, and .* is a model'):
     xlmr_jax.load(tmp_path / 'deep', base=str(classifier))
+
+
+def test_a_base_without_berts_pooler(base_folders, tmp_path):
+  model = adapted(base_folders[BERT], 'SEQ_CLS', BERT, **TASKS['SEQ_CLS'])
+  model.save_pretrained(tmp_path / 'adapter')
+  base = torch_models.tiny('mlm', family=BERT, **SIZES)
+  base.save_pretrained(tmp_path / 'base')
+  with pytest.raises(ValueError, match='holds no pooler, and neither does its'):
+    xlmr_jax.load(tmp_path / 'adapter', base=str(tmp_path / 'base'))
 
 
 def test_what_has_no_place_in_their_files(base_folder, tmp_path):

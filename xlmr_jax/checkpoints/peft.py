@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from xlmr_jax import heads
-from xlmr_jax.checkpoints import native
+from xlmr_jax.checkpoints import native, peft_config
 from xlmr_jax.checkpoints.formats import safetensors_file, torch_file
 from xlmr_jax.checkpoints.formats.safetensors_file import DTYPES, Tensor
 from xlmr_jax.checkpoints.hf import files, names
@@ -42,29 +42,6 @@ CONFIG, WEIGHTS, BIN = (
 )
 _ROOT = 'base_model.model.'
 _LABELS = 'labels'  # of the file's metadata: ours, which PEFT passes over
-
-# Settings that change what an adapter computes, or what its files hold, and
-# the values of them that are understood.
-_PLAIN: Mapping[str, tuple] = {
-  'peft_type': ('LORA',),
-  'bias': ('none', None),
-  'fan_in_fan_out': (False, None),
-  'layers_to_transform': (None, []),
-  'layer_replication': (None, []),
-  'lora_bias': (False, None),
-  'target_parameters': (None, []),
-  'trainable_token_indices': (None, [], {}),
-  'use_bdlora': (None, False),
-  'use_dora': (False, None),
-  'use_qalora': (False, None),
-  'alora_invocation_tokens': (None, []),
-  'arrow_config': (None, {}),
-  'kasa_config': (None, {}),
-  'monteclora_config': (None, {}),
-  'velora_config': (None, {}),
-}
-# Ways to start that change the base's own weights.
-_STARTS = ('pissa', 'olora', 'loftq', 'corda', 'lora_ga')
 
 
 def recognise(path: pathlib.Path) -> bool:
@@ -113,7 +90,7 @@ def read(
   del lazily, timer
   text = files.Folder(folder).text(CONFIG)
   facts = files.load_json(folder / CONFIG)
-  _check_facts(folder / CONFIG, facts)
+  peft_config.check(folder / CONFIG, facts)
   tensors, metadata = _tensors(folder)
   file = next(iter(tensors.values())).file
   base, labels = _with_their_head(file, facts, tensors, metadata, merged(base))
@@ -128,7 +105,7 @@ def read(
     if row is None or match and not row.flip:
       raise ValueError(
         f'{file}: {key!r} adapts nothing that this model has: adapters may '
-        f'stand on {", ".join(sorted(_suffixes()))}'
+        f'stand on {", ".join(sorted(peft_config.suffixes()))}'
       )
     if row.path.startswith('head/'):
       if match:
@@ -187,29 +164,6 @@ def read(
   return with_head(weights, head)
 
 
-def _check_facts(file: pathlib.Path, facts: Mapping[str, Any]) -> None:
-  """Raises ValueError for a setting that is not understood."""
-  for name, known in _PLAIN.items():
-    value = facts.get(name, known[0])
-    if value not in known:
-      raise ValueError(
-        f'{file}: {name} = {value!r} is not supported, only '
-        f'{json.dumps(known[0])}: merge the adapter with peft first'
-      )
-  start = str(facts.get('init_lora_weights', '')).lower()
-  if start.startswith(_STARTS):
-    raise ValueError(
-      f'{file}: init_lora_weights = {start!r} changes the base: merge the '
-      'adapter with peft first'
-    )
-  task = facts.get('task_type')
-  if task is not None and task not in names.TASK_TYPES:
-    raise ValueError(
-      f'{file}: task_type = {task!r} is not one of '
-      f'{", ".join(names.TASK_TYPES)}'
-    )
-
-
 def _tensors(folder: pathlib.Path) -> tuple[dict[str, Tensor], dict | None]:
   if (folder / WEIGHTS).is_file():
     held, metadata = safetensors_file.header(folder / WEIGHTS)
@@ -251,7 +205,8 @@ def _with_their_head(
   if head is None:
     return with_head(base, None), None
   keys = {_plain_name(key): tensor for key, tensor in tensors.items()}
-  starts = {name.partition('.')[0] for name in names.HEAD_NAMES[head].values()}
+  modules = names.head_names(base.config.bert)[head]
+  starts = {name.partition('.')[0] for name in modules.values()}
   own = [key for key in keys if key.partition('.')[0] in starts]
   labels = base.labels if base.head == head else None
   if not own:
@@ -261,11 +216,20 @@ def _with_their_head(
         'base: modules_to_save should name it'
       )
     return base, labels
-  base = with_head(base, None)
-  base = dataclasses.replace(base, head=head, tied=True)
+  base = dataclasses.replace(_with_pooler(base, head), head=head, tied=True)
+  pooler = names.takes_pooler(base.config.bert, head)
+  if (
+    pooler
+    and 'head' not in base.params
+    and f'{modules["head/dense"]}.weight' not in keys
+  ):
+    raise ValueError(
+      f"{file} holds no pooler, and neither does its base: to PEFT BERT's is "
+      'part of the body; modules_to_save should name it'
+    )
   if not heads.HEADS[head].labelled:
     return base, None
-  module = names.HEAD_NAMES[head]['head/out']
+  module = modules['head/out']
   bias = keys.get(f'{module}.bias')
   if bias is None:
     raise ValueError(f'{file}: missing key {_ROOT}{module}.bias')
@@ -275,6 +239,20 @@ def _with_their_head(
     if given is not None and len(given) == count:
       return base, tuple(given)
   return base, tuple(f'LABEL_{i}' for i in range(count))
+
+
+def _with_pooler(base: Weights, head: str) -> Weights:
+  """The body, and of the head what is the body's to PEFT: BERT's pooler."""
+  bert = base.config.bert
+  body = with_head(base, None)
+  if not names.takes_pooler(bert, head):
+    return body
+  held = names.takes_pooler(bert, base.head)
+  pooler = base.params['head'] if held else base.params.get('pooler', {})
+  params = {k: v for k, v in body.params.items() if k != 'pooler'}
+  if 'dense' in pooler:
+    params['head'] = {'dense': pooler['dense']}
+  return dataclasses.replace(body, params=params)
 
 
 def _stack(file, path, module, layers, facts, base: Weights):
@@ -290,12 +268,14 @@ def _stack(file, path, module, layers, facts, base: Weights):
   ranks = {n['A'].shape[1] for n in layers.values()}
   ranks |= {n['B'].shape[0] for n in layers.values()}
   scales = set()
-  rank = _setting(facts, 'r', 'rank_pattern', module)
+  rank = peft_config.setting(facts, 'r', 'rank_pattern', module)
   for layer in layers:
     name = re.sub(r'\.layer\.\d+\.', f'.layer.{layer}.', module)
-    ranks.add(_setting(facts, 'r', 'rank_pattern', name))
+    ranks.add(peft_config.setting(facts, 'r', 'rank_pattern', name))
     root = math.sqrt(rank) if facts.get('use_rslora') else rank
-    scales.add(_setting(facts, 'lora_alpha', 'alpha_pattern', name) / root)
+    scales.add(
+      peft_config.setting(facts, 'lora_alpha', 'alpha_pattern', name) / root
+    )
   if len(ranks) > 1 or len(scales) > 1:
     raise ValueError(
       f'{file}: {path.removeprefix("layers/")} has the ranks '
@@ -308,23 +288,6 @@ def _stack(file, path, module, layers, facts, base: Weights):
   )
   dropout = float(facts.get('lora_dropout') or 0)
   return Lora(path, rank, float(scales.pop()), dropout), a, b
-
-
-def _setting(facts, name: str, pattern: str, module: str):
-  """A setting of one module, as PEFT looks it up: pattern, then default."""
-  for key, value in (facts.get(pattern) or {}).items():
-    if re.match(rf'(.*\.)?({key})$', module):
-      return value
-  return facts.get(name, 8)  # PEFT's default of both
-
-
-def _suffixes() -> dict[str, str]:
-  """Ends of their modules' names → the Dense's path here."""
-  return {
-    name.partition('.{}.')[2]: path.removeprefix('encoder/')
-    for path, name in names.NAMES.items()
-    if '.{}.' in name and 'LayerNorm' not in name
-  }
 
 
 def write(folder, weights: Weights) -> None:
@@ -357,13 +320,15 @@ def write(folder, weights: Weights) -> None:
   plain = dataclasses.replace(weights.config, lora=())
   classes = len(weights.labels or ())
   rows = names.table(plain, weights.head, classes, tied=weights.tied)
-  prefix = names.PREFIXES[0] if weights.head else ''
+  prefix = names.body_prefix(plain.bert, weights.head)
   leaves = flatten(weights.params)
   out = {}
   for name, row in rows.items():
     leaf = leaves.get(row.path)
     if row.path.startswith('head/'):
-      out[f'{_ROOT}{name}'] = np.asarray(leaf).T if row.flip else leaf
+      start = prefix if name.startswith(names.BODY) else ''
+      array = np.asarray(leaf).T if row.flip else leaf
+      out[f'{_ROOT}{start}{name}'] = array
     module = row.path.removesuffix('/kernel')
     if f'{module}/{A}' in leaves and row.flip:
       stem = f'{_ROOT}{prefix}{name.removesuffix(".weight")}'
@@ -385,7 +350,7 @@ def write(folder, weights: Weights) -> None:
       for key, dtype in known['tensors'].items()
     }
   else:
-    facts = _facts(weights, tasks[weights.head], known['base'])
+    facts = peft_config.make(weights, tasks[weights.head], known['base'])
     text = json.dumps(facts, indent=2, sort_keys=True)
     metadata = {'format': 'pt'}
     if weights.labels:
@@ -396,52 +361,3 @@ def write(folder, weights: Weights) -> None:
     safetensors_file.write(made / WEIGHTS, stored, metadata)
     if weights.tokenizer_dir is not None:
       native.copy_tokenizer(weights.tokenizer_dir, made)
-
-
-def _facts(weights: Weights, task: str, base: str) -> dict[str, Any]:
-  """adapter_config.json for adapters that PEFT did not make."""
-  ends = {path: end for end, path in _suffixes().items()}
-  loras = weights.config.lora
-  targets: list[str] | str = [ends[lora.path] for lora in loras]
-  # PEFT looks at the ends of names: 'output.dense' is also attention's.
-  if any(
-    end.endswith(f'.{target}')
-    for target in targets
-    for end in ends.values()
-    if end not in targets
-  ):
-    ends_of = '|'.join(re.escape(target) for target in targets)
-    targets = rf'(.*\.)?encoder\.layer\.\d+\.({ends_of})'
-  alphas = {lora.path: lora.scale * lora.rank for lora in loras}
-  first = loras[0]
-
-  def pattern(values, default):
-    return {
-      rf'layer\.\d+\.{re.escape(ends[path])}': value
-      for path, value in values.items()
-      if value != default
-    }
-
-  tidy = lambda x: int(x) if x == int(x) else x
-  alphas = {path: tidy(alpha) for path, alpha in alphas.items()}
-  modules = {
-    name.partition('.')[0] for name in names.HEAD_NAMES[weights.head].values()
-  }
-  return {
-    'alpha_pattern': pattern(alphas, alphas[first.path]),
-    'base_model_name_or_path': base,
-    'bias': 'none',
-    'fan_in_fan_out': False,
-    'inference_mode': True,
-    'init_lora_weights': True,
-    'lora_alpha': alphas[first.path],
-    'lora_dropout': first.dropout,
-    'modules_to_save': sorted(modules) or None,
-    'peft_type': 'LORA',
-    'r': first.rank,
-    'rank_pattern': pattern({x.path: x.rank for x in loras}, first.rank),
-    'target_modules': targets,
-    'task_type': task,
-    'use_dora': False,
-    'use_rslora': False,
-  }

@@ -320,6 +320,13 @@ def prefix(key: str) -> str:
   return next((p for p in PREFIXES if key.startswith(p)), '')
 
 
+def body_prefix(bert: bool, head: str | None) -> str:
+  """What today's files put in front of the body's keys."""
+  if HEADS[head] == HEADS[None]:
+    return ''
+  return f'{BERT}.' if bert else PREFIXES[0]
+
+
 def bare(key: str) -> str:
   """A key without what a training's wrappers put into it."""
   return WRAPPERS.sub('', WRAPPER_STARTS.sub('', WRAPPERS.sub('', key)))

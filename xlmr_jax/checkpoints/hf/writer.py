@@ -36,12 +36,11 @@ from xlmr_jax.checkpoints.hf.config_json import (
 )
 from xlmr_jax.checkpoints.hf.files import WEIGHTS, Files, some
 from xlmr_jax.checkpoints.hf.names import (
-  BERT,
   BODY,
   HEADS,
-  PREFIXES,
   XL,
   Row,
+  body_prefix,
   canonical,
   class_name,
   language_keys,
@@ -257,7 +256,7 @@ def _fresh_files(
 ) -> tuple[Files, dict | None]:
   """The files of transformers 5: nothing twice, poolers on bare bodies."""
   bert, bare = weights.config.bert, HEADS[weights.head] == HEADS[None]
-  start = '' if bare else f'{BERT}.' if bert else PREFIXES[0]
+  start = body_prefix(bert, weights.head)
   keys = language_keys(bert)
   pooler = bare or 'pooler/next_sentence/bias' in leaves
   arrays = {}
