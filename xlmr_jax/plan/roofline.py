@@ -26,7 +26,8 @@ class Work:
     model: the encoder.
     rows: of the global batch; length: L.
     rate: share of tokens whose scores over the vocabulary are needed.
-    slots: share of positions that get scores: a few more.
+    slots: share of positions that get scores: a few more; 0: of no language
+      head.
     accumulate: micro-batches of a step.
     chunked: whether the head is computed again in the backward pass.
     mesh: its axes' sizes by name.
@@ -96,6 +97,7 @@ class Work:
     passes = {'': 3, 'attention': 3, 'layers': 4}[RECOMPUTED[model.remat]]
     layers = model.num_layers * (4 * d * d + 2 * d * f) / tensor
     table = model.rows * d / tensor
+    scored = passes if self.slots else 0  # else it is only looked up in
     mine = self.tokens * tensor / self.devices
     # To read x for q, k, v and up; to write out and down; two LayerNorms and
     # additions: 12 D. q, k, v written and read, the values mixed, written and
@@ -104,7 +106,8 @@ class Work:
     again = {'': 0, 'attention': 4 * d / tensor + 6 * d, 'layers': layer}
     logits = self.slots * model.rows / tensor * 4
     return {
-      'weights': self.accumulate * (layers + table) * (passes * wide + 4),
+      'weights': self.accumulate
+      * (layers * (passes * wide + 4) + table * (scored * wide + 4)),
       'state': 2 * kept + (2 * self.accumulate - 1) * kept / 3,
       'activations': mine
       * (
