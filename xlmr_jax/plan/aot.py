@@ -147,7 +147,7 @@ def is_pretraining(config) -> bool:
     language = [name for name, head in heads.HEADS.items() if head.language]
     known = ', '.join(map(str, (*language, *objectives.OBJECTIVES)))
     raise ValueError(
-      f'config.objective={config.objective!r} is none of {known}'
+      f'config.objective={config.objective!r} is not one of {known}'
     )
   return False
 
