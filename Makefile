@@ -23,7 +23,7 @@ lint: .venv/test
 .venv/core: setup.py
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -e .
+	$(BIN)/python -m pip install --quiet -e '.[plots]'
 	touch $@
 
 # PyTorch is what the numbers are held against; nothing else needs it.

@@ -88,11 +88,43 @@ for checkpoint in intents/fresh pretrained; do
     --languages=ar,de,es,hi,ru,tr,zh --layer=1 \
     --checkpoint="$OUT/$checkpoint" --output_dir="$OUT/tatoeba/$checkpoint"
 done
-## 7. To Hugging Face
+## 7. Losses
+# Left the loss of pretraining, right that of each language's held-out text; the
+# ticks are the entropy of its token frequencies.
+xlmr curves "$OUT/pretrained" --output="$OUT/losses.png"
+
+## 8. Scores
+# All of them in one picture.
+python - <<'PY'
+import json
+import os
+import pathlib
+
+from xlmr_jax.eval.suite import pictures
+
+out = pathlib.Path(os.environ['OUT'])
+scores = {}
+for name, path in (
+  ('intents', 'intents/pretrained/eval'),
+  ('intents, no pretraining', 'intents/fresh/eval'),
+  ('tags', 'tags/pretrained/eval'),
+  ('tags, no pretraining', 'tags/fresh/eval'),
+  ('retrieval', 'tatoeba/pretrained'),
+  ('retrieval, no pretraining', 'tatoeba/intents/fresh'),
+):
+  results = json.loads((out / path / 'results.json').read_text())
+  (scores[name],) = results['tasks'].values()
+figure = pictures.heat({'benchmark': 'quickstart', 'tasks': scores})
+figure.savefig(out / 'scores.png', dpi=150)
+print(f'wrote {out}/scores.png')
+figure
+PY
+
+## 9. To Hugging Face
 # transformers loads the folder as it is.
 xlmr convert "$OUT/pretrained" "$OUT/hf"
 
-## 8. Filling masks
+## 10. Filling masks
 # The pretrained model, from the folder just written.
 python - <<'PY'
 import os

@@ -31,7 +31,10 @@ TUNE = flags.DEFINE_enum(
 )
 STEPS = flags.DEFINE_integer('steps', 2, 'Steps.')
 EXAMPLES = flags.DEFINE_integer('examples', 32, 'Examples of a batch.')
-ACCUMULATE = flags.DEFINE_integer('accumulate', 8, 'Micro-batches of it.')
+ACCUMULATE = flags.DEFINE_integer('accumulate', 16, 'Micro-batches of it.')
+REMAT = flags.DEFINE_enum(
+  'remat', 'full', ['none', 'dots', 'full'], 'What is computed again.'
+)
 FOLDER = flags.DEFINE_string('folder', '', 'Where files go; empty: a new one.')
 RUN = flags.DEFINE_bool('run', False, 'The process that trains.')
 PIECES = 249_999  # of the SentencePiece model; with fairseq's ids 250,002
@@ -109,7 +112,7 @@ def train(folder: pathlib.Path) -> None:
   config.train, config.dev = 'train.tsv', 'dev-{language}.tsv'
   config.max_length = config.row_length = 128
   config.batch_size = EXAMPLES.value
-  config.accumulate = ACCUMULATE.value
+  config.accumulate, config.remat = ACCUMULATE.value, REMAT.value
   config.steps = STEPS.value
   config.progress = False
   start = time.perf_counter()
@@ -122,6 +125,7 @@ def train(folder: pathlib.Path) -> None:
     peak_gb=round(peak / 1e9, 2),
     seconds=round(time.perf_counter() - start, 1),
     steps=STEPS.value,
+    remat=REMAT.value,
     batch=f'{EXAMPLES.value} x 128 in {ACCUMULATE.value} micro-batches',
   )
   print(json.dumps(facts))
@@ -142,6 +146,7 @@ def main(argv):
         f'--folder={folder}',
         *(f'--{x.name}={x.value}' for x in (VARIANT, TUNE, STEPS, EXAMPLES)),
         f'--accumulate={ACCUMULATE.value}',
+        f'--remat={REMAT.value}',
       ],
       check=True,
       env={**os.environ, 'JAX_PLATFORMS': 'cpu'},

@@ -44,7 +44,7 @@ if not pathlib.Path('quickstart.sh').exists():
   else:
     raise SystemExit('clone the repository and open the notebook inside it')
 if importlib.util.find_spec('xlmr_jax') is None:
-  %pip install --quiet -e .
+  %pip install --quiet -e '.[plots]'
 os.environ.setdefault('OUT', 'runs/{name}')
 # A model this small is fastest on one thread.
 os.environ['XLA_FLAGS'] = (

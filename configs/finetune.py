@@ -53,8 +53,8 @@ and task=tydiqa on its English part, windows of 384 tokens every 128, batch 32,
 
 With few resources: tune=lora trains low-rank updates of queries and values
 beside the held body (config.lora: rank, alpha, dropout, targets), tune=bitfit
-its bias terms, tune=head nothing of it; the head always. base then needs less
-than 3 GB on a CPU (docs/results.md). optim.freeze holds what a prefix names,
+its bias terms, tune=head nothing of it; the head always. base then takes
+about 3 GB on a CPU (docs/results.md). optim.freeze holds what a prefix names,
 optim.freeze_layers the first layers.
 
   --config=configs/finetune.py:task=xnli,model=base,tune=lora

@@ -20,11 +20,20 @@ def check_outcome(out: pathlib.Path) -> None:
   """The files that the story ends with, read by other people's code."""
   import transformers
 
-  for name in ('nli', 'intents'):
-    results = json.loads((out / name / 'eval' / 'results.json').read_text())
-    scores = results['tasks'][{'nli': 'xnli'}.get(name, name)]
-    assert len(scores['languages']) >= 8
+  for path, count in (
+    ('intents/pretrained/eval', 8),
+    ('intents/fresh/eval', 8),
+    ('tags/pretrained/eval', 8),
+    ('tags/fresh/eval', 8),
+    ('tatoeba/pretrained', 7),
+    ('tatoeba/intents/fresh', 7),
+  ):
+    results = json.loads((out / path / 'results.json').read_text())
+    (scores,) = results['tasks'].values()
+    assert len(scores['languages']) == count
     assert all(0 <= s <= 100 for s in scores['languages'].values())
+  for name in ('losses.png', 'scores.png'):
+    assert (out / name).read_bytes().startswith(b'\x89PNG')
   model, info = transformers.AutoModelForMaskedLM.from_pretrained(
     out / 'hf', output_loading_info=True
   )

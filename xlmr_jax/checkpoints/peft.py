@@ -380,7 +380,7 @@ def write(folder, weights: Weights) -> None:
     if facts.get('base_model_name_or_path') != known['base']:
       facts['base_model_name_or_path'] = known['base']
       text = json.dumps(facts, indent=2, sort_keys=True)
-    stored = {
+    stored: dict[str, Any] = {
       key: (by_name[_plain_name(key)], dtype)
       for key, dtype in known['tensors'].items()
     }

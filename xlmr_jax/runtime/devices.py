@@ -42,7 +42,7 @@ def leave_out_tpu() -> None:
   The extra `plan` installs libtpu for its compiler; without this each command
   on a laptop would begin with its warnings. What JAX_PLATFORMS says, counts.
   """
-  if os.environ.get('JAX_PLATFORMS') or jax.config.jax_platforms:
+  if _asked():
     return
   if importlib.util.find_spec('libtpu') is None or _has_tpu():
     return
@@ -52,6 +52,12 @@ def leave_out_tpu() -> None:
   ):
     return  # JAX decides between a GPU and the CPU
   jax.config.update('jax_platforms', 'cpu')
+
+
+def _asked() -> str:
+  """The platforms that JAX is told to use."""
+  asked = getattr(jax.config, 'jax_platforms', None)  # unknown to mypy
+  return asked or os.environ.get('JAX_PLATFORMS', '')
 
 
 def _has_tpu() -> bool:
@@ -73,7 +79,7 @@ def is_missing(error: BaseException) -> bool:
 def describe_missing(error: BaseException) -> str:
   """The same in a sentence, with what to do."""
   match = _MISSING.search(str(error))
-  asked = jax.config.jax_platforms or os.environ.get('JAX_PLATFORMS', '')
+  asked = _asked()
   name = next(filter(None, match.groups())) if match else asked
   extra = _EXTRAS.get(name)
   install = (

@@ -37,7 +37,10 @@ def choose(
     lora=adapters.of(config),
   )
   if config.init:
-    origin = _same_adapters(directory.read(config.init), run['lora'], config)
+    # Left on the disk: a copy beside the parameters would be as large.
+    origin = _same_adapters(
+      directory.read(config.init, lazily=True), run['lora'], config
+    )
     tokenizer = load_tokenizer(origin)
     if tokenizer is None or origin.tokenizer_dir is None:
       raise ValueError(f'{config.init} has no tokenizer that can be read')

@@ -75,7 +75,8 @@ def compare_settings(
   path = pathlib.Path(workdir) / 'config.json'
   if not path.exists():
     return [], []
-  refused, allowed = [], []
+  refused: list[str] = []
+  allowed: list[str] = []
 
   def compare(now, before, prefix):
     for key in sorted(now.keys() | before.keys()):
