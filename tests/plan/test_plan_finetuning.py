@@ -83,9 +83,9 @@ def test_the_plan_is_the_runs_own(folder, tiny_tokenizer, tmp_path, objective):
   batch = job.loader.batch(0)
   shapes = {k: (v.shape, v.dtype) for k, v in batch.items() if k != 'example'}
   assert {k: (v.shape, v.dtype) for k, v in target.batch.items()} == shapes
-  assert target.data['steps'] == job.loader.total_steps
-  assert target.data['per_step'] == job.loader.examples_per_step
-  assert target.data['mean_length'] == pytest.approx(
+  assert target.training_set['steps'] == job.loader.total_steps
+  assert target.training_set['per_step'] == job.loader.examples_per_step
+  assert target.training_set['mean_length'] == pytest.approx(
     np.mean([len(x) for x in _tokens(job.loader)])
   )
   fresh = jax.eval_shape(job.fresh, jax.random.key(0))
@@ -234,7 +234,7 @@ def test_hours_and_cost_of_the_command(capsys, monkeypatch):
   monkeypatch.setattr('sys.argv', ['', *words])
   assert plan.main([''], parse(*words)) == 0
   facts = json.loads(capsys.readouterr().out)
-  assert facts['rows'] == 16 and facts['data']['steps'] == 4 * 2000
+  assert facts['rows'] == 16 and facts['training_set']['steps'] == 4 * 2000
   assert facts['memory']['free'] > 0.9
   # No step is faster than its bound, and there are so many of them.
   hours = 8000 * facts['seconds']['bound'] / 3600
@@ -244,8 +244,8 @@ def test_hours_and_cost_of_the_command(capsys, monkeypatch):
   assert '64,000 examples of 16.0 tokens' in shown and '8,000 steps' in shown
   assert 'at least' in shown and 'evaluating and saving' in shown
   assert 'A batch has' not in shown
-  crowded = {**facts['data'], 'per_step': 128.0}
-  assert 'A batch has 128.0' in plan.show(facts | {'data': crowded})
+  crowded = {**facts['training_set'], 'per_step': 128.0}
+  assert 'A batch has 128.0' in plan.show(facts | {'training_set': crowded})
 
 
 def test_a_table_that_is_only_looked_up_in_is_not_read_whole():

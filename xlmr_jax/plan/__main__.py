@@ -198,7 +198,7 @@ def show(facts: dict) -> str:
   ]
   if 'run' in facts:
     run = facts['run']
-    digits = 1 if run['hours'] >= 10 or 'data' not in facts else 3
+    digits = 1 if run['hours'] >= 10 or 'training_set' not in facts else 3
     least = '' if run['mfu'] != facts['mfu_bound'] else ' at least'
     lines.append(
       f'{run["tokens"]:.3g} tokens at {100 * run["mfu"]:.1f} % MFU:'
@@ -207,7 +207,7 @@ def show(facts: dict) -> str:
       + f', cost {run["cost"]:,.{digits - 1}f}'
       * bool(run['cost'])
     )
-    if 'data' in facts:
+    if 'training_set' in facts:
       lines.append('without compiling, reading, evaluating and saving')
   lines.append(f'Compiled in {facts["compile_seconds"]:.1f} s.')
   return '\n'.join(lines)
@@ -215,9 +215,9 @@ def show(facts: dict) -> str:
 
 def describe_data(facts: dict) -> list[str]:
   """What a fine-tuning reads, and in how many steps."""
-  if 'data' not in facts:
+  if 'training_set' not in facts:
     return []
-  data = facts['data']
+  data = facts['training_set']
   epochs = f', {data["epochs"]:g} epochs' if data['epochs'] else ''
   windows = ''
   if data['features'] != data['examples']:
@@ -333,8 +333,8 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> int:
     best = aot.report(target, options.hlo)
     reports = [best]
   tokens = options.tokens
-  if 'data' in best:
-    tokens = best['data']['steps'] * best['rows'] * best['row_length']
+  if 'training_set' in best:
+    tokens = best['training_set']['steps'] * best['rows'] * best['row_length']
   if tokens and 'memory' in best:
     best['run'] = cost(best, tokens, options.price, options.mfu)
   fits = sweeps.rank(best)[0] < 2

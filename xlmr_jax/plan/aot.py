@@ -52,7 +52,7 @@ class Target:
     work: the step in numbers.
     step: the step.
     batch: shapes of a batch in their shardings.
-    data: of a fine-tuning: its examples and steps.
+    training_set: of a fine-tuning: its examples and steps.
   """
 
   topology: chips.Topology
@@ -60,7 +60,7 @@ class Target:
   work: roofline.Work
   step: steps.Step
   batch: dict[str, jax.ShapeDtypeStruct]
-  data: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  training_set: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def make_target(
@@ -89,7 +89,7 @@ def make_target(
   sharding.check_heads(model.num_heads, mesh)
   parts = sharding.row_parts(mesh) * config.accumulate
   shapes: dict[str, tuple] = {}
-  data: Mapping[str, Any] = {}
+  training_set: Mapping[str, Any] = {}
   if is_pretraining(config):
     length, rows = pretraining_rows(config, parts)
     objective, classes, share = loss(config, model), 0, slots(config, length)
@@ -101,7 +101,7 @@ def make_target(
     classes, share, chunked = finetuning.count_classes(config, size), 0.0, False
     objective = finetuning.make_objective(config, model, classes)
     shapes = finetuning.batch_shapes(config, load)
-    data = finetuning.describe(config, size, load)
+    training_set = finetuning.describe(config, size, load)
   step = steps.build(
     model,
     objective,
@@ -131,7 +131,7 @@ def make_target(
     given: jax.ShapeDtypeStruct(shape, dtype, sharding=where)
     for given, (shape, dtype) in shapes.items()
   }
-  return Target(topology, mesh, work, step, batch, data)
+  return Target(topology, mesh, work, step, batch, training_set)
 
 
 def is_pretraining(config) -> bool:
@@ -405,6 +405,7 @@ def report(target: Target, hlo_file: str = '') -> dict:
     'code': stats.generated_code_size_in_bytes,
   }
   chip = topology.chip
+  reads = {'training_set': target.training_set} if target.training_set else {}
   sent = roofline.network(collectives, topology, places(topology, target.mesh))
   times = work.times(topology, params + state, sent)
   flops = work.flops()
@@ -438,5 +439,5 @@ def report(target: Target, hlo_file: str = '') -> dict:
     'tokens_per_second': work.tokens / times['bound'],
     'mfu_bound': flops['model'] * work.tokens / times['bound'] / peak,
     'compile_seconds': seconds,
-    **({'data': dict(target.data)} if target.data else {}),
+    **reads,
   }
