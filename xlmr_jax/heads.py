@@ -22,15 +22,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from xlmr_jax.layers.activations import ACTIVATIONS
+from xlmr_jax.layers.plan_rows import dense_rows, norm_rows
 from xlmr_jax.layers.pooling import POOLINGS, members, moments, pool, unit
-from xlmr_jax.model import (
-  Config,
-  Dense,
-  Encoder,
-  dense_rows,
-  layer_norm,
-  norm_rows,
-)
+from xlmr_jax.model import Config, Dense, Encoder, layer_norm
 from xlmr_jax.model import plan as encoder_plan
 from xlmr_jax.runtime.sharding import gathered, shard
 
