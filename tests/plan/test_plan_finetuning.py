@@ -169,6 +169,22 @@ def test_sizes_are_of_tasks_that_are_tuned():
     assert 0.75 < load.per_step / config.batch_size < 1.25
 
 
+@pytest.mark.parametrize('task, path', [('panx', 'panx'), ('tydiqa', 'tydiqa')])
+def test_sizes_are_those_of_the_real_files(data_dir, task, path):
+  config = finetune.get_config(f'task={task},model=base')
+  config.data_dir = str(data_dir / path)
+  config.tokenizer = str(data_dir / 'tokenizers' / 'xlm-roberta')
+  size, known = finetuning.find_size(config), finetuning.SIZES[task]
+  assert size.examples == known.examples
+  assert size.tokens == pytest.approx(known.tokens, abs=0.005)
+  assert size.windows == pytest.approx(known.windows, abs=5e-5)
+  assert size.lengths.min() == known.shortest
+  # Packed, as a run packs them, beside rows that are all full.
+  packed, full = (finetuning.find_load(config, s, 4) for s in (size, known))
+  assert packed.rows == full.rows
+  assert full.steps <= packed.steps < 1.1 * full.steps
+
+
 def test_flags_go_before_what_is_known():
   config = finetune.get_config('task=xnli,model=base')
   size = finetuning.find_size(config, examples=1000)
@@ -257,3 +273,26 @@ def test_a_table_that_is_only_looked_up_in_is_not_read_whole():
   other = roofline.Work(**{**vars(mine), 'slots': 0.15})
   more = other.traffic(0)['weights'] - mine.traffic(0)['weights']
   assert more == 3 * 4 * mine.model.rows * d
+
+
+def test_what_is_held_is_read_and_never_written():
+  """LoRA's step of large in bytes, beside that of all its parameters."""
+  whole, some = (
+    aot.make_target(
+      finetune.get_config(f'task=xnli,model=large,tune={tune}'), 'h100:1'
+    )
+    for tune in ('all', 'lora')
+  )
+
+  def traffic(target):
+    trained, total = target.step.trains
+    return target.work.traffic(4 * (total + 2 * trained))
+
+  trained, total = some.step.trains
+  assert trained < total / 100
+  read = 4 * (total - trained)
+  # Parameters, moments and gradients of the rest: each read and written.
+  assert traffic(some)['state'] == pytest.approx(read + 4 * 7 * trained)
+  assert traffic(whole)['state'] == pytest.approx(4 * 7 * whole.step.trains[1])
+  for name in ('weights', 'activations'):
+    assert traffic(some)[name] < traffic(whole)[name]

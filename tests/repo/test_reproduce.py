@@ -21,7 +21,7 @@ if __name__ == '__main__':
 
 from xlmr_jax.__main__ import COMMANDS  # noqa: E402
 from xlmr_jax.eval.benchmarks import published, table  # noqa: E402
-from xlmr_jax.eval.suite import protocols, trainings  # noqa: E402
+from xlmr_jax.eval.suite import protocols, suite, trainings  # noqa: E402
 from xlmr_jax.plan import __main__ as plan  # noqa: E402
 from xlmr_jax.plan import finetuning  # noqa: E402
 from xlmr_jax.training import training_data  # noqa: E402
@@ -180,6 +180,7 @@ def test_a_command_is_taken(words, monkeypatch):
     return
   assert name == 'eval'
   config = values.config
+  suite._check_settings(config)
   benchmark = table.find(config.benchmark)
   names = config.tasks
   if names == ('all',):

@@ -126,6 +126,7 @@ def make_target(
     chunked=chunked,
     mesh=dict(mesh.shape),
     passes=step.passes,
+    trained=step.trains[0] / step.trains[1],
   )
   batch = {
     given: jax.ShapeDtypeStruct(shape, dtype, sharding=where)

@@ -32,6 +32,7 @@ class Work:
     chunked: whether the head is computed again in the backward pass.
     mesh: its axes' sizes by name.
     passes: FLOPs of a step over those of the body's forward pass.
+    trained: share of the parameters that is trained.
   """
 
   model: Config
@@ -43,6 +44,7 @@ class Work:
   chunked: bool
   mesh: dict[str, int]
   passes: float = 3
+  trained: float = 1
 
   @property
   def tokens(self) -> int:
@@ -83,7 +85,8 @@ class Work:
     weights: each matrix of a layer as a chip multiplies with it (whole along
     fsdp), read once in every pass over it and its gradient written once, per
     micro-batch; the table likewise. state: parameters and moments read and
-    written once, gradients added up per micro-batch. activations: every
+    written once, what is held only read, gradients added up per micro-batch.
+    activations: every
     matmul's operands and result, and those of LayerNorms and additions, once
     in every pass; logits written, read and their gradient written and read.
 
@@ -94,7 +97,11 @@ class Work:
     d, f = model.model_dim, model.ff_dim
     wide = 2 if model.dtype != 'float32' else 4
     tensor = self.mesh[sharding.TENSOR]
-    passes = {'': 3, 'attention': 3, 'layers': 4}[RECOMPUTED[model.remat]]
+    passes = self.passes + (RECOMPUTED[model.remat] == 'layers')
+    gradient = 4 * self.trained
+    # Of what is trained there are three arrays: it and two moments.
+    held = kept * (1 - self.trained) / (1 + 2 * self.trained)
+    moving = kept - held
     layers = model.num_layers * (4 * d * d + 2 * d * f) / tensor
     table = model.rows * d / tensor
     scored = passes if self.slots else 0  # else it is only looked up in
@@ -107,11 +114,15 @@ class Work:
     logits = self.slots * model.rows / tensor * 4
     return {
       'weights': self.accumulate
-      * (layers * (passes * wide + 4) + table * (scored * wide + 4)),
-      'state': 2 * kept + (2 * self.accumulate - 1) * kept / 3,
+      * (
+        layers * (passes * wide + gradient) + table * (scored * wide + gradient)
+      ),
+      'state': held + 2 * moving + (2 * self.accumulate - 1) * moving / 3,
       'activations': mine
       * (
-        model.num_layers * (3 * layer + again[RECOMPUTED[model.remat]]) * wide
+        model.num_layers
+        * (self.passes * layer + again[RECOMPUTED[model.remat]])
+        * wide
         + logits * (6 if self.chunked else 4)
       ),
     }
