@@ -192,6 +192,8 @@ def test_flags_go_before_what_is_known():
   assert size.source.endswith('with examples=1000')
   size = finetuning.find_size(config, mean_length=60)
   assert (size.examples, size.tokens) == (392_702, 60)
+  size = finetuning.find_size(config, examples=9, mean_length=60)
+  assert (size.examples, size.tokens, size.shortest) == (9, 60, 14)
   config.train_examples = 500
   assert finetuning.find_size(config).examples == 500
 
@@ -203,7 +205,8 @@ def test_flags_go_before_what_is_known():
     (dict(task='mine'), dict(examples=9, mean_length=9), 'Name them by config'),
     (dict(task='tatoeba'), dict(examples=9, mean_length=9), 'the body alone'),
     (dict(objective='tag'), {}, 'does not fit xnli: set it to classify'),
-    (dict(data_dir='DIR'), {}, 'set config.tokenizer'),
+    (dict(task='mine', train='a.tsv'), {}, 'its files and config.tokenizer'),
+    (dict(data_dir='DIR', tokenizer='nowhere'), {}, 'nowhere'),
     ({}, dict(mean_length=200.0), 'longer than config.row_length=64'),
     (dict(max_length=9999), {}, 'config.max_length=9999'),
     (dict(objective='guess'), {}, "'guess' is not one of mlm, causal"),
@@ -260,6 +263,10 @@ def test_hours_and_cost_of_the_command(capsys, monkeypatch):
   assert '64,000 examples of 16.0 tokens' in shown and '8,000 steps' in shown
   assert 'at least' in shown and 'evaluating and saving' in shown
   assert 'A batch has' not in shown
+  assert 'config.init' not in shown
+  started = {**facts['training_set'], 'init': 'FacebookAI/xlm-roberta-base'}
+  said = plan.show(facts | {'training_set': started})
+  assert 'The body is that of config.variant=tiny' in said
   crowded = {**facts['training_set'], 'per_step': 128.0}
   assert 'A batch has 128.0' in plan.show(facts | {'training_set': crowded})
 

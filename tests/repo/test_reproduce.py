@@ -66,31 +66,39 @@ def rows_of(model: str, task: str) -> list[published.Row]:
 
 
 def xtreme_table(model: str) -> list[str]:
-  """A line a task: what it takes, and what is published."""
+  """A line a task: what it takes, and what is published; then the sources."""
   lines = [
     '| row | steps | a step, ms | hours | chip-hours | cost | GiB a chip |'
     ' published |',
     '|---|---|---|---|---|---|---|---|',
   ]
+  sources: list[str] = []
   for task, title in TITLES.items():
-    theirs = '; '.join(
-      f'{scores(row)} ({row.source})' for row in rows_of(model, task)
-    )
+    theirs = []
+    for row in rows_of(model, task):
+      if row.source not in sources:
+        sources.append(row.source)
+      theirs.append(f'{scores(row)} ({sources.index(row.source) + 1})')
     facts = records().get((task if task != 'mlqa' else 'xquad', model))
     cells = [title, *['–'] * 6]
     if facts and task == 'mlqa':
-      cells = [title, *['as XQuAD'] * 6]
+      cells = [title, 'as XQuAD', *[''] * 5]
     elif facts:
+      apart = facts['seconds']['in_turn'] / facts['bound']
       cells = [
         title,
         f'{facts["steps"]:,}',
-        f'{1e3 * facts["bound"]:.1f}',
-        f'{facts["hours"]:.2f}',
-        f'{facts["chip_hours"]:.2f}',
-        f'{facts["cost"]:.2f}',
+        f'{1e3 * facts["bound"]:.1f} ({1e3 * facts["bound"] * apart:.1f})',
+        f'{facts["hours"]:.3f} ({facts["hours"] * apart:.3f})',
+        f'{facts["chip_hours"]:.2f} ({facts["chip_hours"] * apart:.2f})',
+        f'{facts["cost"]:.2f} ({facts["cost"] * apart:.2f})',
         f'{facts["total"] / 2**30:.1f} of {facts["available"] / 2**30:.2f}',
       ]
-    lines.append(f'| {" | ".join(cells)} | {theirs or "none was read"} |')
+    lines.append(
+      f'| {" | ".join(cells)} | {", ".join(theirs) or "none was read"} |'
+    )
+  lines.append('')
+  lines += [f'- ({i}) {source}' for i, source in enumerate(sources, 1)]
   return lines
 
 

@@ -24,7 +24,7 @@ memory that the CPU's compiler would use.
 
 Of a fine-tuning it also says how many steps, hours and what cost: from the
 number of examples and their mean length in tokens, which are known of the
-benchmarks' training sets, counted where config.data_dir and config.tokenizer
+benchmarks' training sets, counted where config.tokenizer and config.data_dir
 are set, or given by --examples and --mean_length. The time is a bound: no run
 is faster, and evaluations and saves come on top.
 """
@@ -226,6 +226,11 @@ def describe_data(facts: dict) -> list[str]:
     f'{data["examples"]:,} examples{windows} of {data["mean_length"]:.1f} '
     f'tokens ({data["source"]}): {data["steps"]:,} steps{epochs}',
   ]
+  if data['init']:
+    lines.append(
+      f'The body is that of config.variant={data["variant"]}: config.init='
+      f'{data["init"]} is not read'
+    )
   if not 0.8 < data['per_step'] / data['batch_size'] < 1.25:
     lines.append(
       f'A batch has {data["per_step"]:.1f} of them, not config.batch_size='

@@ -5,6 +5,7 @@ they are. They come from flags, from files (config.data_dir), or from SIZES.
 """
 
 from collections.abc import Mapping
+import copy
 import dataclasses
 import math
 from typing import Any
@@ -131,17 +132,17 @@ def find_size(config, examples: int = 0, mean_length: float = 0.0) -> Size:
   Raises:
     ValueError: nothing says it, or what the readers refuse.
   """
-  if config.data_dir or config.train:
+  if examples and mean_length:
+    size = SIZES.get(config.task, Size(examples, mean_length, 'as given'))
+  elif config.tokenizer and (config.data_dir or config.train):
     size = read_size(config)
   elif config.task in SIZES:
     size = SIZES[config.task]
-  elif examples and mean_length:
-    return Size(examples, mean_length, 'as given')
   else:
     raise ValueError(
       f'how large is the training set of config.task={config.task}? Give '
-      '--examples and --mean_length, or config.data_dir and config.tokenizer; '
-      f'known are {", ".join(SIZES)}'
+      '--examples and --mean_length, or its files and config.tokenizer; known '
+      f'are {", ".join(SIZES)}'
     )
   if config.train_examples:
     languages = len(config.train_languages)
@@ -173,13 +174,10 @@ def read_size(config) -> Size:
   """Counts the training files that a recipe names.
 
   Raises:
-    ValueError: there is no tokenizer, or what the readers refuse.
+    ValueError: config.tokenizer is none, or what the readers refuse.
   """
-  if not config.tokenizer and not config.init:
-    raise ValueError(
-      f'to count the tokens of config.data_dir={config.data_dir} set '
-      'config.tokenizer'
-    )
+  config = copy.deepcopy(config)
+  config.init = ''  # its weights are not needed
   tokenizer = initial_model.choose(config)[2]
   task, _ = training_data.tasks_of(config)
   examples = training_data.flat(training_data.read_training(config, task))
@@ -327,6 +325,8 @@ def batch_shapes(config, load: Load) -> dict[str, tuple[tuple[int, ...], Any]]:
 def describe(config, size: Size, load: Load) -> Mapping[str, Any]:
   """The figures of a report."""
   return {
+    'variant': config.variant,
+    'init': config.init,
     'examples': size.examples,
     'features': size.features,
     'mean_length': size.tokens,

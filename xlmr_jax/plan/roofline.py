@@ -86,9 +86,9 @@ class Work:
     fsdp), read once in every pass over it and its gradient written once, per
     micro-batch; the table likewise. state: parameters and moments read and
     written once, what is held only read, gradients added up per micro-batch.
-    activations: every
-    matmul's operands and result, and those of LayerNorms and additions, once
-    in every pass; logits written, read and their gradient written and read.
+    activations: every matmul's operands and result, and those of LayerNorms
+    and additions, once in every pass; logits written, read and their gradient
+    written and read.
 
     Args:
       kept: bytes of parameters and optimizer state on a chip.
