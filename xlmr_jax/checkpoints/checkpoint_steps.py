@@ -195,8 +195,13 @@ def last_meta(workdir) -> dict:
   steps = [int(name) for name in names if name.isdigit()]
   if not steps:
     return {}
-  path = folder / str(max(steps)) / 'meta' / 'metadata'
-  return json.loads(path.read_text('utf-8'))
+  return read_meta(workdir, max(steps))
+
+
+def read_meta(workdir, step: int) -> dict:
+  """`meta` of a step, read without touching a device."""
+  folder = pathlib.Path(workdir) / 'checkpoints' / str(step)
+  return json.loads((folder / 'meta' / 'metadata').read_text('utf-8'))
 
 
 def _check_same(stored, wanted, where: str) -> None:

@@ -21,6 +21,7 @@ from xlmr_jax.checkpoints.weights import (
   TOKENIZER_FILES,
   Pooling,
   Weights,
+  check_deciding,
   check_shapes,
   with_head,
   with_rows,
@@ -59,6 +60,7 @@ def describe(weights: Weights) -> dict:
     'tied': weights.tied,
     'source': weights.source,
     'pooling': weights.pooling and dataclasses.asdict(weights.pooling),
+    'deciding': weights.deciding,
     'versions': {'jax': jax.__version__, 'orbax': ocp.__version__},
   }
 
@@ -133,6 +135,10 @@ def read(
     if step is not None or not saved.exists():
       step = _best(folder) if step is None else step
       saved = folder / 'checkpoints' / str(step) / 'params'
+      # Chosen when this very step was evaluated.
+      chosen = checkpoint_steps.read_meta(folder, step).get('deciding', {})
+      chosen = check_deciding(chosen, weights.labels, f'{saved.parent}/meta')
+      weights = dataclasses.replace(weights, deciding=chosen)
     params = orbax_arrays.find(saved) if lazily else orbax_arrays.read(saved)
     size = weights.config.vocab_size
     rows = params['encoder']['embed']['tokens'].shape[0]
@@ -163,6 +169,7 @@ def read_description(folder: pathlib.Path, name: str = MODEL) -> Weights:
       source=facts['source'],
       pooling=pooling and Pooling(**pooling),
       tokenizer_dir=folder / TOKENIZER,
+      deciding=check_deciding(facts.get('deciding', {}), labels, name),
     )
   except (KeyError, TypeError, AttributeError, ValueError) as e:
     raise ValueError(

@@ -76,6 +76,8 @@ class Weights:
       in; plain JSON.
     pooling: how texts become vectors, where the source says so.
     tokenizer_dir: the folder that holds the tokenizer's files, or None.
+    deciding: options of the `decode` of the head's kind (tasks/) that were
+      chosen on development examples: 'thresholds' by id.
   """
 
   config: Config
@@ -86,6 +88,7 @@ class Weights:
   source: dict | None = None
   pooling: Pooling | None = None
   tokenizer_dir: pathlib.Path | None = None
+  deciding: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def nest(leaves: Mapping[str, Any]) -> dict:
@@ -176,7 +179,7 @@ def with_head(weights: Weights, head: str | None) -> Weights:
   if heads.same_parameters(head, weights.head):
     causal = heads.HEADS[head].causal
     config = dataclasses.replace(weights.config, causal=causal)
-    return dataclasses.replace(weights, config=config, head=head)
+    return dataclasses.replace(weights, config=config, head=head, deciding={})
   params = {k: v for k, v in weights.params.items() if k != 'head'}
   source = weights.source and {**weights.source, 'left': ['head']}
   config = dataclasses.replace(
@@ -190,6 +193,7 @@ def with_head(weights: Weights, head: str | None) -> Weights:
     labels=None,
     tied=True,
     source=source,
+    deciding={},
   )
 
 
@@ -240,8 +244,39 @@ def with_fresh(
   if row.language:  # a causal head wants a causal body
     config = dataclasses.replace(config, causal=row.causal)
   return dataclasses.replace(
-    weights, config=config, params=params, head=head, labels=labels, tied=True
+    weights,
+    config=config,
+    params=params,
+    head=head,
+    labels=labels,
+    tied=True,
+    deciding={},
   )
+
+
+def check_deciding(
+  deciding: Any, labels: tuple[str, ...] | None, where: str
+) -> dict[str, Any]:
+  """What a file says of `Weights.deciding`, as it should be.
+
+  Raises:
+    ValueError: it is no object, or its thresholds are not one for each label.
+  """
+  if not isinstance(deciding, dict):
+    raise ValueError(f'{where} should be an object, not {deciding!r}')
+  if 'thresholds' not in deciding:
+    return deciding
+  given, count = deciding['thresholds'], len(labels or ())
+  if (
+    not isinstance(given, list | tuple)
+    or len(given) != count
+    or not all(type(x) in (int, float) and 0 <= x <= 1 for x in given)
+  ):
+    raise ValueError(
+      f'{where}: thresholds = {given!r} should be {count} numbers from 0 to 1, '
+      'one for each label by its id'
+    )
+  return {**deciding, 'thresholds': tuple(map(float, given))}
 
 
 def check_shapes(weights: Weights, where: str) -> None:

@@ -47,6 +47,7 @@ class Result:
     notes: what a reader of the scores should know.
     thresholds: language → the lowest score of a pair that counts as one.
     ids: language → the id of each prediction, where the examples have ids.
+    deciding: options of the kind's `decode` that were used.
   """
 
   task: Task
@@ -64,6 +65,7 @@ class Result:
   )
   thresholds: Mapping[str, float] = dataclasses.field(default_factory=dict)
   ids: Mapping[str, list[str]] = dataclasses.field(default_factory=dict)
+  deciding: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def evaluate(
@@ -75,6 +77,7 @@ def evaluate(
   max_length: int | None = None,
   truncate: str = 'longest_first',
   thresholds: Mapping[str, float] | None = None,
+  tuning: Mapping[str, Any] | None = None,
   show: bool = True,
 ) -> Result:
   """Runs a model over the examples of a task and scores each language.
@@ -91,6 +94,8 @@ def evaluate(
       windows); 'error' refuses it.
     thresholds: language → the lowest score of a mined pair that counts;
       default: the best one on these very examples, as for a development set.
+    tuning: options of the kind's `tune`, which then chooses on these very
+      examples how answers are decoded; default: as the checkpoint says.
     show: whether to show a progress bar.
 
   Raises:
@@ -134,14 +139,19 @@ def evaluate(
   with _Meter(task.name, len(stream), show and hosts.lead()) as meter:
     values, outputs = _run(model, task, names, stream, meter)
   _check_finite(values, features, examples)
+  deciding = dict(task.deciding)
+  if task.kind.tune is not None:
+    deciding |= model.weights.deciding
+    if tuning:
+      deciding |= task.kind.tune(outputs, stream, names, **tuning)
   outputs = iter(outputs)
   decoded = {
     language: task.kind.decode(
-      list(itertools.islice(outputs, len(part))), names, part, **task.deciding
+      list(itertools.islice(outputs, len(part))), names, part, **deciding
     )
     for language, part in features.items()
   }
-  facts = _judge(task, examples, decoded, thresholds or {})
+  facts = _judge(task, names, examples, decoded, thresholds or {})
   count, notes = sum(map(len, examples.values())), []
   full = sum(len(feature['tokens']) == max_length for feature in stream)
   if task.kind.windows and len(stream) > count:
@@ -165,6 +175,7 @@ def evaluate(
     tokens_per_second=meter.tokens_per_second,
     packing_efficiency=100 * meter.tokens / meter.computed,
     notes=(*notes, *facts.pop('notes')),
+    deciding=deciding,
     **facts,
   )
 
@@ -208,7 +219,7 @@ def _check_finite(values, features, examples) -> None:
   )
 
 
-def _judge(task: Task, examples, decoded, thresholds) -> dict[str, Any]:
+def _judge(task: Task, names, examples, decoded, thresholds) -> dict[str, Any]:
   """The scores of a Result: predictions against the right answers."""
   score_of: dict[str, float | None] = {}
   majority: dict[str, float | None] = {}
@@ -245,7 +256,9 @@ def _judge(task: Task, examples, decoded, thresholds) -> dict[str, Any]:
       notes.append(f'{language}: {why}: predictions are written, not scored')
       score_of[language] = majority[language] = None
       continue
-    score = scores.score(task.metric, answers, gold, language)
+    score = {}
+    for metric in (task.metric, *task.beside):
+      score |= scores.score(metric, answers, gold, language, names)
     score_of[language] = score.pop(task.metric)
     for name, value in score.items():
       parts.setdefault(name, {})[language] = value

@@ -29,6 +29,9 @@ def write(
   written = benchmark.write_predictions(folder / 'predictions', result, split)
   summary.write_json(folder / 'results.json', facts)
   print(scores_table(result, split, others))
+  for name, values in result.parts.items():
+    if name in result.task.beside:
+      print(f'{name}: {_cell(scores.mean(list(values.values())))}')
   for text in facts['missing']:
     print(f'missing: {text}')
   for note in result.notes:

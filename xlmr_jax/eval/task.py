@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
+import functools
 import glob
 import pathlib
 import re
@@ -9,7 +10,7 @@ from typing import Any
 
 from xlmr_jax.checkpoints.hf import config_json
 from xlmr_jax.data import files
-from xlmr_jax.data.readers import squad, tables, tagged
+from xlmr_jax.data.readers import label_sets, squad, tables, tagged
 from xlmr_jax.eval.metrics import scores
 from xlmr_jax.tasks.kinds import Kind, kind_of_metric
 
@@ -34,6 +35,7 @@ class Task:
     read: (data_dir, split, language) → examples.
     languages: in the benchmark's order.
     metric: one of scores.METRICS.
+    beside: further metrics that are reported with it.
     labels: the classes' names. None where there are none, as of numbers and
       answers, and where they are whatever the checkpoint knows.
     source: language that models are fine-tuned on.
@@ -54,6 +56,7 @@ class Task:
   read: Callable[..., list]
   languages: tuple[str, ...]
   metric: str = 'accuracy'
+  beside: tuple[str, ...] = ()
   labels: tuple[str, ...] | None = None
   source: str = 'en'
   known: str = ''
@@ -71,6 +74,21 @@ class Task:
       raise ValueError(
         f'metric {self.metric!r} is not one of {", ".join(scores.METRICS)}'
       )
+
+  def judged_by(self, metric: str) -> 'Task':
+    """The same task by another metric of its kind, and all others beside it.
+
+    Raises:
+      ValueError: the kind is not scored by it.
+    """
+    if metric not in self.kind.metrics:
+      raise ValueError(
+        f'metric {metric!r} does not score {self.name}: set it to '
+        f'{" or ".join(self.kind.metrics)}'
+      )
+    others = self.kind.metrics if self.kind.beside else ()
+    beside = tuple(name for name in others if name != metric)
+    return dataclasses.replace(self, metric=metric, beside=beside)
 
   @property
   def heads(self) -> tuple[str, ...]:
@@ -99,11 +117,12 @@ def user_task(
   languages: Sequence[str],
   *,
   text: Sequence[tables.Column] = ('text',),
-  label: tables.Column | None = 'label',
+  label: tables.Column | Sequence[tables.Column] | None = 'label',
   labels: Sequence[str] | None = None,
   metric: str = 'accuracy',
   kind: Kind | None = None,
   quoted: bool = True,
+  separator: str = label_sets.SEPARATOR,
   max_length: int = MAX_LENGTH,
 ) -> Task:
   """A row for anybody's TSV, CSV or JSONL files, or tagged sentences.
@@ -116,14 +135,16 @@ def user_task(
       Relative ones start at data_dir.
     languages: in the order of the table.
     text: one or two columns or keys: names, or indices from 0.
-    label: column or key of the label; None where there is none.
+    label: column or key of the label; None where there is none. Of kinds with
+      several labels an example also a column of 0 and 1 for each class.
     labels: the classes' names, if not the checkpoint's own.
-    metric: 'accuracy' for names; 'mse', 'pearson' or 'spearman' for numbers;
-      'span_f1' for files of tagged sentences (data/readers/tagged.py) and
-      'squad', 'mlqa' or 'cmrc' for SQuAD's JSON (data/readers/squad.py), which
-      have no columns to choose.
+    metric: 'accuracy', 'macro_f1', 'micro_f1' or 'matthews' for names; 'mse',
+      'pearson' or 'spearman' for numbers; 'span_f1' for files of tagged
+      sentences (data/readers/tagged.py) and 'squad', 'mlqa' or 'cmrc' for
+      SQuAD's JSON (data/readers/squad.py), which have no columns to choose.
     kind: of question; default: the one that the metric scores.
     quoted: whether "..." in a table is a quoted field, or text as it is.
+    separator: between labels in a column of several.
     max_length: tokens of an example.
   """
   numbers = metric in scores.NUMBERS
@@ -135,12 +156,21 @@ def user_task(
         'file, or choose one language'
       )
 
+  if isinstance(label, tuple | list) and not labels:
+    labels = tuple(map(str, label))
+
   def read(data_dir, split, language):
     if split not in paths:
       raise ValueError(f'{name} has no {split} file')
     path = pathlib.Path(data_dir or '') / paths[split].replace(PLACE, language)
     if kind.examples in _READERS:
       return _READERS[kind.examples](path)
+    read_file = functools.partial(read_table, path)
+    if kind.several:
+      return label_sets.read(path, read_file, label, separator)
+    return read_file(label)
+
+  def read_table(path, label):
     plain = re.sub(r'\.(gz|xz)$', '', path.name)
     if plain.endswith('.jsonl'):
       return tables.jsonl(path, tuple(text), label, number=numbers)
@@ -160,10 +190,9 @@ def user_task(
     kind=kind,
     read=read,
     languages=tuple(languages),
-    metric=metric,
     labels=tuple(labels) if labels else None,
     max_length=max_length,
-  )
+  ).judged_by(metric)
 
 
 def languages_of(pattern: str) -> tuple[str, ...]:

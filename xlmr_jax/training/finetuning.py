@@ -11,13 +11,15 @@ from xlmr_jax.data.batches.loader import Loader
 from xlmr_jax.eval.task import read_examples, unscored
 from xlmr_jax.inference.loaded import Loaded
 from xlmr_jax.runtime import sharding
-from xlmr_jax.training import initial_model, objectives
+from xlmr_jax.training import initial_model, objective_table
+from xlmr_jax.training.class_weights import find_weights
 from xlmr_jax.training.development import Development
 from xlmr_jax.training.job import Job, check_length
 from xlmr_jax.training.training_data import (
   find_labels,
   read_training,
   tasks_of,
+  tuning_of,
 )
 
 
@@ -70,10 +72,11 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
     epochs=None if config.steps else config.epochs,
     row_multiple=config.accumulate * sharding.row_parts(mesh),
     local=sharding.local_rows(mesh),
-    label=kind.labels,
+    label=_sizes(kind.labels, labels),
     groups=groups,
   )
-  objective = objectives.OBJECTIVES[name](model, labels)
+  weights = find_weights(config.get('class_weights'), kind, labels, features)
+  objective = objective_table.build(name, model, labels, weights)
   dev_task = dataclasses.replace(
     dev_task, labels=labels, max_length=config.max_length
   )
@@ -97,7 +100,7 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
     labels=labels,
     loader=loader,
     objective=objective,
-    evaluators=[Development(dev_task, dev, judged)],
+    evaluators=[Development(dev_task, dev, judged, tuning_of(config, kind))],
     score=f'dev_{dev_task.metric}',
     higher_is_better=dev_task.metric != 'mse',
     tokenizer_dir=folder,
@@ -109,6 +112,13 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
     ),
     origin=origin,
   )
+
+
+def _sizes(label: tuple[str, str], labels) -> tuple[str, str]:
+  """Dtype and shape of a batch's labels, with the number of classes in it."""
+  dtype, dims = label
+  sizes = {'C': str(len(labels or ()))}
+  return dtype, ' '.join(sizes.get(dim, dim) for dim in dims.split())
 
 
 def _questions(features, examples, row_length: int) -> np.ndarray:

@@ -6,6 +6,7 @@ pretraining.py and finetuning.py make Jobs; train.py runs any of them.
 from collections.abc import Callable, Mapping
 import dataclasses
 import pathlib
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -102,7 +103,7 @@ class Job:
 
   def _same_head(self) -> bool:
     origin = self.origin
-    if origin is None or origin.labels != self.labels:
+    if origin is None or _classes(origin.labels) != _classes(self.labels):
       return False
     return heads.same_parameters(self.head, origin.head)
 
@@ -123,7 +124,20 @@ class Job:
       tied=self._tied,
       pooling=None,
       tokenizer_dir=self.tokenizer_dir,
+      deciding={},
     )
+
+  def decisions(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    """What an evaluation chose for decoding, as a step's meta keeps it."""
+    chosen = [values.get(f'threshold/{name}') for name in self.labels or ()]
+    if None in chosen or not chosen:
+      return {}
+    return {'deciding': {'thresholds': chosen}}
+
+
+def _classes(labels: tuple[str, ...] | None) -> tuple[str, ...] | None:
+  """Names of classes; one alone is no class, whatever a file calls it."""
+  return labels if labels and len(labels) > 1 else None
 
 
 def check_length(name: str, length: int, model: Config) -> None:

@@ -6,9 +6,11 @@ import functools
 import numpy as np
 
 from xlmr_jax.data import permutation
+from xlmr_jax.data.readers.label_sets import SEPARATOR
 from xlmr_jax.eval.benchmarks import table
 from xlmr_jax.eval.task import Task, user_task
-from xlmr_jax.tasks.kinds import kind_of_objective
+from xlmr_jax.tasks.kinds import Kind, kind_of_objective
+from xlmr_jax.tasks.multilabel import HOW
 
 SPLITS = ('train', 'translate-train')  # what can be trained on
 
@@ -26,7 +28,10 @@ def tasks_of(config) -> tuple[Task, Task]:
       )
     # XCOPA itself has no English, which is COPA.
     languages = tuple(dict.fromkeys((*task.languages, task.source)))
-    return task, dataclasses.replace(task, languages=languages)
+    dev_task = dataclasses.replace(task, languages=languages)
+    if config.get('metric'):
+      dev_task = dev_task.judged_by(config.metric)
+    return task, dev_task
   for name in ('train', 'dev'):
     if not config[name]:
       raise ValueError(
@@ -39,6 +44,8 @@ def tasks_of(config) -> tuple[Task, Task]:
     return int(name) if str(name).isdigit() else name
 
   kind = kind_of_objective(config.objective)
+  label = str(config.label_column)
+  columns = tuple(map(column, label.split(','))) if kind.several else ()
 
   def row(path, languages):
     return user_task(
@@ -46,10 +53,11 @@ def tasks_of(config) -> tuple[Task, Task]:
       path,
       languages,
       text=tuple(map(column, config.text_columns)),
-      label=column(config.label_column),
+      label=columns if len(columns) > 1 else column(label),
       labels=tuple(config.labels),
       kind=kind,
-      metric=kind.metrics[0],
+      metric=config.get('metric') or kind.metrics[0],
+      separator=config.get('label_separator', SEPARATOR),
       max_length=config.max_length,
     )
 
@@ -57,6 +65,27 @@ def tasks_of(config) -> tuple[Task, Task]:
     row({'train': config.train}, tuple(config.train_languages)),
     row({'dev': config.dev}, tuple(config.dev_languages)),
   )
+
+
+def tuning_of(config, kind: Kind) -> dict[str, str]:
+  """What is chosen on development examples, as options of the kind's `tune`.
+
+  Raises:
+    ValueError: the kind chooses nothing there.
+  """
+  how = config.get('thresholds', '')
+  if not how:
+    return {}
+  if kind.tune is None:
+    raise ValueError(
+      f'config.thresholds={how}: {config.objective} gives no label from a '
+      'probability on; leave it empty'
+    )
+  if how not in HOW:
+    raise ValueError(
+      f'config.thresholds={how} is not one of {", ".join(HOW)}; empty: 0.5'
+    )
+  return {'how': how}
 
 
 def read_training(config, task: Task) -> dict[str, list]:
@@ -110,6 +139,6 @@ def find_labels(task: Task, examples: list) -> tuple[str, ...] | None:
   if not task.named:
     return None
   names = [e.label for e in examples if e.label is not None]
-  if task.tags:
-    names = [name for tags in names for name in tags]
+  if task.tags or task.kind.several:
+    names = [name for part in names for name in part]
   return task.labels or tuple(sorted(set(names)))

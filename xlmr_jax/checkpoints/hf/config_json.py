@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from xlmr_jax import heads
-from xlmr_jax.checkpoints.hf.names import HEADS, MODEL_TYPES, XL
+from xlmr_jax.checkpoints.hf.names import HEADS, MODEL_TYPES, PROBLEMS, XL
 from xlmr_jax.model import ACTIVATIONS, Config
 
 # Config field → (their key, their default; None: the key must be there). The
@@ -35,6 +35,9 @@ MIX = 'layer_transformation'
 # settings said sparsemax; later ones compute what it says, and the settings of
 # the models from before were changed to the second word.
 SOFTMAX = ('softmax', 'sparsemax_patch')
+
+# A key of ours: what was chosen on development examples, Weights.deciding.
+DECIDING = 'xlmr_jax'
 
 # model_type → why its weights are not this body, however alike the names are.
 LOOK_ALIKES = {
@@ -170,6 +173,8 @@ def config_to_hf(
   tied: bool = True,
   dtype: str = 'float32',
   base: Mapping[str, Any] | None = None,
+  problem: str | None = None,
+  deciding: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
   """Config → their config.json, as transformers 5 writes it.
 
@@ -181,6 +186,8 @@ def config_to_hf(
     dtype: of the parameters.
     base: a config.json whose other keys (model_type, ids of <s> and </s>,
       whatever else somebody wrote) are kept.
+    problem: problem_type, where it says what the scores mean.
+    deciding: of the Weights.
   """
   base = dict(base or {})
   kind = XL if config.pre_norm else base.get('model_type', 'xlm-roberta')
@@ -190,6 +197,7 @@ def config_to_hf(
     base.pop('problem_type', None)
   for key in ('id2label', 'label2id', 'num_labels', '_num_labels'):
     base.pop(key, None)
+  set_meaning(base, problem, deciding)
   if ESTIMATOR_SIZES in base:
     for key in (ESTIMATOR_SIZES, NORM, MIX):
       base.pop(key, None)
@@ -212,6 +220,27 @@ def config_to_hf(
   if heads.HEADS[head].all_depths:
     out |= estimator_keys(config)
   return dict(sorted(out.items()))
+
+
+def set_meaning(
+  config_json: dict[str, Any],
+  problem: str | None,
+  deciding: Mapping[str, Any] | None,
+) -> None:
+  """Sets the keys that say what scores mean and from where on a label is given.
+
+  Another problem_type stays, unless it is that of another head.
+  """
+  if problem is not None:
+    config_json['problem_type'] = problem
+  elif config_json.get('problem_type') in PROBLEMS.values():
+    config_json.pop('problem_type')
+  config_json.pop(DECIDING, None)
+  if deciding:
+    config_json[DECIDING] = {
+      name: list(value) if isinstance(value, tuple) else value
+      for name, value in deciding.items()
+    }
 
 
 def label_keys(labels: tuple[str, ...]) -> dict[str, dict]:

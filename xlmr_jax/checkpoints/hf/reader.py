@@ -26,6 +26,7 @@ from xlmr_jax.checkpoints.formats import safetensors_file
 from xlmr_jax.checkpoints.formats.safetensors_file import DTYPES, Tensor
 from xlmr_jax.checkpoints.hf import files, sentence_transformers
 from xlmr_jax.checkpoints.hf.config_json import (
+  DECIDING,
   ESTIMATOR_SIZES,
   config_from_hf,
   label_names,
@@ -38,6 +39,7 @@ from xlmr_jax.checkpoints.hf.names import (
   DECODER_BIAS,
   HEADS,
   NAMES,
+  NUMBER,
   Row,
   canonical,
   head_starts,
@@ -46,7 +48,12 @@ from xlmr_jax.checkpoints.hf.names import (
   promised_head,
   table,
 )
-from xlmr_jax.checkpoints.weights import STORED, Weights, nest
+from xlmr_jax.checkpoints.weights import (
+  STORED,
+  Weights,
+  check_deciding,
+  nest,
+)
 from xlmr_jax.model import Config
 
 CONFIG = 'config.json'
@@ -134,8 +141,15 @@ def read(
     'text': folder.text(inner / CONFIG),
     'body': str(inner),
   }
+  deciding = check_deciding(
+    config_json.get(DECIDING, {}) if chosen == stored else {},
+    labels,
+    f'{body / CONFIG}: {DECIDING}',
+  )
+  if labels and len(labels) == 1 and config_json.get('problem_type') == NUMBER:
+    labels = None  # its score is a number, whatever the class is called
   return Weights(
-    config, nest(leaves), chosen, labels, tied, source, pooling, body
+    config, nest(leaves), chosen, labels, tied, source, pooling, body, deciding
   )
 
 
