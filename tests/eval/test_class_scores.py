@@ -85,10 +85,8 @@ def test_constants():
   gold = ['a', 'a', 'a', 'b']
   assert scores.majority('macro_f1', gold) == pytest.approx(100 * 6 / 7 / 2)
   assert scores.majority('micro_f1', gold) == 75
-  assert (
-    scores.majority('matthews', gold) == 0
+  assert scores.majority('matthews', gold) == 0
   assert scores.chance('matthews', 'ab') == 0
-  )
   assert scores.score('matthews', ['a'] * 4, gold)['matthews'] == 0
   assert scores.majority('exact_match', [('a',), ('a',), ()]) == 200 / 3
   assert scores.majority('micro_f1', [('a',), ()]) is None
@@ -97,9 +95,7 @@ def test_constants():
 
 
 def test_a_metric_of_another_kind_is_refused():
-  with pytest.raises(
-    ValueError, match='accuracy or macro_f1 or micro_f1'
-  ):
+  with pytest.raises(ValueError, match='accuracy or macro_f1 or micro_f1'):
     user_task('x', {}, ['en'], metric='accuracy').judged_by('mse')
 
 

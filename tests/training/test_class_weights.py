@@ -70,13 +70,12 @@ def test_a_mean_is_one_however_it_is_added_up(tmp_path, tiny_tokenizer):
     'save_every': 2,
     'metric': 'macro_f1',
     'optim.clip': 0.0,
+    'sizes.num_layers': 1,
   }
   logs = []
   for name, weights, accumulate in (
-    ('alike', None, 2),
     ('whole', (1.0, 5.0), 1),
-    ('micro', {'yes': 5.0, 'no': 1.0}, 2),
-    ('small', (0.001, 0.005), 2),
+    ('small', {'yes': 0.005, 'no': 0.001}, 2),
   ):
     config = recipe(
       given, finetune, class_weights=weights, accumulate=accumulate
@@ -84,8 +83,6 @@ def test_a_mean_is_one_however_it_is_added_up(tmp_path, tiny_tokenizer):
     last = train.train(config, tmp_path / 'runs' / name)
     logs.append(records(tmp_path / 'runs' / name)[0])
   assert {'dev_macro_f1', 'dev_accuracy', 'dev_matthews'} <= last.keys()
-  alike, whole, *others = logs
-  assert abs(alike['grad_norm'] / whole['grad_norm'] - 1) > 0.1
-  for log in others:
-    for value in ('loss', 'grad_norm', 'accuracy'):
-      assert log[value] == pytest.approx(whole[value], rel=1e-5)
+  whole, small = logs
+  for value in ('loss', 'grad_norm', 'accuracy'):
+    assert small[value] == pytest.approx(whole[value], rel=1e-5)
