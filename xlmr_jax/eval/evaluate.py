@@ -256,7 +256,7 @@ def _judge(task: Task, names, examples, decoded, thresholds) -> dict[str, Any]:
       notes.append(f'{language}: {why}: predictions are written, not scored')
       score_of[language] = majority[language] = None
       continue
-    score = {}
+    score: dict[str, float] = {}
     for metric in (task.metric, *task.beside):
       score |= scores.score(metric, answers, gold, language, names)
     score_of[language] = score.pop(task.metric)

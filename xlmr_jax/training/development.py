@@ -39,7 +39,8 @@ class Development:
       scores[f'dev_{other}'] = mean(list(result.parts[other].values()))
     if self._tuning:
       thresholds = result.deciding['thresholds']
-      for label, threshold in zip(self._model.labels, thresholds, strict=True):
+      labels = self._model.labels or ()
+      for label, threshold in zip(labels, thresholds, strict=True):
         scores[f'threshold/{label}'] = threshold
     if self._task.named:
       names = [x for part in result.predictions.values() for x in part]

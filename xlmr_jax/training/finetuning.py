@@ -114,8 +114,10 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
   )
 
 
-def _sizes(label: tuple[str, str], labels) -> tuple[str, str]:
+def _sizes(label: tuple[str, str] | None, labels) -> tuple[str, str] | None:
   """Dtype and shape of a batch's labels, with the number of classes in it."""
+  if label is None:
+    return None
   dtype, dims = label
   sizes = {'C': str(len(labels or ()))}
   return dtype, ' '.join(sizes.get(dim, dim) for dim in dims.split())

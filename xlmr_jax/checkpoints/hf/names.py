@@ -241,7 +241,7 @@ def held_heads(
     else:
       rows = tensors['classifier.weight'].shape[0]
       held.append('choose' if rows == 1 and 'pooler' in starts else 'tag')
-  return [of_problem(head, config_json) for head in held]
+  return [of_problem(head, config_json) or head for head in held]
 
 
 def takes_pooler(head: str | None) -> bool:

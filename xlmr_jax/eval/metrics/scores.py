@@ -227,8 +227,8 @@ def majority(metric: str, gold: Sequence) -> float | None:
     counts = collections.Counter(str(label).strip() for label in gold)
     return 100 * max(counts.values()) / len(gold)
   if metric == 'exact_match':
-    counts = collections.Counter(frozenset(names) for names in gold)
-    return 100 * max(counts.values()) / len(gold)
+    sets = collections.Counter(frozenset(names) for names in gold)
+    return 100 * max(sets.values()) / len(gold)
   if metric in ('micro_f1', 'macro_f1') and not isinstance(gold[0], tuple):
     most = collections.Counter(gold).most_common(1)[0][0]
     return score(metric, [most] * len(gold), gold)[metric]
