@@ -52,6 +52,7 @@ def folder(tmp_path_factory):
 
 FILES = {
   'classify': dict(train='train.tsv', dev='dev-en.tsv'),
+  'multilabel': dict(train='train.tsv', dev='dev-en.tsv'),
   'regression': dict(train='numbers.tsv', dev='dev-numbers.tsv'),
   'tag': dict(
     train='tags.tsv', dev='dev-tags.tsv', label_column='1', text_columns=('0',)
@@ -131,7 +132,7 @@ def test_choices_of_a_question_have_their_group():
   assert (load.rows, load.steps) == (loader.rows, loader.total_steps)
   assert load.per_step == loader.examples_per_step
   batch = loader.batch(0)
-  for name, (shape, dtype) in finetuning.batch_shapes(config, load).items():
+  for name, (shape, dtype) in finetuning.batch_shapes(config, load, 1).items():
     assert batch[name].shape == shape and batch[name].dtype == dtype, name
 
 

@@ -26,6 +26,7 @@ from xlmr_jax.plan import finetuning, hlo, roofline
 from xlmr_jax.runtime import chips, commands, sharding, storage
 from xlmr_jax.training import objectives
 from xlmr_jax.training import step as steps
+from xlmr_jax.training.objective_table import OBJECTIVES
 
 GIB = chips.GIB
 
@@ -100,7 +101,7 @@ def make_target(
     length, rows, total = config.row_length, load.rows, load.steps
     classes, share, chunked = finetuning.count_classes(config, size), 0.0, False
     objective = finetuning.make_objective(config, model, classes)
-    shapes = finetuning.batch_shapes(config, load)
+    shapes = finetuning.batch_shapes(config, load, classes)
     training_set = finetuning.describe(config, size, load)
   step = steps.build(
     model,
@@ -144,9 +145,9 @@ def is_pretraining(config) -> bool:
   head = heads.HEADS.get(config.objective)
   if head is not None and head.language:
     return True
-  if config.objective not in objectives.OBJECTIVES:
+  if config.objective not in OBJECTIVES:
     language = [name for name, head in heads.HEADS.items() if head.language]
-    known = ', '.join(map(str, (*language, *objectives.OBJECTIVES)))
+    known = ', '.join(map(str, (*language, *OBJECTIVES)))
     raise ValueError(
       f'config.objective={config.objective!r} is not one of {known}'
     )

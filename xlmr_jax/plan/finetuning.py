@@ -18,7 +18,7 @@ from xlmr_jax.data.batches.loader import Loader
 from xlmr_jax.eval.benchmarks import table
 from xlmr_jax.model import Config
 from xlmr_jax.tasks.kinds import kind_of_objective
-from xlmr_jax.training import initial_model, objectives, training_data
+from xlmr_jax.training import initial_model, objective_table, training_data
 from xlmr_jax.training.job import check_length
 
 
@@ -305,15 +305,22 @@ def make_objective(config, model: Config, classes: int):
   """The loss of a recipe; only the number of classes is known of them."""
   check_length('max_length', config.max_length, model)
   names = tuple(map(str, range(classes)))
-  return objectives.OBJECTIVES[config.objective](model, names)
+  return objective_table.build(config.objective, model, names)
 
 
-def batch_shapes(config, load: Load) -> dict[str, tuple[tuple[int, ...], Any]]:
+def batch_shapes(
+  config, load: Load, classes: int
+) -> dict[str, tuple[tuple[int, ...], Any]]:
   """Name → (shape, dtype) of what a batch has beside tokens."""
   kind = kind_of_objective(config.objective)
   assert kind.labels is not None  # else nothing trains it
   dtype, dims = kind.labels
-  sizes = {'B': load.rows, 'L': config.row_length, 'E': load.slots}
+  sizes = {
+    'B': load.rows,
+    'L': config.row_length,
+    'E': load.slots,
+    'C': classes,
+  }
   shape = tuple(sizes[d] if d in sizes else int(d) for d in dims.split())
   slots = (load.rows, load.slots)
   out = {'starts': (slots, jnp.int32), 'labels': (shape, jnp.dtype(dtype))}
