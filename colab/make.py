@@ -6,6 +6,7 @@ quickstart.sh becomes colab/quickstart.ipynb, colab/pretrain.sh pretrain.ipynb,
 colab/xtreme.sh xtreme.ipynb.
 Each `## Title` of the script becomes a heading, the comment below it text,
 and its commands a cell; a Python program within becomes a cell of Python.
+Published weights come in by colab/weights.py.
 """
 
 import pathlib
@@ -57,6 +58,32 @@ m = xlmr_jax.load(os.environ['OUT'] + '/hf')
 print(m.fill_mask('The students are <mask>.', top=3))
 [h.shape for h in m.encode(['one text', ('a text', 'and its pair')])]"""
 
+# Published weights by the same calls; without a hub the home-made ones.
+PUBLISHED = """import sys
+
+sys.path.insert(0, 'colab')
+import weights
+
+name, line = weights.choose()
+print(line)
+m = xlmr_jax.load(name or os.environ['OUT'] + '/hf')
+texts = (
+  'Paris is the capital of <mask>.',
+  'Paris ist die <mask> von Frankreich.',
+)
+for text in texts:
+  print(text, m.fill_mask(text, top=3))"""
+
+QUICKSTART_END = (
+  ('## In Python', CALL),
+  (
+    '## With published weights\n\nXLM-R base, 1.1 GB, where the Hugging Face '
+    'hub is in reach; else the tiny home-made model, which knows none of these '
+    'words. The first line says which.',
+    PUBLISHED,
+  ),
+)
+
 
 def sections(script: str) -> list[tuple[str, str, str]]:
   """(title, text, commands) of each part."""
@@ -83,9 +110,9 @@ def notebook(name: str) -> nbformat.NotebookNode:
     if 'figure' in code:
       code = '%matplotlib inline\n' + code
     cells.append(v4.new_code_cell(code))
-  if last:
-    cells.append(v4.new_markdown_cell('## In Python'))
-    cells.append(v4.new_code_cell(last))
+  for title, code in last:
+    cells.append(v4.new_markdown_cell(title))
+    cells.append(v4.new_code_cell(code))
   for number, cell in enumerate(cells):
     cell['id'] = f'cell-{number}'
   kernel = {'display_name': 'Python 3', 'language': 'python', 'name': 'python3'}
@@ -93,9 +120,9 @@ def notebook(name: str) -> nbformat.NotebookNode:
 
 
 BOOKS = {
-  'quickstart': (QUICKSTART, 'quickstart.sh', CALL),
-  'pretrain': (PRETRAIN, 'colab/pretrain.sh', ''),
-  'xtreme': (XTREME, 'colab/xtreme.sh', ''),
+  'quickstart': (QUICKSTART, 'quickstart.sh', QUICKSTART_END),
+  'pretrain': (PRETRAIN, 'colab/pretrain.sh', ()),
+  'xtreme': (XTREME, 'colab/xtreme.sh', ()),
 }
 
 

@@ -7,10 +7,10 @@
 set -euo pipefail
 export OUT=${OUT:-runs/xtreme}
 
-## 1. Data and a checkpoint
-# Made-up sentences in eight languages, in the form of XNLI's files, and a tiny
-# model with fresh parameters. For the real thing leave this out and take
-# XTREME's own folder of data and FacebookAI/xlm-roberta-base.
+## 1. Data
+# Made-up sentences in eight languages, in the form of XNLI's files. For the real
+# thing take XTREME's own folder of data (docs/reproduce.md). The vocabulary is for
+# a model of our own, if there is no other.
 xlmr toy "$OUT/world" --size="${SIZE:-quick}"
 xlmr tokenizer --input="$OUT/world/corpus/*.txt" \
   --vocab_size=3072 --seed_from_frequency --nohard_vocab_limit \
@@ -19,12 +19,21 @@ xlmr tokenizer --input="$OUT/world/corpus/*.txt" \
 ## 2. Train what is missing, test everything
 # One command: the model is tuned on English, its checkpoint chosen on English
 # dev, and every language tested. Interrupt the cell and run it again: it goes
-# on where it stood. So small a model learns English at best (quickstart.sh
-# pretrains it first).
-python -m xlmr_jax.eval --config=configs/xtreme.py:model=tiny,tasks=xnli \
+# on where it stood. The start is XLM-R base as published where the Hugging Face
+# hub is in reach (1.1 GB; on a CPU many minutes: WEIGHTS=none asks no hub). Else
+# it is a tiny model with fresh parameters, which learns English at best
+# (quickstart.sh pretrains it first). The first line says which.
+INIT=$(python colab/weights.py)
+if [ -n "$INIT" ]; then
+  start=(--config=configs/xtreme.py:model=base,tasks=xnli
+    --config.init="$INIT" --config.settings="('steps=${STEPS:-300}',)")
+else
+  start=(--config=configs/xtreme.py:model=tiny,tasks=xnli
+    --config.settings="('tokenizer=$OUT/tokenizer','steps=${STEPS:-300}')")
+fi
+python -m xlmr_jax.eval "${start[@]}" \
   --config.data_dir="$OUT/world" --workdir="$OUT/run" \
-  --config.languages='("ar","de","en","es","hi","ru","tr","zh")' \
-  --config.settings="('tokenizer=$OUT/tokenizer','steps=${STEPS:-300}')"
+  --config.languages='("ar","de","en","es","hi","ru","tr","zh")'
 
 ## 3. Every language at a glance
 python - <<'PY'

@@ -44,6 +44,19 @@ given, and the checkpoint keeps that threshold
 not stand where the file says are an error; --config.skip_bad=True counts them
 and trains on the other questions.
 
+With --config.objective=multilabel an example has any number of labels, which
+are read in three ways: a column of names, `joy,surprise` (label_separator), a
+list of names in JSONL, or a column of 0 and 1 for each class:
+
+  --config.objective=multilabel --config.label_column=toxic,insult,threat
+  --config.thresholds=per_label  # chosen on dev instead of 0.5, and saved
+
+Dev is judged by micro F1, with macro F1 and exact matches beside it; classes by
+accuracy, with macro F1, micro F1 and Matthews' correlation beside it. Where
+some classes are rare:
+
+  --config.metric=macro_f1 --config.class_weights=balanced
+
 Settings: XTREME's for XNLI (length 128, batch 32, 5 epochs, rate 2e-5 for
 base; large 1e-5 or lower, it collapses above), UDPOS and PAN-X (length 128,
 batch 32, 10 epochs, rate 2e-5 for both; no warm-up, no decay), PAWS-X (length
@@ -88,7 +101,7 @@ def get_config(arg: str = ''):
   options = common.parse(arg, task='xnli', model='base', tune='all')
   c = common.base()
   c.tune = options['tune']
-  c.objective = 'classify'  # regression, tag, crf, answer or choose
+  c.objective = 'classify'  # multilabel, regression, tag, crf, answer, choose
   c.task = options['task']
   c.variant = options['model']
 
@@ -102,6 +115,12 @@ def get_config(arg: str = ''):
   # Whether "..." in a table is a quoted field or text; empty: by the file.
   c.quoted = config_dict.placeholder(bool)
   c.labels = ()  # names in the order of their ids; empty: from the data
+  c.label_separator = ','  # multilabel: between the labels of a cell
+  c.thresholds = ''  # multilabel: 0.5; or chosen on dev: shared, per_label
+  c.metric = ''  # what dev is judged by; empty: the usual one of the objective
+  # balanced, (1.0, 9.0) by id, or {'no': 1.0, 'yes': 9.0}: how often the loss
+  # of each class counts. Of classify, multilabel and tag.
+  c.class_weights = config_dict.placeholder(object)
   c.train_languages = ('en',)
   c.train_split = 'train'  # or 'translate-train': machine translations of it
   c.train_examples = 0  # of each language, drawn by the seed; 0: all

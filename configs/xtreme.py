@@ -42,9 +42,11 @@ at warm-ups in steps where data are few:
       --config.protocol=few-shot --config.shots=1000 \
       --config.settings='("tydiqa:optim.warmup=0.1",)'
 
-Hardware, time, score: base, large, xl and xxl were not run. Models of minutes
-were, on 2 CPU cores: docs/results.md (2026-11-22) has their scores, such as
-UDPOS 90.9 in English and 34.9 in five languages of the pretraining.
+Hardware, time, score: base, large, xl and xxl were not run; docs/reproduce.md
+has each row's command, bounds of its time by `xlmr plan`, and published score.
+Models of minutes were, on 2 CPU cores: docs/results.md (2026-11-22) has their
+scores, such as UDPOS 90.9 in English and 34.9 in five languages of the
+pretraining.
 """
 
 import ml_collections

@@ -22,15 +22,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from xlmr_jax.layers.activations import ACTIVATIONS
+from xlmr_jax.layers.plan_rows import dense_rows, norm_rows
 from xlmr_jax.layers.pooling import POOLINGS, members, moments, pool, unit
-from xlmr_jax.model import (
-  Config,
-  Dense,
-  Encoder,
-  dense_rows,
-  layer_norm,
-  norm_rows,
-)
+from xlmr_jax.model import Config, Dense, Encoder, layer_norm
 from xlmr_jax.model import plan as encoder_plan
 from xlmr_jax.runtime.sharding import gathered, shard
 
@@ -310,6 +304,8 @@ HEADS: dict[str | None, Head] = {
     _language('causal', causal=True),
     # <s> → dense, tanh, one score per class (1 class = regression).
     _example('classify', ExampleHead, labelled=True),
+    # The same parameters; each class applies or not, whatever the others do.
+    _example('multilabel', ExampleHead, labelled=True),
     # <s> → dense, tanh, one score per choice; softmax over a question.
     _example('choose', _choose, outputs=1),
     # One score per class at every position.
@@ -351,8 +347,9 @@ def find(name: str | None) -> Head:
 
 
 def same_parameters(head: str | None, other: str | None) -> bool:
-  """Whether one head's parameters are another's: all language heads share."""
-  return head == other or HEADS[head].language and HEADS[other].language
+  """Whether one head's parameters are another's, for another use."""
+  one, two = HEADS[head], HEADS[other]
+  return head == other or (one.make is two.make and one.plan == two.plan)
 
 
 def plan(config: Config | None, head: str | None) -> dict[str, tuple[str, ...]]:

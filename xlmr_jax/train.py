@@ -35,7 +35,7 @@ from xlmr_jax.runtime import (
   sharding,
 )
 from xlmr_jax.runtime import profiler as profiling
-from xlmr_jax.training import objectives, overview, resume
+from xlmr_jax.training import objective_table, overview, resume
 from xlmr_jax.training import step as steps
 from xlmr_jax.training.finetuning import fine_tuning
 from xlmr_jax.training.job import Job
@@ -54,7 +54,7 @@ def build_job(config, workdir, mesh: jax.sharding.Mesh) -> Job:
   language = [
     name for name, head in heads.HEADS.items() if name and head.language
   ]
-  known = (*language, *objectives.OBJECTIVES)
+  known = (*language, *objective_table.OBJECTIVES)
   if config.objective not in known:
     raise ValueError(
       f'config.objective={config.objective!r} is not one of {", ".join(known)}'
@@ -185,7 +185,7 @@ def train(
         last.update(evaluator(params))
     progress.update(evaluated=step, finished=step == total, last=dict(last))
     if last:
-      progress.update({name: last[name] for name in job.kept})
+      progress.update(job.decisions(last))
       writer.write(step, last)
       bar.say(
         f'step {step}: '
@@ -236,7 +236,7 @@ def train(
     speed = real / seconds
     record = {
       **{
-        name: float(total / max(count, 1))
+        name: float(total / (count or 1))
         for name, got in sums.items()
         if np.ndim(got[0])
         for total, count in [np.sum(got, axis=0, dtype=np.float64)]

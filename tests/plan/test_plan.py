@@ -427,7 +427,7 @@ REFUSED = {
   'axes': 'v5p has 2x2x1, 2x2x2',
   'words': 'write h100:8 for a node of 8 GPUs',
   'variant': "config.variant='huge' is not one of tiny",
-  'objective': 'only pretraining is planned',
+  'objective': "config.objective='retrieve' is not one of mlm, causal",
 }
 
 

@@ -144,6 +144,8 @@ WRONG = {
     '--mfu=2': 'mfu',
     '--tokens=-1': 'tokens',
     '--price=-1': 'price',
+    '--examples=-1': 'examples',
+    '--mean_length=-1': 'mean_length',
     '--config.model=huge': 'config.model',
   },
   'curves': {'--output=picture.xyz': 'xyz'},

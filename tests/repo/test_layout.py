@@ -76,6 +76,7 @@ ONLY = {
   'eval.benchmarks.published': (),
   'training.objectives': ('heads', 'layers.', 'model'),
   'compress.adapters': ('layers.', 'model'),
+  'training.objective_table': ('model', 'training.objectives'),
   'training.optim': (),
 }
 # They run on a bare accelerator image.
@@ -92,6 +93,7 @@ BARE = (
   'model',
   'runtime.sharding',
   'training.objectives',
+  'training.objective_table',
 )
 BARE_LIBRARIES = {'flax', 'jax', 'jaxtyping', 'numpy'}
 HEAVY = {'faiss', 'fastapi', 'onnx', 'tensorflow', 'torch', 'transformers'}
@@ -313,6 +315,7 @@ def test_hugging_faces_words_stay_at_the_border():
 HOMES = (
   'heads',
   'tasks.kinds',
+  'training.objective_table',
   'training.objectives',
   'checkpoints.hf.names',
   'checkpoints.fairseq',
@@ -332,9 +335,13 @@ OTHER_WORDS = {
 def test_a_heads_name_stands_in_few_places():
   from xlmr_jax import heads
   from xlmr_jax.tasks import kinds
-  from xlmr_jax.training import objectives
+  from xlmr_jax.training import objective_table
 
-  known = {*filter(None, heads.HEADS), *kinds.KINDS, *objectives.OBJECTIVES}
+  known = {
+    *filter(None, heads.HEADS),
+    *kinds.KINDS,
+    *objective_table.OBJECTIVES,
+  }
   within = lambda name, rooms: any(
     name == r or (r.endswith('.') and name.startswith(r)) for r in rooms
   )

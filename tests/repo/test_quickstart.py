@@ -84,6 +84,7 @@ def execute(name, monkeypatch, out, **environment):
     'OUT': str(out),
     'PATH': f'{folder}:{os.environ["PATH"]}',
     'JUPYTER_PLATFORM_DIRS': '1',
+    'WEIGHTS': 'none',  # a test downloads no model
   }.items():
     monkeypatch.setenv(key, value)
   book = nbformat.read(ROOT / 'colab' / f'{name}.ipynb', 4)

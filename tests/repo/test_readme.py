@@ -18,7 +18,7 @@ BESIDE = {
   'colab/': 'notebooks of the quickstart, pretraining and XTREME',
   'launch/': 'TPU VM, Kubernetes JobSet, Slurm',
   'benchmarks/': 'speed beside Hugging Face, and long drills',
-  'docs/': 'architecture, checkpoints, pods, extending, results, log',
+  'docs/': 'architecture, checkpoints, pods, reproduce, extending, results',
   'tests/': 'a folder a room; support/ has what they share',
 }
 

@@ -370,6 +370,8 @@ def test_files_without_labels_are_not_learned_from(given, folder, tmp_path):
   gaps.write_text('a cat\tcat\tneutral\nred cat\tcat\t\n')
   null = tmp_path / 'null.jsonl'
   null.write_text('{"a": "cat", "b": "man", "c": null}\n')
+  good = tmp_path / 'good.jsonl'
+  good.write_text('{"a": "cat", "b": "man", "c": "neutral"}\n')
   keys = dict(text_columns=('a', 'b'), label_column='c')
   why = 'no label; training and choosing a checkpoint need'
   for split in ('train', 'dev'):
@@ -381,7 +383,8 @@ def test_files_without_labels_are_not_learned_from(given, folder, tmp_path):
         build(given, finetune, tmp_path, **{**own, **change})
       assert message in str(error.value)
   with pytest.raises(ValueError) as error:
-    build(given, finetune, tmp_path, **{**own, **keys, 'train': str(null)})
+    files = {'train': str(null), 'dev': str(good)}
+    build(given, finetune, tmp_path, **{**own, **keys, **files})
   assert f'null.jsonl:1: {why}' in str(error.value)
 
 

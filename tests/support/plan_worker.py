@@ -136,7 +136,7 @@ def refused():
     ('words', 'v5e:axb', {}),
     ('words', 'h100:', {}),
     ('variant', 'h100:8', dict(variant='huge')),
-    ('objective', 'h100:8', dict(objective='classify')),
+    ('objective', 'h100:8', dict(objective='retrieve')),
   ):
     config = tiny()
     config.update(change)

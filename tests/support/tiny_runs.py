@@ -166,6 +166,7 @@ def records(workdir) -> list[dict]:
   """metrics.jsonl without what depends on the machine."""
   lines = (workdir / 'metrics.jsonl').read_text().splitlines()
   out = [json.loads(line) for line in lines]
+  out = [record for record in out if 'devices' not in record]
   for record in out:
     for name in ('tokens_per_second', 'mfu'):
       record.pop(name, None)

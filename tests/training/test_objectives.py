@@ -10,7 +10,7 @@ from xlmr_jax import heads, model
 from xlmr_jax.layers import crf, masking
 from xlmr_jax.tasks import schemes
 from xlmr_jax.tasks import tag as tagging
-from xlmr_jax.training import objectives
+from xlmr_jax.training import objective_table, objectives
 
 SPECIAL = (0, 1, 2, 3, 99)
 DRAW = dict(mask_id=99, special_ids=SPECIAL, pieces=(4, 99))
@@ -207,8 +207,12 @@ def labelled(name, rows_of):
     'starts': np.zeros(slots, np.int32),
     'group': np.full(slots, -1, np.int32),
   }
-  shape = {'answer': (*slots, 2), 'tag': size, 'crf': size}.get(name, slots)
-  labels = np.full(shape, -1, np.int32)
+  sets = np.float32(rng.random((len(LENGTHS), 5)) < 0.4)
+  shapes = {'answer': (*slots, 2), 'tag': size, 'crf': size}
+  shapes['multilabel'] = (*slots, 5)
+  labels = np.full(shapes.get(name, slots), -1, np.int32)
+  if name == 'multilabel':
+    labels = np.full(labels.shape, np.nan, np.float32)
   for r, row in enumerate(rows_of):
     at = 0
     for e, i in enumerate(row):
@@ -222,6 +226,8 @@ def labelled(name, rows_of):
         labels[span] = tags[i]
       elif name == 'answer':
         labels[r, e] = ends[i]
+      elif name == 'multilabel':
+        labels[r, e] = sets[i]
       else:
         labels[r, e] = gold[i]
       at += LENGTHS[i]
@@ -236,6 +242,7 @@ MAKE = {
   ),
   'choose': objectives.choose,
   'answer': objectives.answer,
+  'multilabel': lambda config: objectives.multilabel(config, tuple('abcde')),
 }
 
 
@@ -370,3 +377,77 @@ def test_an_answer_outside_the_example_is_never_likely(tiny):
   batch['labels'][0, 0] = -1  # not in this window
   sums = objectives.answer(config).loss(params, batch, None)
   np.testing.assert_array_equal(sums['loss'][1], [1, 2, 2])
+
+
+# --- Classes that weigh more --------------------------------------------------
+
+WEIGHTS = np.float32([0.2, 3.0, 0.05, 1.0, 7.5])
+
+
+def torch_loss(name, logits, labels, weights):
+  """torch's mean over a whole batch, and its gradient by the logits."""
+  import torch
+
+  logits = torch.tensor(np.asarray(logits)).requires_grad_()
+  weights = weights if weights is None else torch.tensor(weights)
+  if name == 'multilabel':
+    known = torch.tensor(labels[..., 0] >= 0)
+    gold = torch.tensor(labels)[known]
+    loss = torch.nn.BCEWithLogitsLoss(pos_weight=weights)(logits[known], gold)
+  else:
+    rule = torch.nn.CrossEntropyLoss(weight=weights, ignore_index=-1)
+    gold = torch.tensor(labels).long().ravel()
+    loss = rule(logits.reshape(-1, logits.shape[-1]), gold)
+  loss.backward()
+  return loss.item(), logits.grad.numpy()
+
+
+@pytest.mark.parametrize('weights', [None, WEIGHTS], ids=['alike', 'weighted'])
+@pytest.mark.parametrize('name', objective_table.WEIGHTED)
+def test_weights_of_classes_are_those_of_torch(tiny, name, weights):
+  """Value and gradient, also where the counts add up to less than 1."""
+  config, labels = tiny[0], tuple('abcde')
+  objective = objective_table.build(name, config, labels, weights)
+  params = big(config, name)
+  batch = labelled(name, TOGETHER)
+  run = objectives.forward(config, name, len(labels))
+  logits = run(params, batch, None)
+
+  def loss_of(bias, batch):
+    head = params['head'] | {'out': params['head']['out'] | {'bias': bias}}
+    return objective.loss(params | {'head': head}, batch, None)['loss']
+
+  bias = params['head']['out']['bias']
+  for rows in (slice(None), slice(0, 1)):
+    part = {key: value[rows] for key, value in batch.items()}
+    total, count = loss_of(bias, part)
+    grad = jax.grad(lambda b, part=part: loss_of(b, part)[0].sum())(bias)
+    value, want = torch_loss(name, logits[rows], batch['labels'][rows], weights)
+    assert total.sum() / count.sum() == pytest.approx(value, rel=1e-5)
+    np.testing.assert_allclose(
+      grad / count.sum(), want.reshape(-1, 5).sum(0), atol=1e-5
+    )
+
+
+def test_only_classes_can_weigh(tiny):
+  with pytest.raises(ValueError, match='the objective crf takes no weights of'):
+    objective_table.build('crf', tiny[0], LABELS, WEIGHTS)
+
+
+def test_what_is_unknown_does_not_count(tiny):
+  """A row of NaN, a row of -1, and a single class that nobody judged."""
+  config = tiny[0]
+  params = big(config, 'multilabel')
+  batch = labelled('multilabel', TOGETHER)
+  whole = objectives.multilabel(config, tuple('abcde')).loss
+  before = whole(params, batch, None)
+  assert before['loss'][1].tolist() == [10, 10, 10]
+  labels = batch['labels'].copy()
+  labels[0, 1], labels[1, 0], labels[2, 0, 3] = np.nan, -1, np.nan
+  after = whole(params, batch | {'labels': labels}, None)
+  assert after['loss'][1].tolist() == [5, 5, 9]
+  assert after['exact_match'][1].tolist() == [1, 1, 2]
+  assert (after['loss'][0] < before['loss'][0]).all()
+  loss = lambda p: whole(p, batch | {'labels': labels}, None)['loss'][0].sum()
+  grads = jax.tree.leaves(jax.grad(loss)(params))
+  assert all(np.isfinite(leaf).all() for leaf in grads)

@@ -252,7 +252,8 @@ def test_patience_stops_and_is_part_of_the_state(given, tmp_path, monkeypatch):
 def test_fine_tuning_learns_and_counts(given, finished):
   workdir, last = finished(finetune)
   scores = {'dev_accuracy', 'dev_accuracy/en', 'dev_accuracy/de'}
-  assert set(last) == {*scores, 'collapsed'} and not last['collapsed']
+  beside = {'dev_macro_f1', 'dev_micro_f1', 'dev_matthews'}
+  assert set(last) == {*scores, *beside, 'collapsed'} and not last['collapsed']
   assert last['dev_accuracy'] > 90
   log = records(workdir)
   losses = [r['loss'] for r in log if 'loss' in r]

@@ -107,7 +107,7 @@ def test_every_evaluation_chooses_and_its_step_keeps_it(workdir):
   best = max(records, key=lambda r: r['dev_squad2'])  # the first of equals
   meta = checkpoint_steps.meta_of(workdir, best['step'])
   assert meta['best_step'] == best['step']
-  assert meta['null_threshold'] == best['null_threshold']
+  assert meta['deciding'] == {'null_threshold': best['null_threshold']}
   model = xlmr_jax.load(workdir)
   assert model.null_threshold == best['null_threshold']
   last = records[-1]
@@ -181,21 +181,23 @@ def test_a_saved_model_gives_none_where_nothing_answers(
   assert span and span in context
   assert saved.answer(question, context, null_threshold=-1e9) is None
   # Either side of its own odds, by the checkpoint's own threshold.
-  always, never = (saved.replace(null_threshold=t) for t in (1e9, -1e9))
+  always, never = (
+    saved.replace(deciding={'null_threshold': t}) for t in (1e9, -1e9)
+  )
   assert always.answer(question, context) == span
   assert never.answer(question, context) is None
-  unset = saved.replace(null_threshold=None)
+  unset = saved.replace(deciding={})
   assert unset.answer(question, context) == span
   assert saved.answer(question, context) == model.answer(question, context)
   if format == 'hf':
     config = json.loads((tmp_path / 'saved' / 'config.json').read_text())
-    assert config['xlmr_jax_null_threshold'] == model.null_threshold
+    assert config['xlmr_jax'] == {'null_threshold': model.null_threshold}
     saved.save(tmp_path / 'again', format='hf')
     same = lambda name: (tmp_path / name / 'config.json').read_bytes()
     assert same('saved') == same('again')
     unset.save(tmp_path / 'unset', format='hf')
     assert b'null_threshold' not in same('unset')
-    config['xlmr_jax_null_threshold'] = 'high'
+    config['xlmr_jax'] = {'null_threshold': 'high'}
     path = tmp_path / 'saved' / 'config.json'
     path.write_text(json.dumps(config))
     with pytest.raises(
@@ -218,7 +220,8 @@ def test_skip_bad_counts_and_trains_on_the_others(folder, tmp_path, capsys):
   with pytest.warns(UserWarning, match='1 answers do not stand'):
     config = recipe(folder, skip_bad=True, **changes)
     job = build_job(config, tmp_path, mesh)
-  assert job.score == 'dev_squad2' and job.kept == ('null_threshold',)
+  assert job.score == 'dev_squad2'
+  assert job.kept == {'null_threshold': 'null_threshold'}
   said = capsys.readouterr().out
   assert 'skip_bad: nothing is trained on 1 of 120 questions' in said
   with pytest.raises(ValueError, match='skip_bad is about answers'):

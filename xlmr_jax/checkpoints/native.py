@@ -22,6 +22,7 @@ from xlmr_jax.checkpoints.weights import (
   Pooling,
   Scoring,
   Weights,
+  check_deciding,
   check_shapes,
   with_head,
   with_rows,
@@ -62,9 +63,9 @@ def describe(weights: Weights) -> dict:
     'tied': weights.tied,
     'source': weights.source,
     'pooling': weights.pooling and dataclasses.asdict(weights.pooling),
-    'null_threshold': weights.null_threshold,
     'scoring': weights.scoring and dataclasses.asdict(weights.scoring),
     'adapter': weights.adapter,
+    'deciding': weights.deciding,
     'versions': {'jax': jax.__version__, 'orbax': ocp.__version__},
   }
 
@@ -139,9 +140,10 @@ def read(
     if step is not None or not saved.exists():
       step = _best(folder) if step is None else step
       saved = folder / 'checkpoints' / str(step) / 'params'
-      # Chosen when that step was judged.
-      threshold = checkpoint_steps.meta_of(folder, step).get('null_threshold')
-      weights = dataclasses.replace(weights, null_threshold=threshold)
+      # Chosen when this very step was evaluated.
+      chosen = checkpoint_steps.meta_of(folder, step).get('deciding', {})
+      chosen = check_deciding(chosen, weights.labels, f'{saved.parent}/meta')
+      weights = dataclasses.replace(weights, deciding=chosen)
     params = orbax_arrays.find(saved) if lazily else orbax_arrays.read(saved)
     size = weights.config.vocab_size
     rows = params['encoder']['embed']['tokens'].shape[0]
@@ -175,8 +177,8 @@ def read_description(folder: pathlib.Path, name: str = MODEL) -> Weights:
       scoring=scoring and Scoring(**scoring),
       tokenizer_dir=folder / TOKENIZER,
       scheme=schemes.check(facts.get('scheme')),
-      null_threshold=facts.get('null_threshold'),
       adapter=facts.get('adapter'),
+      deciding=check_deciding(facts.get('deciding', {}), labels, name),
     )
   except (KeyError, TypeError, AttributeError, ValueError) as e:
     raise ValueError(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 import dataclasses
+import math
 import pathlib
 from typing import Any
 import warnings
@@ -103,10 +104,11 @@ class Weights:
     scoring: how pairs get scores, where the source is a cross-encoder.
     tokenizer_dir: the folder that holds the tokenizer's files, or None.
     scheme: of a chain's labels (tasks/schemes.py); None where nobody says.
-    null_threshold: by how much no answer must beat the best span to be given
-      (answer), where that is known.
     adapter: of a model with low-rank updates (Config.lora): 'base', the model
       that they were made for, and what PEFT's files looked like; plain JSON.
+    deciding: what was chosen on development examples: 'thresholds', the
+      probability from which on each label is given, by id; 'null_threshold', by
+      how much no answer must beat the best span to be given.
   """
 
   config: Config
@@ -119,8 +121,8 @@ class Weights:
   scoring: Scoring | None = None
   tokenizer_dir: pathlib.Path | None = None
   scheme: str | None = None
-  null_threshold: float | None = None
   adapter: dict | None = None
+  deciding: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def nest(leaves: Mapping[str, Any]) -> dict:
@@ -221,7 +223,7 @@ def with_head(weights: Weights, head: str | None) -> Weights:
   if heads.same_parameters(head, weights.head):
     causal = heads.HEADS[head].causal
     config = dataclasses.replace(weights.config, causal=causal)
-    return dataclasses.replace(weights, config=config, head=head)
+    return dataclasses.replace(weights, config=config, head=head, deciding={})
   params = {k: v for k, v in weights.params.items() if k != 'head'}
   if 'pooler' in params:  # without the scores of two sentences
     params['pooler'] = {'dense': params['pooler']['dense']}
@@ -238,8 +240,8 @@ def with_head(weights: Weights, head: str | None) -> Weights:
     scheme=None,
     tied=True,
     source=source,
-    null_threshold=None,
     scoring=None,
+    deciding={},
   )
 
 
@@ -290,8 +292,43 @@ def with_fresh(
   if row.language:  # a causal head wants a causal body
     config = dataclasses.replace(config, causal=row.causal)
   return dataclasses.replace(
-    weights, config=config, params=params, head=head, labels=labels, tied=True
+    weights,
+    config=config,
+    params=params,
+    head=head,
+    labels=labels,
+    tied=True,
+    deciding={},
   )
+
+
+def check_deciding(
+  deciding: Any, labels: tuple[str, ...] | None, where: str
+) -> dict[str, Any]:
+  """What a file says of `Weights.deciding`, as it should be.
+
+  Raises:
+    ValueError: it is no object, its thresholds are not one for each label, or
+      its null_threshold is no number.
+  """
+  if not isinstance(deciding, dict):
+    raise ValueError(f'{where} should be an object, not {deciding!r}')
+  null = deciding.get('null_threshold', 0.0)
+  if type(null) not in (int, float) or not math.isfinite(null):
+    raise ValueError(f'{where}: null_threshold = {null!r} is no number')
+  if 'thresholds' not in deciding:
+    return deciding
+  given, count = deciding['thresholds'], len(labels or ())
+  if (
+    not isinstance(given, list | tuple)
+    or len(given) != count
+    or not all(type(x) in (int, float) and 0 <= x <= 1 for x in given)
+  ):
+    raise ValueError(
+      f'{where}: thresholds = {given!r} should be {count} numbers from 0 to 1, '
+      'one for each label by its id'
+    )
+  return {**deciding, 'thresholds': tuple(map(float, given))}
 
 
 def check_shapes(weights: Weights, where: str) -> None:

@@ -24,6 +24,12 @@ Your own files, a header `text<TAB>label`, or two texts and a number:
       --test=sts/test.en.jsonl --languages=en --text=sentence1,sentence2 \\
       --label=score --metric=pearson --output_dir=OUT
 
+Or several labels an example, in a column `joy,surprise`, in a list of JSONL, or
+each in a column of 0 and 1 (--label=joy,surprise,...):
+
+  python -m xlmr_jax.eval --benchmark=feelings --checkpoint=DIR \\
+      --test='feelings/test-{language}.tsv' --kind=multilabel --output_dir=OUT
+
 Or a benchmark of your own, a row that your file defines (docs/extending.md):
 
   python -m xlmr_jax.eval --custom_tasks=intents.py --benchmark=intents \\
@@ -72,7 +78,7 @@ from typing import Any
 
 from absl import flags
 
-from xlmr_jax.data.readers import tfds
+from xlmr_jax.data.readers import label_sets, tfds
 from xlmr_jax.eval import evaluate, report
 from xlmr_jax.eval.benchmarks import table
 from xlmr_jax.eval.metrics import scores
@@ -87,6 +93,7 @@ from xlmr_jax.eval.task import (
 )
 from xlmr_jax.inference import loaded
 from xlmr_jax.runtime import buckets, commands, devices, hosts, recipes
+from xlmr_jax.tasks.kinds import KINDS, kind_of_metric
 
 
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
@@ -185,11 +192,24 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
   )
   flags.DEFINE_enum(
     'metric',
-    'accuracy',
+    None,
     list(scores.SCORES),
-    'With --test: for names accuracy, for tagged sentences span_f1, for '
-    'questions on a text squad, or squad2 where some have no answer, for '
-    'numbers one of the others.',
+    'With --test: for names accuracy (default), macro_f1, micro_f1 or '
+    'matthews, for tagged sentences span_f1, for questions on a text squad, or '
+    'squad2 where some have no answer, for numbers mse, pearson or spearman.',
+    **to,
+  )
+  flags.DEFINE_enum(
+    'kind',
+    None,
+    [name for name, kind in KINDS.items() if kind.heads],
+    'With --test: of question, if the metric does not say it.',
+    **to,
+  )
+  flags.DEFINE_string(
+    'label_separator',
+    label_sets.SEPARATOR,
+    'With --test: between the labels of an example that has several.',
     **to,
   )
   flags.DEFINE_float(
@@ -355,17 +375,24 @@ def task_of(options) -> Task:
   if options.test:
     if options.split != 'test':
       raise ValueError('--split is for benchmarks: give --test the other file')
+    kind = KINDS.get(options.kind)
+    if kind is None:
+      kind = kind_of_metric(options.metric or 'accuracy')
+    column = lambda name: int(name) if name.isdigit() else name or None
+    label = column(options.label)
+    if kind.several and ',' in options.label:
+      label = tuple(map(column, options.label.split(',')))
     return user_task(
       options.benchmark,
       {'test': options.test},
       options.languages or languages_of(options.test),
       text=[int(c) if c.isdigit() else c for c in options.text],
-      label=int(options.label)
-      if options.label.isdigit()
-      else options.label or None,
-      metric=options.metric,
+      label=label,
+      metric=options.metric or kind.metrics[0],
+      kind=kind,
       quoted=options.quoted,
       skip_bad=options.skip_bad,
+      separator=options.label_separator,
     )
   if options.skip_bad:
     raise ValueError('--skip_bad is for files of your own: give --test')

@@ -51,6 +51,8 @@ class Result:
     nulls: of questions that may have no answer.
     ids: language → the id of each prediction, where the examples have ids; of
       tags their words, where the task keeps them.
+    deciding: options of the kind's `decode` that were used, and the null
+      threshold.
   """
 
   task: Task
@@ -69,6 +71,7 @@ class Result:
   thresholds: Mapping[str, float] = dataclasses.field(default_factory=dict)
   nulls: no_answer.Nulls | None = None
   ids: Mapping[str, list] = dataclasses.field(default_factory=dict)
+  deciding: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def evaluate(
@@ -81,7 +84,7 @@ def evaluate(
   truncate: str = 'longest_first',
   thresholds: Mapping[str, float] | None = None,
   null_threshold: float | None = None,
-  choose: bool = False,
+  tuning: Mapping[str, Any] | None = None,
   show: bool = True,
 ) -> Result:
   """Runs a model over the examples of a task and scores each language.
@@ -100,8 +103,9 @@ def evaluate(
       default: the best one on these very examples, as for a development set.
     null_threshold: by how much no answer must beat the best span to be given;
       default: what the checkpoint says.
-    choose: whether that is chosen on these very examples instead, one for all
-      languages.
+    tuning: where it is given, what the checkpoint says of decoding is chosen on
+      these very examples instead, for all languages: the null threshold, or
+      what the kind's `tune` gives with these options.
     show: whether to show a progress bar.
 
   Raises:
@@ -145,6 +149,11 @@ def evaluate(
   with _Meter(task.name, len(stream), show and hosts.lead()) as meter:
     values, outputs = _run(model, task, names, stream, meter)
   _check_finite(values, features, examples)
+  deciding = dict(task.deciding)
+  if task.kind.tune is not None:
+    deciding |= model.weights.deciding
+    if tuning is not None:
+      deciding |= task.kind.tune(outputs, stream, names, **tuning)
   outputs = iter(outputs)
   outputs_of = {
     language: list(itertools.islice(outputs, len(part)))
@@ -155,17 +164,21 @@ def evaluate(
     if null_threshold is None:
       null_threshold = model.null_threshold
     nulls = no_answer.decide(
-      task, examples, outputs_of, features, null_threshold, choose
+      task,
+      examples,
+      outputs_of,
+      features,
+      null_threshold,
+      choose=tuning is not None,
     )
+    deciding[no_answer.NULL_THRESHOLD] = nulls.threshold
     decoded = nulls.predictions
   else:
     decoded = {
-      language: task.kind.decode(
-        outputs_of[language], names, part, **task.deciding
-      )
+      language: task.kind.decode(outputs_of[language], names, part, **deciding)
       for language, part in features.items()
     }
-  facts = _judge(task, examples, decoded, thresholds or {}, nulls)
+  facts = _judge(task, names, examples, decoded, thresholds or {}, nulls)
   count, notes = sum(map(len, examples.values())), []
   full = sum(len(feature['tokens']) == max_length for feature in stream)
   if task.kind.windows and len(stream) > count:
@@ -190,6 +203,7 @@ def evaluate(
     packing_efficiency=100 * meter.tokens / meter.computed,
     notes=(*notes, *facts.pop('notes')),
     nulls=nulls,
+    deciding=deciding,
     **facts,
   )
 
@@ -236,7 +250,9 @@ def _check_finite(values, features, examples) -> None:
   )
 
 
-def _judge(task: Task, examples, decoded, thresholds, nulls) -> dict[str, Any]:
+def _judge(
+  task: Task, names, examples, decoded, thresholds, nulls
+) -> dict[str, Any]:
   """The scores of a Result: predictions against the right answers."""
   score_of: dict[str, float | None] = {}
   majority: dict[str, float | None] = {}
@@ -277,7 +293,9 @@ def _judge(task: Task, examples, decoded, thresholds, nulls) -> dict[str, Any]:
       notes.append(f'{language}: {why}: predictions are written, not scored')
       score_of[language] = majority[language] = None
       continue
-    score = scores.score(task.metric, answers, gold, language)
+    score: dict[str, float] = {}
+    for metric in (task.metric, *task.beside):
+      score |= scores.score(metric, answers, gold, language, names)
     if nulls:
       score |= null_answers.best_thresholds(
         nulls.spans[language], gold, nulls.odds[language]

@@ -7,6 +7,9 @@ from xlmr_jax.eval.metrics import null_answers
 from xlmr_jax.eval.task import Task, unscored
 from xlmr_jax.tasks.answer_spans import with_threshold
 
+# What a threshold is called, in Weights.deciding and among the values of a run.
+NULL_THRESHOLD = 'null_threshold'
+
 
 @dataclasses.dataclass(frozen=True)
 class Nulls:

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
+import functools
 import glob
 import pathlib
 from typing import Any
 
 from xlmr_jax.checkpoints.hf import config_json
 from xlmr_jax.data import files
-from xlmr_jax.data.readers import columns, squad, tables
+from xlmr_jax.data.readers import columns, label_sets, squad, tables
 from xlmr_jax.eval.metrics import scores
 from xlmr_jax.tasks.encoding import list_names
 from xlmr_jax.tasks.kinds import Kind, kind_of_metric
@@ -31,6 +32,7 @@ class Task:
     read: (data_dir, split, language) → examples.
     languages: in the benchmark's order.
     metric: one of scores.METRICS.
+    beside: further metrics that are reported with it.
     labels: the classes' names. None where there are none, as of numbers and
       answers, and where they are whatever the checkpoint knows.
     source: language that models are fine-tuned on.
@@ -52,6 +54,7 @@ class Task:
   read: Callable[..., list]
   languages: tuple[str, ...]
   metric: str = 'accuracy'
+  beside: tuple[str, ...] = ()
   labels: tuple[str, ...] | None = None
   source: str = 'en'
   known: str = ''
@@ -70,6 +73,21 @@ class Task:
       raise ValueError(
         f'metric {self.metric!r} is not one of {", ".join(scores.METRICS)}'
       )
+
+  def judged_by(self, metric: str) -> 'Task':
+    """The same task by another metric of its kind, and all others beside it.
+
+    Raises:
+      ValueError: the kind is not scored by it.
+    """
+    if metric not in self.kind.metrics:
+      raise ValueError(
+        f'metric {metric!r} does not score {self.name}: set it to '
+        f'{" or ".join(self.kind.metrics)}'
+      )
+    others = self.kind.metrics if self.kind.beside else ()
+    beside = tuple(name for name in others if name != metric)
+    return dataclasses.replace(self, metric=metric, beside=beside)
 
   @property
   def heads(self) -> tuple[str, ...]:
@@ -103,11 +121,12 @@ def user_task(
   languages: Sequence[str],
   *,
   text: Sequence[tables.Column] = ('text',),
-  label: tables.Column | None = 'label',
+  label: tables.Column | Sequence[tables.Column] | None = 'label',
   labels: Sequence[str] | None = None,
   metric: str = 'accuracy',
   kind: Kind | None = None,
   quoted: bool | None = None,
+  separator: str = label_sets.SEPARATOR,
   max_length: int | None = None,
   skip_bad: bool = False,
 ) -> Task:
@@ -122,15 +141,18 @@ def user_task(
     languages: in the order of the table.
     text: one or two columns or keys: names, or indices from 0. Of tagged
       sentences the column of words.
-    label: column or key of the label; None where there is none.
+    label: column or key of the label; None where there is none. Of kinds with
+      several labels an example also a column of 0 and 1 for each class.
     labels: the classes' names, if not the checkpoint's own.
-    metric: 'accuracy' for names; 'mse', 'pearson' or 'spearman' for numbers;
-      'span_f1' for files of tagged sentences (data/readers/columns.py) and
-      'squad', 'squad2' (some have no answer), 'mlqa' or 'cmrc' for questions on
-      a text (data/readers/squad.py), which have no columns to choose.
+    metric: 'accuracy', 'macro_f1', 'micro_f1' or 'matthews' for names; 'mse',
+      'pearson' or 'spearman' for numbers; 'span_f1' for files of tagged
+      sentences (data/readers/columns.py) and 'squad', 'squad2' (some have no
+      answer), 'mlqa' or 'cmrc' for questions on a text (data/readers/squad.py),
+      which have no columns to choose.
     kind: of question; default: the one that the metric scores.
     quoted: whether "..." in a table is a quoted field, or text as it is; None
       judges by the file (data/readers/tables.py).
+    separator: between labels in a column of several.
     max_length: tokens of an example; default: MAX_LENGTH, of a window of a text
       with a question three times as many, as in SQuAD's scripts.
     skip_bad: whether answers to questions that do not stand where their file
@@ -150,6 +172,9 @@ def user_task(
         'file, or choose one language'
       )
 
+  if isinstance(label, tuple | list) and not labels:
+    labels = tuple(map(str, label))
+
   def read(data_dir, split, language):
     if split not in paths:
       raise ValueError(f'{name} has no {split} file')
@@ -161,6 +186,12 @@ def user_task(
       return questions
     if kind.examples == 'words':
       return columns.read_words(path, tuple(text), label)
+    read_file = functools.partial(read_table, path)
+    if kind.several:
+      return label_sets.read(path, read_file, label, separator)
+    return read_file(label)
+
+  def read_table(path, label):
     ending = files.ending(path)
     if ending == '.jsonl':
       return tables.jsonl(path, tuple(text), label, number=numbers)
@@ -182,11 +213,10 @@ def user_task(
     kind=kind,
     read=read,
     languages=tuple(languages),
-    metric=metric,
     labels=tuple(map(tables.class_name, labels)) if labels else None,
     max_length=max_length or lengths[kind.examples == 'context'],
     keeps_words=kind.examples == 'words',
-  )
+  ).judged_by(metric)
 
 
 def languages_of(pattern: str) -> tuple[str, ...]:

@@ -83,7 +83,7 @@ class Loaded:
   @property
   def null_threshold(self) -> float | None:
     """By how much no answer must beat a span to be given, where known."""
-    return self.weights.null_threshold
+    return self.weights.deciding.get('null_threshold')
 
   def replace(self, **changes: Any) -> 'Loaded':
     """The same model with other fields of its weights: replace(params=...)."""

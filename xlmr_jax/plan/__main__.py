@@ -1,4 +1,4 @@
-"""Plans a pretraining run on a machine that need not exist.
+"""Plans a run on a machine that need not exist.
 
   python -m xlmr_jax.plan --config=configs/pretrain.py:model=xl \\
       --topology=v5e:4x4
@@ -9,6 +9,11 @@
       --topology=v5p:4x4x4 --sweep
   python -m xlmr_jax.plan --config=configs/pretrain.py:model=base \\
       --topology=h100:2x8 --json
+  python -m xlmr_jax.plan --config=configs/finetune.py:task=xnli,model=large \\
+      --topology=v5e:4x4 --config.dtype=bfloat16 --price=1.2
+  python -m xlmr_jax.plan --config=configs/finetune.py:task=mine,model=base \\
+      --topology=h100:1 --config.labels='("no","yes")' --examples=60000 \\
+      --mean_length=45
 
 Compiles the very step that train.py would run with the TPU compiler, which
 needs no TPU: pip install 'xlmr_jax[plan]'. It prints the bytes of a chip, the
@@ -16,6 +21,12 @@ FLOPs, what is sent over which mesh axes, and how fast the step can be at
 best. No text and no tokenizer is needed. --topology names one slice; with
 --config.slices=2 there are two of it. GPUs are estimated: arithmetic, and the
 memory that the CPU's compiler would use.
+
+Of a fine-tuning it also says how many steps, hours and what cost: from the
+number of examples and their mean length in tokens, which are known of the
+benchmarks' training sets, counted where config.tokenizer and config.data_dir
+are set, or given by --examples and --mean_length. The time is a bound: no run
+is faster, and evaluations and saves come on top.
 """
 
 import json
@@ -69,6 +80,20 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     'tokens',
     0.0,
     'Tokens to train on, e.g. 1e12.',
+    lower_bound=0.0,
+    flag_values=values,
+  )
+  flags.DEFINE_integer(
+    'examples',
+    0,
+    'Of a fine-tuning; 0: by its data, or as the benchmark counts them.',
+    lower_bound=0,
+    flag_values=values,
+  )
+  flags.DEFINE_float(
+    'mean_length',
+    0.0,
+    'Tokens of an example of a fine-tuning, or of a window of a long one.',
     lower_bound=0.0,
     flag_values=values,
   )
@@ -129,6 +154,7 @@ def show(facts: dict) -> str:
       "ESTIMATE: memory and collectives are the CPU compiler's, with plain "
       'attention; a GPU needs other temporaries, mostly fewer'
     )
+  lines += describe_data(facts)
   lines += ['', 'Memory of a chip, GiB']
   for name in ('parameters', 'optimizer', 'temporaries', 'code', 'other'):
     lines.append(f'  {name:14}{memory[name] / GIB:9.3f}{_WHAT.get(name, "")}')
@@ -172,14 +198,47 @@ def show(facts: dict) -> str:
   ]
   if 'run' in facts:
     run = facts['run']
+    digits = 1 if run['hours'] >= 10 or 'training_set' not in facts else 3
+    least = '' if run['mfu'] != facts['mfu_bound'] else ' at least'
     lines.append(
-      f'{run["tokens"]:.3g} tokens at {100 * run["mfu"]:.1f} % MFU: '
-      f'{run["hours"]:,.1f} hours, {run["chip_hours"]:,.0f} chip-hours'
-      + f', cost {run["cost"]:,.0f}'
+      f'{run["tokens"]:.3g} tokens at {100 * run["mfu"]:.1f} % MFU:'
+      f'{least} {run["hours"]:,.{digits}f} hours, '
+      f'{run["chip_hours"]:,.{digits - 1}f} chip-hours'
+      + f', cost {run["cost"]:,.{digits - 1}f}'
       * bool(run['cost'])
     )
+    if 'training_set' in facts:
+      lines.append('without compiling, reading, evaluating and saving')
   lines.append(f'Compiled in {facts["compile_seconds"]:.1f} s.')
   return '\n'.join(lines)
+
+
+def describe_data(facts: dict) -> list[str]:
+  """What a fine-tuning reads, and in how many steps."""
+  if 'training_set' not in facts:
+    return []
+  data = facts['training_set']
+  epochs = f', {data["epochs"]:g} epochs' if data['epochs'] else ''
+  windows = ''
+  if data['features'] != data['examples']:
+    windows = f' in {data["features"]:,} parts'
+  lines = [
+    f'{data["examples"]:,} examples{windows} of {data["mean_length"]:.1f} '
+    f'tokens ({data["source"]}): {data["steps"]:,} steps{epochs}',
+  ]
+  if data['init']:
+    lines.append(
+      f'The body is that of config.variant={data["variant"]}: config.init='
+      f'{data["init"]} is not read'
+    )
+  if not 0.8 < data['per_step'] / data['batch_size'] < 1.25:
+    lines.append(
+      f'A batch has {data["per_step"]:.1f} of them, not config.batch_size='
+      f'{data["batch_size"]}: its rows are a multiple of what the mesh and '
+      'config.accumulate cut it into. Scores are published of other batches; '
+      'fewer chips, or shorter rows, come nearer'
+    )
+  return lines
 
 
 _WHAT = {
@@ -252,15 +311,37 @@ def main(argv, options: flags.FlagValues = flags.FLAGS) -> int:
   name = options.topology or config.get('topology', '')
   if not name:
     raise ValueError('--topology is missing: the recipe names none')
+  pretraining = aot.is_pretraining(config)
+  for flag, fits in (
+    ('tokens', pretraining),
+    ('sweep', pretraining),
+    ('examples', not pretraining),
+    ('mean_length', not pretraining),
+  ):
+    if options[flag].value and not fits:
+      raise ValueError(
+        f'--{flag} is not for '
+        + ('pretraining' if pretraining else 'a fine-tuning')
+        + f' (config.objective={config.objective})'
+      )
   if options.sweep:
     reports = sweep(config, name, options)
     best = reports[0]
   else:
-    target = aot.make_target(config, name, options.vocab_size)
+    target = aot.make_target(
+      config,
+      name,
+      options.vocab_size,
+      examples=options.examples,
+      mean_length=options.mean_length,
+    )
     best = aot.report(target, options.hlo)
     reports = [best]
-  if options.tokens and 'memory' in best:
-    best['run'] = cost(best, options.tokens, options.price, options.mfu)
+  tokens = options.tokens
+  if 'training_set' in best:
+    tokens = best['training_set']['steps'] * best['rows'] * best['row_length']
+  if tokens and 'memory' in best:
+    best['run'] = cost(best, tokens, options.price, options.mfu)
   fits = sweeps.rank(best)[0] < 2
   if options.json:
     print(json.dumps({'reports': reports} if options.sweep else best))

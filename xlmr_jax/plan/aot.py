@@ -5,6 +5,7 @@ program, with the memory it takes. As many fake devices of the CPU stand for
 GPUs; the CPU's compiler knows their number and nothing else of them.
 """
 
+from collections.abc import Mapping
 import contextlib
 import dataclasses
 import importlib.metadata
@@ -21,10 +22,11 @@ from xlmr_jax import heads
 from xlmr_jax.compress import adapters
 from xlmr_jax.layers import masking
 from xlmr_jax.model import VARIANTS, Config
-from xlmr_jax.plan import hlo, roofline
+from xlmr_jax.plan import finetuning, hlo, roofline
 from xlmr_jax.runtime import chips, commands, sharding, storage
 from xlmr_jax.training import objectives
 from xlmr_jax.training import step as steps
+from xlmr_jax.training.objective_table import OBJECTIVES
 
 GIB = chips.GIB
 
@@ -51,6 +53,7 @@ class Target:
     work: the step in numbers.
     step: the step.
     batch: shapes of a batch in their shardings.
+    training_set: of a fine-tuning: its examples and steps.
   """
 
   topology: chips.Topology
@@ -58,15 +61,25 @@ class Target:
   work: roofline.Work
   step: steps.Step
   batch: dict[str, jax.ShapeDtypeStruct]
+  training_set: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def make_target(config, name: str, vocab_size: int = 0) -> Target:
+def make_target(
+  config,
+  name: str,
+  vocab_size: int = 0,
+  *,
+  examples: int = 0,
+  mean_length: float = 0.0,
+) -> Target:
   """A recipe on a topology; nothing is compiled yet.
 
   Args:
     config: a ConfigDict from configs/.
     name: the topology, 'v5e:4x4'.
     vocab_size: pieces of the tokenizer; 0: the variant's own.
+    examples: of a fine-tuning's training set; 0: by what is known of it.
+    mean_length: tokens of one of them.
 
   Raises:
     ValueError: settings that do not fit the machine or each other.
@@ -75,10 +88,81 @@ def make_target(config, name: str, vocab_size: int = 0) -> Target:
   mesh = sharding.make_mesh(config.mesh, config.slices, devices(topology))
   model = encoder(config, vocab_size, topology)
   sharding.check_heads(model.num_heads, mesh)
+  parts = sharding.row_parts(mesh) * config.accumulate
+  shapes: dict[str, tuple] = {}
+  training_set: Mapping[str, Any] = {}
+  if is_pretraining(config):
+    length, rows = pretraining_rows(config, parts)
+    objective, classes, share = loss(config, model), 0, slots(config, length)
+    chunked, total = bool(config.loss_chunk), config.steps or 100_000
+  else:
+    size = finetuning.find_size(config, examples, mean_length)
+    load = finetuning.find_load(config, size, parts)
+    length, rows, total = config.row_length, load.rows, load.steps
+    classes, share, chunked = finetuning.count_classes(config, size), 0.0, False
+    objective = finetuning.make_objective(config, model, classes)
+    shapes = finetuning.batch_shapes(config, load, classes)
+    training_set = finetuning.describe(config, size, load)
+  step = steps.build(
+    model,
+    objective,
+    config,
+    total,
+    mesh,
+    fresh=lambda key: heads.init(model, key, objective.head, classes),
+  )
+  where = sharding.by_rows(mesh)
+  for given in (
+    *('tokens', 'segments', 'positions'),
+    *('types',) * (model.bert and model.type_vocab_size > 1),
+  ):
+    shapes[given] = (rows, length), jnp.int32
+  work = roofline.Work(
+    model=model,
+    rows=rows,
+    length=length,
+    rate=objective.rate,
+    slots=share,
+    accumulate=config.accumulate,
+    chunked=chunked,
+    mesh=dict(mesh.shape),
+    passes=step.passes,
+    trained=step.trains[0] / step.trains[1],
+  )
+  batch = {
+    given: jax.ShapeDtypeStruct(shape, dtype, sharding=where)
+    for given, (shape, dtype) in shapes.items()
+  }
+  return Target(topology, mesh, work, step, batch, training_set)
+
+
+def is_pretraining(config) -> bool:
+  """Whether a recipe reads a corpus; else it is a fine-tuning.
+
+  Raises:
+    ValueError: its objective is neither's.
+  """
+  head = heads.HEADS.get(config.objective)
+  if head is not None and head.language:
+    return True
+  if config.objective not in OBJECTIVES:
+    language = [name for name, head in heads.HEADS.items() if head.language]
+    known = ', '.join(map(str, (*language, *OBJECTIVES)))
+    raise ValueError(
+      f'config.objective={config.objective!r} is not one of {known}'
+    )
+  return False
+
+
+def pretraining_rows(config, parts: int) -> tuple[int, int]:
+  """(their length, rows of a batch), of the largest rows of the schedule.
+
+  Raises:
+    ValueError: a batch that is not cut into so many parts.
+  """
   # The longest rows of a schedule take the most memory.
   length = max([config.row_length, *(n for _, n in config.schedule)])
   rows = config.batch_tokens // length
-  parts = sharding.row_parts(mesh) * config.accumulate
   if rows * length != config.batch_tokens or rows % parts:
     raise ValueError(
       f'a batch of {config.batch_tokens} tokens in rows of {length} is not '
@@ -86,37 +170,12 @@ def make_target(config, name: str, vocab_size: int = 0) -> Target:
       f'{parts // config.accumulate} parts of the mesh: change '
       'config.batch_tokens, config.accumulate or config.mesh'
     )
-  objective = loss(config, model)
-  step = steps.build(model, objective, config, config.steps or 100_000, mesh)
-  where = sharding.by_rows(mesh)
-  batch = {
-    name: jax.ShapeDtypeStruct((rows, length), jnp.int32, sharding=where)
-    for name in (
-      *('tokens', 'segments', 'positions'),
-      *('types',) * (model.bert and model.type_vocab_size > 1),
-    )
-  }
-  work = roofline.Work(
-    model=model,
-    rows=rows,
-    length=length,
-    rate=objective.rate,
-    slots=slots(config, length),
-    accumulate=config.accumulate,
-    chunked=bool(config.loss_chunk),
-    mesh=dict(mesh.shape),
-    passes=step.passes,
-  )
-  return Target(topology, mesh, work, step, batch)
+  return length, rows
 
 
 def encoder(config, vocab_size: int, topology: chips.Topology) -> Config:
   """The model's Config, as training/initial_model.py makes it."""
-  head = heads.HEADS.get(config.objective)
-  if head is None or not head.language:
-    raise ValueError(
-      f'config.objective={config.objective!r}: only pretraining is planned'
-    )
+  causal = is_pretraining(config) and heads.HEADS[config.objective].causal
   if config.variant not in VARIANTS:
     raise ValueError(
       f'config.variant={config.variant!r} is not one of {", ".join(VARIANTS)}'
@@ -131,7 +190,7 @@ def encoder(config, vocab_size: int, topology: chips.Topology) -> Config:
     own,
     vocab_size=vocab_size or own.vocab_size,
     **{k: v for k, v in config.sizes.items() if v is not None},
-    causal=head.causal,
+    causal=causal,
     dropout=config.dropout,
     attention_dropout=config.attention_dropout,
     vocab_multiple=1024,
@@ -348,6 +407,7 @@ def report(target: Target, hlo_file: str = '') -> dict:
     'code': stats.generated_code_size_in_bytes,
   }
   chip = topology.chip
+  reads = {'training_set': target.training_set} if target.training_set else {}
   sent = roofline.network(collectives, topology, places(topology, target.mesh))
   times = work.times(topology, params + state, sent)
   flops = work.flops()
@@ -381,4 +441,5 @@ def report(target: Target, hlo_file: str = '') -> dict:
     'tokens_per_second': work.tokens / times['bound'],
     'mfu_bound': flops['model'] * work.tokens / times['bound'] / peak,
     'compile_seconds': seconds,
+    **reads,
   }

@@ -26,11 +26,13 @@ class Work:
     model: the encoder.
     rows: of the global batch; length: L.
     rate: share of tokens whose scores over the vocabulary are needed.
-    slots: share of positions that get scores: a few more.
+    slots: share of positions that get scores: a few more; 0: of no language
+      head.
     accumulate: micro-batches of a step.
     chunked: whether the head is computed again in the backward pass.
     mesh: its axes' sizes by name.
     passes: FLOPs of a step over those of the body's forward pass.
+    trained: share of the parameters that is trained.
   """
 
   model: Config
@@ -42,6 +44,7 @@ class Work:
   chunked: bool
   mesh: dict[str, int]
   passes: float = 3
+  trained: float = 1
 
   @property
   def tokens(self) -> int:
@@ -82,9 +85,10 @@ class Work:
     weights: each matrix of a layer as a chip multiplies with it (whole along
     fsdp), read once in every pass over it and its gradient written once, per
     micro-batch; the table likewise. state: parameters and moments read and
-    written once, gradients added up per micro-batch. activations: every
-    matmul's operands and result, and those of LayerNorms and additions, once
-    in every pass; logits written, read and their gradient written and read.
+    written once, what is held only read, gradients added up per micro-batch.
+    activations: every matmul's operands and result, and those of LayerNorms
+    and additions, once in every pass; logits written, read and their gradient
+    written and read.
 
     Args:
       kept: bytes of parameters and optimizer state on a chip.
@@ -93,9 +97,14 @@ class Work:
     d, f = model.model_dim, model.ff_dim
     wide = 2 if model.dtype != 'float32' else 4
     tensor = self.mesh[sharding.TENSOR]
-    passes = {'': 3, 'attention': 3, 'layers': 4}[RECOMPUTED[model.remat]]
+    passes = self.passes + (RECOMPUTED[model.remat] == 'layers')
+    gradient = 4 * self.trained
+    # Of what is trained there are three arrays: it and two moments.
+    held = kept * (1 - self.trained) / (1 + 2 * self.trained)
+    moving = kept - held
     layers = model.num_layers * (4 * d * d + 2 * d * f) / tensor
     table = model.rows * d / tensor
+    scored = passes if self.slots else 0  # else it is only looked up in
     mine = self.tokens * tensor / self.devices
     # To read x for q, k, v and up; to write out and down; two LayerNorms and
     # additions: 12 D. q, k, v written and read, the values mixed, written and
@@ -104,11 +113,16 @@ class Work:
     again = {'': 0, 'attention': 4 * d / tensor + 6 * d, 'layers': layer}
     logits = self.slots * model.rows / tensor * 4
     return {
-      'weights': self.accumulate * (layers + table) * (passes * wide + 4),
-      'state': 2 * kept + (2 * self.accumulate - 1) * kept / 3,
+      'weights': self.accumulate
+      * (
+        layers * (passes * wide + gradient) + table * (scored * wide + gradient)
+      ),
+      'state': held + 2 * moving + (2 * self.accumulate - 1) * moving / 3,
       'activations': mine
       * (
-        model.num_layers * (3 * layer + again[RECOMPUTED[model.remat]]) * wide
+        model.num_layers
+        * (self.passes * layer + again[RECOMPUTED[model.remat]])
+        * wide
         + logits * (6 if self.chunked else 4)
       ),
     }

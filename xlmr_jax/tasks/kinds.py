@@ -14,6 +14,7 @@ from xlmr_jax.tasks import (
   answer_spans,
   choose,
   classify,
+  multilabel,
   retrieve,
   tag,
 )
@@ -33,8 +34,12 @@ class Kind:
       question), 'choices' or 'sides' (of a pair of languages).
     labels: dtype and shape of batch['labels'] in the letters of model.py, of
       which E counts packed examples; None: nothing is learned.
+    several: whether an example has any number of labels.
     metrics: those by which a user's file of this kind is scored, the usual one
       first.
+    beside: whether these metrics are all reported, whichever chooses.
+    tune: (outputs, features, labels, ...) → options of `decode` that are best
+      on these examples; None: it has none.
     objective: what training minimises, if it has not the head's name.
     named: whether the outputs are classes that have names.
     windows: whether long examples are read in parts, so that nothing is cut.
@@ -51,7 +56,10 @@ class Kind:
   heads: tuple[str, ...] = ()
   examples: str = 'texts'
   labels: tuple[str, str] | None = ('int32', 'B E')
+  several: bool = False
   metrics: tuple[str, ...] = ('accuracy',)
+  beside: bool = False
+  tune: Callable[..., dict] | None = None
   objective: str = ''
   named: bool = False
   windows: bool = False
@@ -72,7 +80,25 @@ def _row(name, module, **facts) -> Kind:
 KINDS: dict[str, Kind] = {
   kind.name: kind
   for kind in (
-    _row('classify', classify, heads=('classify',), named=True),
+    _row(
+      'classify',
+      classify,
+      heads=('classify',),
+      metrics=('accuracy', 'macro_f1', 'micro_f1', 'matthews'),
+      beside=True,
+      named=True,
+    ),
+    _row(
+      'multilabel',
+      multilabel,
+      heads=('multilabel',),
+      labels=('float32', 'B E C'),
+      several=True,
+      metrics=('micro_f1', 'macro_f1', 'exact_match'),
+      beside=True,
+      tune=multilabel.tune,
+      named=True,
+    ),
     _row(
       'regression',
       classify,

@@ -16,14 +16,16 @@ from xlmr_jax.eval.task import unscored
 from xlmr_jax.inference.loaded import Loaded
 from xlmr_jax.runtime import hosts, sharding
 from xlmr_jax.tasks import schemes
-from xlmr_jax.training import initial_model, objectives
-from xlmr_jax.training.development import NULL_THRESHOLD, Development
+from xlmr_jax.training import initial_model, objective_table
+from xlmr_jax.training.class_weights import find_weights
+from xlmr_jax.training.development import Development
 from xlmr_jax.training.job import Job, check_length
 from xlmr_jax.training.training_data import (
   describe_skipped,
   flat,
   read_splits,
   tasks_of,
+  tuning_of,
 )
 
 
@@ -78,18 +80,21 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
     epochs=None if config.steps else config.epochs,
     row_multiple=config.accumulate * sharding.row_parts(mesh),
     local=sharding.local_rows(mesh),
-    label=kind.labels,
+    label=_sizes(kind.labels, labels),
     convention=convention.of(model, tokenizer),
     groups=groups,
   )
-  facts, scheme = {}, None
+  allowed, scheme = None, None
   if train_task.tags:
     evidence = schemes.find(examples)
     scheme = evidence.scheme
-    facts['allowed'] = schemes.allowed(scheme, labels or ())
+    allowed = schemes.allowed(scheme, labels or ())
     if jax.process_index() == 0:
       print(evidence.message, flush=True)
-  objective = objectives.OBJECTIVES[name](model, labels, **facts)
+  weights = find_weights(config.get('class_weights'), kind, labels, features)
+  objective = objective_table.build(
+    name, model, labels, weights=weights, allowed=allowed
+  )
   if not heads.HEADS[objective.head].chain:
     scheme = None
   dev_task = dataclasses.replace(
@@ -106,8 +111,10 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
         f'{where.rpartition(":")[0] or where}: {why}; training and choosing a '
         'checkpoint need labels'
       )
-  weights = Weights(model, {}, objective.head, labels, scheme=scheme)
-  judged = Loaded(weights, tokenizer, mesh)
+  judged = Loaded(
+    Weights(model, {}, objective.head, labels, scheme=scheme), tokenizer, mesh
+  )
+  evaluator = Development(dev_task, dev, judged, tuning_of(config, kind))
   return Job(
     model=model,
     head=objective.head,
@@ -115,9 +122,9 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
     labels=labels,
     loader=loader,
     objective=objective,
-    evaluators=[Development(dev_task, dev, judged)],
+    evaluators=[evaluator],
     score=f'dev_{dev_task.metric}',
-    kept=(NULL_THRESHOLD,) if dev_task.nulls else (),
+    kept=evaluator.kept,
     higher_is_better=dev_task.metric != 'mse',
     tokenizer_dir=folder,
     fingerprint=digest(
@@ -131,6 +138,15 @@ def fine_tuning(config, workdir: pathlib.Path, mesh) -> Job:
     scheme=scheme,
     init=config.init,
   )
+
+
+def _sizes(label: tuple[str, str] | None, labels) -> tuple[str, str] | None:
+  """Dtype and shape of a batch's labels, with the number of classes in it."""
+  if label is None:
+    return None
+  dtype, dims = label
+  sizes = {'C': str(len(labels or ()))}
+  return dtype, ' '.join(sizes.get(dim, dim) for dim in dims.split())
 
 
 def _questions(features, examples, row_length: int) -> np.ndarray:

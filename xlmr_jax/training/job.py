@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import math
 import pathlib
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -48,8 +49,9 @@ class Job:
     origin: the checkpoint to start from, or None.
     judged_by: digest of the development data; '' where they are part of the
       training data.
-    kept: names of evaluators' values that are saved with a step's progress.
     init: its name, or ''.
+    kept: field of Weights.deciding → the evaluators' value, or values, that a
+      step's progress keeps as it.
   """
 
   model: Config
@@ -66,8 +68,10 @@ class Job:
   origin: Weights | None = None
   judged_by: str = ''
   scheme: str | None = None
-  kept: tuple[str, ...] = ()
   init: str = ''
+  kept: Mapping[str, str | tuple[str, ...]] = dataclasses.field(
+    default_factory=dict
+  )
 
   def say(self, text: str) -> None:
     if jax.process_index() == 0:
@@ -150,7 +154,7 @@ class Job:
 
   def _same_head(self) -> bool:
     origin = self.origin
-    if origin is None or origin.labels != self.labels:
+    if origin is None or _classes(origin.labels) != _classes(self.labels):
       return False
     return heads.same_parameters(self.head, origin.head)
 
@@ -175,9 +179,9 @@ class Job:
       scheme=self.scheme,
       tied=self._tied,
       pooling=None,
-      null_threshold=None,  # of a step: its evaluation chooses it
       tokenizer_dir=self.tokenizer_dir,
       adapter=self._adapter(),
+      deciding={},  # of a step: its evaluation chooses it
     )
 
   def _adapter(self) -> dict | None:
@@ -185,6 +189,23 @@ class Job:
       return None
     known = self.origin and self.origin.adapter or {}
     return {'base': known.get('base') or self.init or None}
+
+  def decisions(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    """What an evaluation chose for decoding, as a step's meta keeps it."""
+    if not self.kept:
+      return {}
+    chosen = {
+      key: values[names]
+      if isinstance(names, str)
+      else [values[name] for name in names]
+      for key, names in self.kept.items()
+    }
+    return {'deciding': chosen}
+
+
+def _classes(labels: tuple[str, ...] | None) -> tuple[str, ...] | None:
+  """Names of classes; one alone is no class, whatever a file calls it."""
+  return labels if labels and len(labels) > 1 else None
 
 
 def _digest(params) -> str:

@@ -9,11 +9,14 @@ exactly; and a loss that is not finite has a row.
               TLM (Lample and Conneau 2019, section 3.3)
   causal      the next token of each position
   classify    cross-entropy over the classes of each packed example
+  multilabel  binary cross-entropy of each class of each packed example
   regression  squared error of each packed example
   choose      cross-entropy over the choices of each question
   tag         cross-entropy over the classes of each labelled position
   crf         the same sequences of labels under a linear chain
   answer      cross-entropy over the positions where an answer starts and ends
+
+`objective_table.py` holds those of fine-tuning by name.
 """
 
 from collections.abc import Callable, Mapping
@@ -234,13 +237,13 @@ def forward(config: Config, head: str, classes: int = 0) -> Callable:
   return run
 
 
-def _mean(losses, right, weights) -> Sums:
-  """Loss and accuracy of each row; weights are 0 or 1."""
-  dims = tuple(range(1, weights.ndim))
-  count = weights.sum(dims)
+def _mean(losses, right, real, weights=None) -> Sums:
+  """Loss and accuracy of each row; `real` is 0 or 1, the loss has weights."""
+  dims = tuple(range(1, real.ndim))
+  weights = real if weights is None else real * weights
   return {
-    'loss': ((losses * weights).sum(dims), count),
-    'accuracy': ((right * weights).sum(dims), count),
+    'loss': ((losses * weights).sum(dims), weights.sum(dims)),
+    'accuracy': ((right * real).sum(dims), real.sum(dims)),
   }
 
 
@@ -248,33 +251,80 @@ def _mean(losses, right, weights) -> Sums:
 # which are None where a kind of question has none.
 Labels = tuple[str, ...] | None
 Allowed = Mapping[str, np.ndarray] | None
+# Of the classes, by id, where some count more than others.
+Weights = Float[np.ndarray, 'C'] | None
 
 
-def _labelled(config: Config, name: str, classes: int) -> Objective:
-  """Cross-entropy where there is a label: per example or per position."""
+def _labelled(
+  config: Config, name: str, classes: int, weights: Weights
+) -> Objective:
+  """Cross-entropy where there is a label: per example or per position.
+
+  With weights the loss of each label counts as often as its class says, and
+  the mean is over these counts, as torch's CrossEntropyLoss(weight=...) has it.
+  """
   run = forward(config, name, classes)
 
   def loss(params: dict, batch: Batch, key) -> Sums:
     logits = run(params, batch, key)
     labels = batch['labels']
-    losses = cross_entropy(logits, jnp.maximum(labels, 0))
+    gold = jnp.maximum(labels, 0)
+    losses = cross_entropy(logits, gold)
     right = jnp.argmax(logits, axis=-1) == labels
-    return _mean(losses, right, (labels >= 0).astype(jnp.float32))
+    each = None if weights is None else jnp.asarray(weights)[gold]
+    return _mean(losses, right, (labels >= 0).astype(jnp.float32), each)
 
   return Objective(name, loss)
 
 
-def classify(config: Config, labels: tuple[str, ...]) -> Objective:
+def classify(
+  config: Config, labels: tuple[str, ...], weights: Weights = None
+) -> Objective:
   """Cross-entropy over classes; labels [B, E], -1 is ignored."""
-  return _labelled(config, 'classify', len(labels))
+  return _labelled(config, 'classify', len(labels), weights)
 
 
 def tag(
-  config: Config, labels: tuple[str, ...], allowed: Allowed = None
+  config: Config,
+  labels: tuple[str, ...],
+  weights: Weights = None,
+  allowed: Allowed = None,
 ) -> Objective:
   """Cross-entropy over classes; labels [B, L], what is below 0 is ignored."""
   del allowed  # every tag stands alone
-  return _labelled(config, 'tag', len(labels))
+  return _labelled(config, 'tag', len(labels), weights)
+
+
+def multilabel(
+  config: Config, labels: tuple[str, ...], weights: Weights = None
+) -> Objective:
+  """Binary cross-entropy of each class, the mean over classes and examples.
+
+  labels [B, E, C] are 0 or 1; what is NaN or below 0 is ignored. The mean is
+  that of Hugging Face's multi_label_classification; with weights that of
+  torch's BCEWithLogitsLoss(pos_weight=...): a class that applies counts more.
+  An example matches where all of its classes are right at a probability of 0.5.
+  """
+  run = forward(config, 'multilabel', len(labels))
+
+  def loss(params: dict, batch: Batch, key) -> Sums:
+    logits = run(params, batch, key)
+    labels = batch['labels']
+    known = labels >= 0  # NaN is not
+    gold = jnp.where(known, labels, 0.0)
+    on = gold * jax.nn.softplus(-logits)
+    off = (1 - gold) * jax.nn.softplus(logits)
+    if weights is not None:
+      on *= jnp.asarray(weights)
+    real = known.any(-1).astype(jnp.float32)
+    match = (((logits >= 0) == (gold > 0.5)) | ~known).all(-1)
+    losses = (on + off) * known
+    return {
+      'loss': (losses.sum((1, 2)), known.sum((1, 2), jnp.float32)),
+      'exact_match': ((match * real).sum(-1), real.sum(-1)),
+    }
+
+  return Objective('multilabel', loss)
 
 
 def crf(
@@ -390,16 +440,3 @@ def regression(
     return {'loss': ((error**2).sum(-1), count)}
 
   return Objective(head, loss)
-
-
-# Name → what fine-tuning minimises, (config, labels) → Objective; of tags also
-# what a chain of them may do. A kind of question (tasks/kinds.py) says which of
-# them train it.
-OBJECTIVES: dict[str, Callable[..., Objective]] = {
-  'classify': classify,
-  'regression': regression,
-  'tag': tag,
-  'crf': crf,
-  'answer': answer,
-  'choose': choose,
-}

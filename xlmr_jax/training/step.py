@@ -211,7 +211,7 @@ def _update(objective, optimizer, config, first, layout):
 
     rows, counts = sums['loss']
     sums = jax.tree.map(jnp.sum, sums)
-    loss, count = sums['loss'][0], jnp.maximum(sums['loss'][1], 1)
+    loss, count = sums['loss'][0], _divisor(sums['loss'][1])
     grads, norm = optim.clip(grads, config.optim.clip, count)
     changes, opt = optimizer.update(grads, state['opt'], trained)
     new = {**state, 'opt': opt, 'step': state['step'] + 1}
@@ -227,7 +227,7 @@ def _update(objective, optimizer, config, first, layout):
       changed = _keep(bad == FINE, changed, trained)
       new['opt'] = _keep(bad == FINE, opt, state['opt'])
     # The first row that is not finite, else the one with the largest loss.
-    mean = rows / jnp.maximum(counts, 1)
+    mean = rows / _divisor(counts)
     worst = jnp.argmax(jnp.where(jnp.isfinite(rows), mean, jnp.inf))
     segments = batch['segments']
     facts = {
@@ -259,6 +259,11 @@ def _watch(seen, loss, spike):
     'mean': mean + weight * (loss - mean),
     'square': square + weight * (loss**2 - square),
   }
+
+
+def _divisor(count):
+  """A count to divide by: weights of classes may add up to less than 1."""
+  return jnp.where(count > 0, count, 1)
 
 
 def _keep(good, new, old):

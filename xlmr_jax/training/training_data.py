@@ -8,6 +8,7 @@ import numpy as np
 
 from xlmr_jax.data import permutation
 from xlmr_jax.data.readers import squad
+from xlmr_jax.data.readers.label_sets import SEPARATOR
 from xlmr_jax.eval.benchmarks import table
 from xlmr_jax.eval.task import (
   PLACE,
@@ -17,7 +18,8 @@ from xlmr_jax.eval.task import (
   read_examples,
   user_task,
 )
-from xlmr_jax.tasks.kinds import kind_of_objective
+from xlmr_jax.tasks.kinds import Kind, kind_of_objective
+from xlmr_jax.tasks.multilabel import HOW
 from xlmr_jax.training import held_out, overlap
 
 SPLITS = ('train', 'translate-train')  # what can be trained on
@@ -45,7 +47,10 @@ def tasks_of(config) -> tuple[Task, Task]:
       task = dataclasses.replace(
         task, read=functools.partial(task.read, skip_bad=True)
       )
-    return task, dataclasses.replace(task, languages=languages)
+    dev_task = dataclasses.replace(task, languages=languages)
+    if config.get('metric'):
+      dev_task = dev_task.judged_by(config.metric)
+    return task, dev_task
   if not config.train:
     raise ValueError(
       f'config.train is empty: task={config.task} is no benchmark '
@@ -57,6 +62,8 @@ def tasks_of(config) -> tuple[Task, Task]:
     return int(name) if str(name).isdigit() else name
 
   kind = kind_of_objective(config.objective)
+  label = str(config.label_column)
+  columns = tuple(map(column, label.split(','))) if kind.several else ()
 
   def row(path, languages):
     return user_task(
@@ -64,11 +71,12 @@ def tasks_of(config) -> tuple[Task, Task]:
       path,
       languages,
       text=tuple(map(column, config.text_columns)),
-      label=column(config.label_column),
+      label=columns if len(columns) > 1 else column(label),
       labels=tuple(config.labels),
       quoted=config.get('quoted'),
       kind=kind,
-      metric=kind.metrics[0],
+      metric=config.get('metric') or kind.metrics[0],
+      separator=config.get('label_separator', SEPARATOR),
       max_length=config.max_length,
       skip_bad=bool(config.get('skip_bad')),
     )
@@ -80,6 +88,27 @@ def tasks_of(config) -> tuple[Task, Task]:
   if not config.dev:  # some of train is held out
     return train_task, train_task
   return train_task, row({'dev': config.dev}, tuple(config.dev_languages))
+
+
+def tuning_of(config, kind: Kind) -> dict[str, str] | None:
+  """What is chosen on development examples, as `evaluate` takes it.
+
+  Raises:
+    ValueError: the kind chooses nothing there.
+  """
+  how = config.get('thresholds', '')
+  if not how:
+    return {} if kind.null_metric else None
+  if kind.tune is None:
+    raise ValueError(
+      f'config.thresholds={how}: {config.objective} gives no label from a '
+      'probability on; leave it empty'
+    )
+  if how not in HOW:
+    raise ValueError(
+      f'config.thresholds={how} is not one of {", ".join(HOW)}; empty: 0.5'
+    )
+  return {'how': how}
 
 
 def holds_out(config) -> bool:
@@ -226,6 +255,6 @@ def find_labels(task: Task, examples: list) -> tuple[str, ...] | None:
   if not task.named:
     return None
   names = [e.label for e in examples if e.label is not None]
-  if task.tags:
-    names = [name for tags in names for name in tags]
+  if task.tags or task.kind.several:
+    names = [name for part in names for name in part]
   return task.labels or tuple(sorted(set(names)))

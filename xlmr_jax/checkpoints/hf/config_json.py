@@ -1,13 +1,13 @@
 """Hugging Face's config.json ↔ our Config."""
 
 from collections.abc import Mapping
-import math
 from typing import Any
 
 from xlmr_jax import heads
 from xlmr_jax.checkpoints.hf.names import (
   BERT,
   MODEL_TYPES,
+  PROBLEMS,
   XL,
   class_name,
   class_names,
@@ -50,8 +50,8 @@ SOFTMAX = ('softmax', 'sparsemax_patch')
 # Key of the tagging scheme of a linear chain's labels, which transformers does
 # not know.
 SCHEME = 'tag_scheme'
-# A key of ours: by how much no answer must beat the best span to be given.
-NULL_THRESHOLD = 'xlmr_jax_null_threshold'
+# A key of ours: what was chosen on development examples, Weights.deciding.
+DECIDING = 'xlmr_jax'
 
 # model_type → why its weights are not this body, however alike the names are.
 LOOK_ALIKES = {
@@ -191,6 +191,8 @@ def config_to_hf(
   dtype: str = 'float32',
   base: Mapping[str, Any] | None = None,
   next_sentence: bool = False,
+  problem: str | None = None,
+  deciding: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
   """Config → their config.json, as transformers 5 writes it.
 
@@ -203,6 +205,8 @@ def config_to_hf(
     base: a config.json whose other keys (model_type, ids of <s> and </s>,
       whatever else somebody wrote) are kept.
     next_sentence: BERT's scores of two sentences are there too.
+    problem: problem_type, where it says what the scores mean.
+    deciding: of the Weights.
   """
   base = dict(base or {})
   kind = base.get('model_type', 'xlm-roberta')
@@ -214,6 +218,7 @@ def config_to_hf(
     base.pop('problem_type', None)
   for key in ('id2label', 'label2id', 'num_labels', '_num_labels'):
     base.pop(key, None)
+  set_meaning(base, problem, deciding)
   if ESTIMATOR_SIZES in base:
     for key in (ESTIMATOR_SIZES, NORM, MIX):
       base.pop(key, None)
@@ -235,6 +240,27 @@ def config_to_hf(
   if heads.HEADS[head].all_depths:
     out |= estimator_keys(config)
   return dict(sorted(out.items()))
+
+
+def set_meaning(
+  config_json: dict[str, Any],
+  problem: str | None,
+  deciding: Mapping[str, Any] | None,
+) -> None:
+  """Sets the keys that say what scores mean and from where on a label is given.
+
+  Another problem_type stays, unless it is that of another head.
+  """
+  if problem is not None:
+    config_json['problem_type'] = problem
+  elif config_json.get('problem_type') in PROBLEMS.values():
+    config_json.pop('problem_type')
+  config_json.pop(DECIDING, None)
+  if deciding:
+    config_json[DECIDING] = {
+      name: list(value) if isinstance(value, tuple) else value
+      for name, value in deciding.items()
+    }
 
 
 def label_keys(labels: tuple[str, ...]) -> dict[str, dict]:
@@ -275,28 +301,6 @@ def tag_scheme(config_json: Mapping[str, Any]) -> str | None:
     return schemes.check(config_json.get(SCHEME))
   except ValueError as error:
     raise ValueError(f'config.json: {SCHEME}: {error}') from error
-
-
-def null_threshold(config_json: Mapping[str, Any]) -> float | None:
-  """From where on a question has no answer; theirs have no place for it."""
-  value = config_json.get(NULL_THRESHOLD)
-  if value is None:
-    return None
-  if type(value) not in (int, float) or not math.isfinite(value):
-    raise ValueError(f'config.json: {NULL_THRESHOLD} = {value!r} is no number')
-  return float(value)
-
-
-def with_null_threshold(
-  config_json: Mapping[str, Any], threshold: float | None
-) -> dict[str, Any]:
-  """A config.json that says it, or no longer does."""
-  out = dict(config_json)
-  if threshold is None:
-    out.pop(NULL_THRESHOLD, None)
-  elif null_threshold(out) != threshold:
-    out[NULL_THRESHOLD] = threshold
-  return out
 
 
 def placeholder(labels: tuple[str, ...] | None) -> bool:

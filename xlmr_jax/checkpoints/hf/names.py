@@ -30,6 +30,7 @@ HEADS = {
   'mlm': 'ForMaskedLM',
   'causal': 'ForCausalLM',
   'classify': 'ForSequenceClassification',
+  'multilabel': 'ForSequenceClassification',  # told apart by problem_type
   'choose': 'ForMultipleChoice',
   'tag': 'ForTokenClassification',
   'crf': 'ForTokenClassification',  # and keys that transformers ignores
@@ -49,6 +50,11 @@ TASK_TYPES = {
   'QUESTION_ANS': 'answer',
   'FEATURE_EXTRACTION': None,
 }
+
+# problem_type of config.json, where it decides what a head's scores mean.
+PROBLEMS = {'multilabel': 'multi_label_classification'}
+# The same of a head without names of classes, whose one score is a number.
+NUMBER = 'regression'
 
 # Our module (or leaf, where theirs has another shape) → theirs.
 NAMES = {
@@ -83,14 +89,16 @@ _LM_NAMES = {
   'head/bias': 'lm_head.bias',
   'head/table': 'lm_head.decoder.weight',
 }
+_CLASSIFY_NAMES = {
+  'head/dense': 'classifier.dense',
+  'head/out': 'classifier.out_proj',
+}
 HEAD_NAMES = {
   None: {},
   'mlm': _LM_NAMES,
   'causal': _LM_NAMES,
-  'classify': {
-    'head/dense': 'classifier.dense',
-    'head/out': 'classifier.out_proj',
-  },
+  'classify': _CLASSIFY_NAMES,
+  'multilabel': _CLASSIFY_NAMES,
   'choose': {'head/dense': 'pooler.dense', 'head/out': 'classifier'},
   'tag': {'head/out': 'classifier'},
   'crf': {
@@ -121,6 +129,7 @@ BERT_HEAD_NAMES: dict[str | None, dict[str, str]] = {
   'causal': _BERT_LM_NAMES,
   # Dense, tanh, out, as in RoBERTa's; but the dense layer is the pooler.
   'classify': HEAD_NAMES['choose'],
+  'multilabel': HEAD_NAMES['choose'],
 }
 LEAVES = {'kernel': 'weight', 'scale': 'weight', 'bias': 'bias'}
 
@@ -271,7 +280,26 @@ def promised_head(config_json: Mapping[str, Any]) -> str | None:
   """The head that config.json's class has."""
   name = (config_json.get('architectures') or [HEADS[None]])[0]
   ends = suffixes()
-  return ends[max(filter(name.endswith, ends), key=len)]
+  head = ends[max(filter(name.endswith, ends), key=len)]
+  return of_problem(head, config_json)
+
+
+def of_problem(head: str | None, config_json: Mapping[str, Any]) -> str | None:
+  """The head with the same class that config.json's problem_type means."""
+  for name, problem in PROBLEMS.items():
+    same = HEADS[name] == HEADS[head]
+    if same and config_json.get('problem_type') == problem:
+      return name
+  return head
+
+
+def problem_of(
+  head: str | None, labels: tuple[str, ...] | None, classes: int
+) -> str | None:
+  """The problem_type that a head must have; None where any will do."""
+  if labels is None and classes == 1 and HEADS[head] == HEADS['classify']:
+    return NUMBER
+  return PROBLEMS.get(head or '')
 
 
 def head_starts(bert: bool) -> set[str]:
@@ -307,7 +335,7 @@ def held_heads(
     else:
       rows = tensors['classifier.weight'].shape[0]
       held.append('choose' if rows == 1 and 'pooler' in starts else 'tag')
-  return held
+  return [of_problem(head, config_json) or head for head in held]
 
 
 def takes_pooler(bert: bool, head: str | None) -> bool:

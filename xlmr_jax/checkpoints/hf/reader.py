@@ -26,10 +26,10 @@ from xlmr_jax.checkpoints.formats import safetensors_file
 from xlmr_jax.checkpoints.formats.safetensors_file import DTYPES, Tensor
 from xlmr_jax.checkpoints.hf import files, projection, sentence_transformers
 from xlmr_jax.checkpoints.hf.config_json import (
+  DECIDING,
   ESTIMATOR_SIZES,
   config_from_hf,
   label_names,
-  null_threshold,
   tag_scheme,
 )
 from xlmr_jax.checkpoints.hf.files import Folder, some
@@ -38,6 +38,7 @@ from xlmr_jax.checkpoints.hf.names import (
   HEADS,
   LOSS,
   NAMES,
+  NUMBER,
   Row,
   canonical,
   head_starts,
@@ -48,7 +49,12 @@ from xlmr_jax.checkpoints.hf.names import (
   suffixes,
   table,
 )
-from xlmr_jax.checkpoints.weights import STORED, Weights, nest
+from xlmr_jax.checkpoints.weights import (
+  STORED,
+  Weights,
+  check_deciding,
+  nest,
+)
 from xlmr_jax.model import Config
 
 CONFIG = 'config.json'
@@ -152,6 +158,13 @@ def read(
     'text': folder.text(inner / CONFIG),
     'body': str(inner),
   }
+  deciding = check_deciding(
+    config_json.get(DECIDING, {}) if chosen == stored else {},
+    labels,
+    f'{body / CONFIG}: {DECIDING}',
+  )
+  if labels and len(labels) == 1 and config_json.get('problem_type') == NUMBER:
+    labels = None  # its score is a number, whatever the class is called
   scheme = None
   if heads.HEADS[chosen].chain:
     scheme = tag_scheme(config_json)
@@ -166,7 +179,7 @@ def read(
     scoring=scoring if row.labelled and not row.per_token else None,
     tokenizer_dir=body,
     scheme=scheme,
-    null_threshold=null_threshold(config_json) if chosen == stored else None,
+    deciding=deciding,
   )
 
 

@@ -32,7 +32,7 @@ from xlmr_jax.checkpoints.hf.config_json import (
   is_xl,
   label_keys,
   label_names,
-  with_null_threshold,
+  set_meaning,
 )
 from xlmr_jax.checkpoints.hf.files import WEIGHTS, Files, some
 from xlmr_jax.checkpoints.hf.names import (
@@ -44,6 +44,7 @@ from xlmr_jax.checkpoints.hf.names import (
   canonical,
   class_name,
   language_keys,
+  problem_of,
   table,
 )
 from xlmr_jax.checkpoints.weights import (
@@ -92,7 +93,11 @@ def write(
   if labelled and labels is None:
     classes = len(leaves.get('head/out/bias', ()))
     labels = tuple(f'LABEL_{i}' for i in range(classes))
+    theirs = label_names(source['config']) if source else ()
+    if len(theirs) == classes == 1:  # what the source called its number
+      labels = theirs
   next_sentence = 'pooler/next_sentence/bias' in leaves
+  problem = problem_of(head, weights.labels, len(labels or ()))
   rows = table(
     config,
     head,
@@ -113,12 +118,15 @@ def write(
       dtype=leaves['encoder/embed/tokens'].dtype.name,
       base=source['config'] if source else _kind_of(weights.tokenizer_dir),
       next_sentence=next_sentence,
+      problem=problem,
+      deciding=weights.deciding,
     )
     below, texts = '', None
     beside = {sentence_transformers.DENSE: _whole_file(dense, leaves)}
   else:
     written, index, finer = _source_files(source, rows, leaves)
     config_json = _patched(source, config, labels, weights.tied)
+    set_meaning(config_json, problem, weights.deciding)
     if head != source.get('head', head):  # mlm and causal share their keys
       kind = XL if is_xl(config_json) else config_json['model_type']
       config_json['architectures'] = [class_name(kind, head, next_sentence)]
@@ -133,7 +141,6 @@ def write(
   config_json.pop(SCHEME, None)
   if heads.HEADS[head].chain and weights.scheme is not None:
     config_json[SCHEME] = weights.scheme
-  config_json = with_null_threshold(config_json, weights.null_threshold)
   if weights.pooling is not None and sentence_transformers.MODULES not in (
     texts or {}
   ):

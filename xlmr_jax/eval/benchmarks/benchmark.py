@@ -6,6 +6,7 @@ import os
 import pathlib
 from typing import Any
 
+from xlmr_jax.data.readers.label_sets import SEPARATOR
 from xlmr_jax.eval.benchmarks.published import NAMES, Row
 from xlmr_jax.eval.evaluate import Result
 from xlmr_jax.eval.metrics import scores
@@ -178,10 +179,18 @@ def write_predictions(
 ) -> pathlib.Path:
   """Writes the predictions of any task in XTREME's form.
 
+  Several labels of an example are one line, with commas between.
+
   Returns:
     The task's folder, <folder>/<task>.
   """
   task = dataclasses.replace(result.task, file=None)
+  if task.kind.several:
+    joined = {
+      language: list(map(SEPARATOR.join, answers))
+      for language, answers in result.predictions.items()
+    }
+    result = dataclasses.replace(result, predictions=joined)
   return Benchmark(task.name, (task,)).write(folder, result, split)
 
 

@@ -11,7 +11,7 @@ import functools
 
 import numpy as np
 
-from xlmr_jax.eval.metrics import answers, null_answers, spans
+from xlmr_jax.eval.metrics import answers, classes, null_answers, spans
 from xlmr_jax.eval.metrics.pairs import mean_average_precision, pair_scores
 
 
@@ -113,9 +113,26 @@ def _three(
   )
 
 
+# They also get the names of all classes, which macro F1 of tuples needs.
+OF_CLASSES: Mapping[str, Callable[..., float]] = {
+  'micro_f1': classes.micro_f1,
+  'macro_f1': classes.macro_f1,
+  'matthews': classes.matthews,
+  'exact_match': classes.exact_match,
+}
+
+
+def _of_classes(
+  name: str, function: Callable[..., float]
+) -> Callable[..., dict[str, float]]:
+  return lambda predictions, gold, _, labels=None: {
+    name: function(predictions, gold, labels)
+  }
+
+
 # Name → function of predictions, gold and language; the first value that it
 # gives has the metric's own name.
-METRICS: Mapping[str, Callable[[Sequence, Sequence, str], dict[str, float]]] = {
+METRICS: Mapping[str, Callable[..., dict[str, float]]] = {
   'accuracy': _single('accuracy', accuracy),
   'mse': _single('mse', mean_squared_error),
   'pearson': _single('pearson', pearson),
@@ -130,12 +147,18 @@ METRICS: Mapping[str, Callable[[Sequence, Sequence, str], dict[str, float]]] = {
   ),
   'pair_f1': _three('pair_f1', pair_scores),
   'map@20': _single('map@20', mean_average_precision),
+  **{name: _of_classes(name, f) for name, f in OF_CLASSES.items()},
 }
 NUMBERS = ('mse', 'pearson', 'spearman')  # they score numbers; the others names
+CORRELATIONS = ('pearson', 'spearman', 'matthews')  # 0 by chance
 
 
 def score(
-  metric: str, predictions: Sequence, gold: Sequence, language: str = ''
+  metric: str,
+  predictions: Sequence,
+  gold: Sequence,
+  language: str = '',
+  labels: Sequence[str] | None = None,
 ) -> dict[str, float]:
   """Scores predictions; the first value is the metric's, others its parts.
 
@@ -147,18 +170,22 @@ def score(
 
   Args:
     metric: one of METRICS.
-    predictions: one per example: names, numbers, the tags of a sentence, an
-      answer (None for none given), a ranking; of pair_f1 the mined pairs, of
-      cluener the spans of a sentence as spans.marked gives them.
+    predictions: one per example: names, tuples of names, numbers, the tags of
+      a sentence, an answer (None for none given), a ranking; of pair_f1 the
+      mined pairs, of cluener the spans of a sentence as spans.marked gives
+      them.
     gold: the same; of answers and rankings all that are right.
     language: of the texts; mlqa has rules by language.
+    labels: names of all classes; macro F1 of tuples of names counts those that
+      do not occur, too.
 
   Raises:
     ValueError: no such metric, or what it cannot score.
   """
   if metric not in METRICS:
     raise ValueError(f'metric {metric!r} is not one of {", ".join(METRICS)}')
-  return METRICS[metric](predictions, gold, language)
+  more = {'labels': labels} if metric in OF_CLASSES else {}
+  return METRICS[metric](predictions, gold, language, **more)
 
 
 def _first(metric: str, predictions: Sequence, gold: Sequence) -> float:
@@ -185,28 +212,35 @@ def chance(
     return mean([100 / count for count in choices])
   if metric == 'accuracy':
     return 100 / len(labels) if labels else None
-  return 0.0 if metric in ('pearson', 'spearman') else None
+  return 0.0 if metric in CORRELATIONS else None
 
 
 def majority(metric: str, gold: Sequence) -> float | None:
   """The score of the best constant on these very labels.
 
-  The most frequent label for accuracy, the mean for mse; 0 for a
-  correlation; the most frequent tag at every word for span_f1. None without
-  labels, and where no constant says anything: answers, pairs, rankings.
+  The most frequent label, or set of labels, for accuracy and its like, the mean
+  for mse; 0 for a correlation; the most frequent tag at every word for span_f1.
+  None without labels, and where no constant says anything or the best one is
+  not known: answers, pairs, rankings, F1 of sets of labels.
   """
   if not len(gold):
     return None
   if metric == 'accuracy':
     counts = collections.Counter(str(label).strip() for label in gold)
     return 100 * max(counts.values()) / len(gold)
+  if metric == 'exact_match':
+    sets = collections.Counter(frozenset(names) for names in gold)
+    return 100 * max(sets.values()) / len(gold)
+  if metric in ('micro_f1', 'macro_f1') and not isinstance(gold[0], tuple):
+    most = collections.Counter(gold).most_common(1)[0][0]
+    return score(metric, [most] * len(gold), gold)[metric]
   if metric == 'span_f1':
     counts = collections.Counter(tag for tags in gold for tag in tags)
     most = counts.most_common(1)[0][0]
     return span_f1([[most] * len(tags) for tags in gold], gold)
   if metric == 'mse':
     return float(np.var(np.asarray(gold, float)))
-  return 0.0 if metric in NUMBERS else None
+  return 0.0 if metric in CORRELATIONS else None
 
 
 def mean(scores: Sequence[float | None]) -> float | None:
