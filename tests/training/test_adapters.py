@@ -1,14 +1,14 @@
 """Few parameters trained: LoRA as PEFT trains it, BitFit, held layers."""
 
-import copy
 import dataclasses
 import json
+import shutil
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from tiny_runs import (
+  SIZES,
   assert_same_run,
   flat,
   recipe,
@@ -17,15 +17,16 @@ from tiny_runs import (
   write_data,
 )
 
-from configs import finetune, pretrain
+from configs import finetune
 import xlmr_jax
 from xlmr_jax import heads, train
-from xlmr_jax.checkpoints import peft
-from xlmr_jax.checkpoints.weights import nest
+from xlmr_jax.checkpoints import checkpoint_steps, directory, peft
+from xlmr_jax.checkpoints.weights import Weights, nest
 from xlmr_jax.compress import adapters
+from xlmr_jax.data.tokenizers.xlmr import Tokenizer
 from xlmr_jax.model import VARIANTS
 from xlmr_jax.runtime import sharding
-from xlmr_jax.training import objectives, optim, overview, trainable
+from xlmr_jax.training import objective_table, optim, overview, trainable
 from xlmr_jax.training import step as training_step
 
 MESH = sharding.make_mesh()
@@ -43,6 +44,18 @@ def shapes_of(loras=()):
   config = dataclasses.replace(VARIANTS['tiny'], vocab_size=50, lora=loras)
   fresh = lambda key: heads.init(config, key, 'classify', 2)
   return jax.eval_shape(fresh, jax.random.key(0))
+
+
+def draw(config, head='classify', classes=3):
+  """Random parameters; making fresh ones compiles an operation at a time."""
+  rng = np.random.default_rng(0)
+  fresh = lambda key: heads.init(config, key, head, classes)
+  shapes = jax.eval_shape(fresh, jax.random.key(0))
+  numbers = {
+    path: (path.endswith('/scale') + 0.02 * rng.standard_normal(leaf.shape))
+    for path, leaf in flat_shapes(shapes).items()
+  }
+  return nest({path: np.float32(leaf) for path, leaf in numbers.items()})
 
 
 # ── Which parameters ──────────────────────────────────────────────────────────
@@ -148,7 +161,7 @@ def test_settings_that_do_not_fit(given, tmp_path):
 
 
 def make_step(config, model, total=20):
-  objective = objectives.OBJECTIVES['classify'](model, ('a', 'b', 'c'))
+  objective = objective_table.build('classify', model, ('a', 'b', 'c'))
   fresh = lambda key: heads.init(model, key, 'classify', 3)
   return training_step.build(model, objective, config, total, MESH, fresh=fresh)
 
@@ -170,12 +183,27 @@ def batches(count, rows=4, length=10, vocab=50):
     }
 
 
-@pytest.mark.parametrize('tune', ['all', 'lora'])
-def test_held_layers_are_those_of_a_whole_gradient(tune):
-  """Ten steps: held layers do not move, others as if all had gradients."""
+def tiny_recipe(tune, **optim):
   config = finetune.get_config('task=cats,model=tiny')
   config.dropout, config.tune = 0.0, tune
+  config.optim.update(optim)
   config.optim.warmup, config.optim.clip = 0.0, 0.0
+  return config
+
+
+def after_a_step(made, start):
+  params = jax.device_put(start, may_alias=False)
+  state = made.fresh_state(params)
+  with jax.set_mesh(MESH):
+    for batch in batches(1):
+      params, state, _ = made.update(params, state, batch)
+  return flat(params)
+
+
+@pytest.mark.parametrize('tune', ['all', 'lora'])
+def test_held_layers_are_those_of_a_whole_gradient(tune):
+  """Held layers do not move, others as if all had gradients."""
+  config = tiny_recipe(tune)
   model = dataclasses.replace(
     VARIANTS['tiny'],
     vocab_size=50,
@@ -184,19 +212,14 @@ def test_held_layers_are_those_of_a_whole_gradient(tune):
     lora=adapters.choose(('query', 'ff'), 2, 2.0) if tune == 'lora' else (),
   )
   ends = []
-  start = heads.init(model, jax.random.key(0), 'classify', 3)
+  start = draw(model)
   for freeze in (2, 0):
     config.optim.freeze_layers = freeze
     made = make_step(config, model)
     for path, leaf in flat_shapes(made.state_shapes['opt'][0].mu).items():
       stacked = path.startswith('encoder/layers/')
       assert leaf.shape[0] == 3 - freeze or not stacked, path
-    params = jax.tree.map(jnp.copy, start)
-    state = made.fresh_state(params)
-    with jax.set_mesh(MESH):
-      for batch in batches(1):
-        params, state, _ = made.update(params, state, batch)
-    ends.append(flat(params))
+    ends.append(after_a_step(made, start))
   before = flat(start)
   for path, leaf in ends[0].items():
     if path.startswith('encoder/layers/'):
@@ -207,6 +230,23 @@ def test_held_layers_are_those_of_a_whole_gradient(tune):
     np.testing.assert_allclose(leaf, whole, rtol=0, atol=2e-6, err_msg=path)
   moved = 'encoder/layers/ff/up/' + ('lora_b' if tune == 'lora' else 'kernel')
   assert np.abs(ends[0][moved][2] - before[moved][2]).max() > 1e-4
+
+
+def test_held_is_as_it_was_in_micro_batches():
+  """bitfit and held layers, accumulated, with rates by depth."""
+  config = tiny_recipe('bitfit', freeze_layers=1, layer_decay=0.5)
+  config.accumulate = 2
+  model = dataclasses.replace(VARIANTS['tiny'], vocab_size=50)
+  start = draw(model)
+  after = after_a_step(make_step(config, model), start)
+  for path, leaf in flat(start).items():
+    if path.startswith('encoder/'):
+      still = after[path] == leaf
+      bias = path.endswith('/bias')
+      if path.startswith('encoder/layers/'):
+        assert still[0].all() and (still[1:].all() != bias), path
+      else:
+        assert still.all() != bias, path
 
 
 def test_training_is_pefts(tmp_path):
@@ -227,8 +267,8 @@ def test_training_is_pefts(tmp_path):
   assert config.optim.learning_rate == 5e-4 and config.tune == 'lora'
   config.optim.learning_rate = 5e-3
   made = make_step(config, model)
-  fresh = heads.init(model, jax.random.key(1), 'classify', 3)
-  given = {k: v for k, v in flat(source.params).items()}
+  fresh = draw(model)
+  given = flat(source.params)
   params = nest({k: given.get(k, v) for k, v in flat(fresh).items()})
   ours = source.replace(
     config=model, params=params, adapter={'base': str(tmp_path / 'base')}
@@ -264,7 +304,7 @@ def test_training_is_pefts(tmp_path):
     group['lr'] = group['initial_lr'] = config.optim.learning_rate
   rate = get_linear_schedule_with_warmup(optimizer, 2, 20)
 
-  params = jax.tree.map(jnp.array, params)
+  params = jax.device_put(params, may_alias=False)
   state = made.fresh_state(params)
   losses = []
   for batch in batches(20, vocab=model.vocab_size):
@@ -298,52 +338,35 @@ def test_training_is_pefts(tmp_path):
 
 
 @pytest.fixture(scope='module')
-def body(given, tmp_path_factory):
-  """A checkpoint to start from: the body of a short pretraining run."""
-  workdir = tmp_path_factory.mktemp('body')
-  config = recipe(given, pretrain, steps=2, save_every=2, eval_every=2)
-  train.train(config, workdir)
-  return workdir
+def body(tmp_path_factory, tiny_tokenizer):
+  """A checkpoint to start from."""
+  size = Tokenizer(tiny_tokenizer).vocab_size
+  config = dataclasses.replace(VARIANTS['tiny'], vocab_size=size, **SIZES)
+  weights = Weights(
+    config, draw(config, 'mlm'), 'mlm', tokenizer_dir=tiny_tokenizer
+  )
+  folder = tmp_path_factory.mktemp('body') / 'model'
+  directory.write(folder, weights, 'orbax')
+  return folder
 
 
 def tuned(given, body, **changes):
   start = dict(init=str(body), tokenizer='', steps=4, eval_every=2)
-  sizes = {f'sizes.{k}': None for k in ('num_layers', 'model_dim')}
   changes = {'tune': 'lora', 'save_every': 2, **start, **changes}
-  del sizes
   return recipe(given, finetune, **changes)
 
 
 def test_a_lora_run(given, body, tmp_path, capsys, monkeypatch):
   """It resumes bit for bit, loads, and goes out merged and as PEFT's."""
+  # Step 2 stays, whichever is best: a run that was killed after it.
+  monkeypatch.setattr(checkpoint_steps.Manager, '_prune', lambda self: None)
   changes = dict(lora__targets=('query', 'ff'), lora__dropout=0.1)
   train.train(tuned(given, body, **changes), tmp_path / 'whole')
   said = capsys.readouterr().out
   assert 'loaded encoder; new: adapters, head' in said
   assert '\ntrained: ' in said
-
-  class Killed(Exception):
-    pass
-
-  real = training_step.build
-
-  def build(*args, **options):
-    made = real(*args, **options)
-    left = [3]
-
-    def update(*given):
-      left[0] -= 1
-      if not left[0]:
-        raise Killed
-      return made.update(*given)
-
-    monkeypatch.setattr(training_step, 'build', real)
-    return dataclasses.replace(made, update=update)
-
-  monkeypatch.setattr(training_step, 'build', build)
-  monkeypatch.setattr(training_step.Step, 'compilations', lambda self: 1)
-  with pytest.raises(Killed):
-    train.train(tuned(given, body, **changes), tmp_path / 'cut')
+  shutil.copytree(tmp_path / 'whole', tmp_path / 'cut')
+  shutil.rmtree(tmp_path / 'cut/checkpoints/4')
   train.train(tuned(given, body, **changes), tmp_path / 'cut')
   assert 'resumed from step 2 of 4' in capsys.readouterr().out
   assert_same_run(tmp_path / 'whole', tmp_path / 'cut')
@@ -392,38 +415,7 @@ def test_a_lora_run(given, body, tmp_path, capsys, monkeypatch):
   )
   assert job.model.lora == () == job.origin.config.lora
 
-
-def test_held_is_as_it_was_in_micro_batches(given, body, tmp_path):
-  """bitfit and held layers, accumulated, with rates by depth."""
-  config = tuned(
-    given,
-    body,
-    tune='bitfit',
-    steps=1,
-    accumulate=2,
-    optim__freeze_layers=1,
-    optim__layer_decay=0.5,
-    optim__warmup=0.0,
-  )
-  train.train(config, tmp_path)
-  after = steps(tmp_path)[1]['params']
-  source = flat(xlmr_jax.load(body).params)
-  for path, leaf in source.items():
-    if path.startswith('encoder/'):
-      still = after[path][: len(leaf)] == leaf
-      bias = path.endswith('/bias')
-      if path.startswith('encoder/layers/'):
-        assert still[0].all() and (still[1].all() != bias), path
-      else:
-        assert still.all() != bias, path
-
-
-def test_an_optimizer_of_before(given, body, tmp_path):
-  """A workdir whose optimizer held what is not trained now."""
-  config = tuned(given, body, tune='all', steps=2)
-  train.train(config, tmp_path)
-  held = copy.deepcopy(config).unlock()
-  held.optim.freeze = ('encoder/embed',)
-  held.steps = 4
+  # An optimizer that held what is not trained now.
+  held = tuned(given, body, **changes, steps=6, optim__freeze=('head',))
   with pytest.raises(ValueError, match='another selection of what is trained'):
-    train.train(held, tmp_path, accept=True)
+    train.train(held, tmp_path / 'whole', accept=True)

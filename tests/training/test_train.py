@@ -338,6 +338,7 @@ def test_start_from_a_workdir(given, finished, tmp_path, capsys):
   job = train.build_job(config, tmp_path, mesh)
   shapes = jax.eval_shape(job.fresh, jax.random.key(0))
   layout = sharding.shardings(shapes, heads.plan(job.model, job.head), mesh)
+  capsys.readouterr()  # what was said before, by the first run too
   start = flat(job.start(jax.random.key(0), layout))
   assert capsys.readouterr().out == 'loaded encoder; new: head\n'
   source = flat(xlmr_jax.load(workdir).params)
