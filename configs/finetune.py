@@ -68,8 +68,8 @@ With few resources: tune=lora trains low-rank updates of queries and values
 beside the held body (config.lora: rank, alpha, dropout, targets), tune=bitfit
 its bias terms, tune=head nothing of it; the head always. On a CPU (2 vCPU,
 f32, batches of 4 x 128, random weights, 2026-11-29) lora took 2.6 GB for base
-and, in batches of 2 x 128, 3.8 GB for large (docs/results.md). optim.freeze holds what a prefix names,
-optim.freeze_layers the first layers.
+and, in batches of 2 x 128, 3.8 GB for large (docs/results.md).
+optim.freeze holds what a prefix names, optim.freeze_layers the first layers.
 
   --config=configs/finetune.py:task=xnli,model=base,tune=lora
 

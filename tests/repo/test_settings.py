@@ -182,7 +182,7 @@ def test_a_wrong_argument_of_a_recipe_is_one_line(monkeypatch, capsys):
   with pytest.raises(SystemExit):
     commands.parse(argv, train_flags())
   assert capsys.readouterr().err == (
-    "error: config argument 'tsak=xnli': write task=...,model=...\n"
+    "error: config argument 'tsak=xnli': write task=...,model=...,tune=...\n"
   )
 
 

@@ -1,19 +1,22 @@
 """A BERT checkpoint is fine-tuned, goes on, and goes back to Hugging Face."""
 
+import dataclasses
+import json
 import shutil
 
 import jax
 import numpy as np
 import pytest
-from tiny_runs import SIZES, recipe, settings, steps, write_data
+from safetensors.numpy import load_file
+from tiny_runs import SIZES, flat, recipe, settings, steps, write_data
 import torch
 from torch_models import randomize
 import transformers
 
 from configs import finetune, pretrain
 import xlmr_jax
-from xlmr_jax import train
-from xlmr_jax.checkpoints import directory
+from xlmr_jax import heads, train
+from xlmr_jax.checkpoints import directory, peft
 from xlmr_jax.data.tokenizers.xlmr import FILE_NAME, Tokenizer
 from xlmr_jax.plan import aot
 from xlmr_jax.runtime import hosts, sharding
@@ -88,6 +91,34 @@ def test_a_run_starts_with_the_pooler_and_goes_on(
       input_ids=torch.tensor([ids]), token_type_ids=torch.tensor([types])
     ).logits[0]
   np.testing.assert_allclose(m.logits([ids])[0], want, rtol=0, atol=1e-5)
+
+
+def test_adapters_start_on_bert_and_go_to_peft(given, tmp_path, capsys):
+  """The pooler, which is trained, goes out beside the adapters."""
+  _, made, bert = given
+  mesh = sharding.make_mesh()
+  job = train.build_job(recipe(made, finetune, tune='lora'), tmp_path, mesh)
+  shapes = jax.eval_shape(job.fresh, jax.random.key(0))
+  layout = sharding.shardings(shapes, heads.plan(job.model, job.head), mesh)
+  capsys.readouterr()
+  start = job.start(jax.random.key(0), layout)
+  assert capsys.readouterr().out == (
+    'loaded encoder, pooler as head/dense; new: adapters, head/out\n'
+  )
+  start['head']['dense']['bias'] += 1.0
+  weights = dataclasses.replace(job.weights(), params=start)
+  directory.write(tmp_path / 'adapter', weights, 'peft')
+  facts = json.loads((tmp_path / 'adapter' / peft.CONFIG).read_text())
+  assert facts['base_model_name_or_path'] == str(bert)
+  assert facts['modules_to_save'] == ['classifier', 'pooler']
+  keys = load_file(tmp_path / 'adapter' / peft.WEIGHTS)
+  root = 'base_model.model.bert'
+  assert f'{root}.pooler.dense.bias' in keys
+  assert f'{root}.encoder.layer.1.attention.self.query.lora_A.weight' in keys
+  again = flat(directory.read(tmp_path / 'adapter').params)
+  for path, leaf in flat(start).items():
+    if path != 'encoder/embed/tokens':  # padded in training
+      np.testing.assert_array_equal(again[path], leaf, err_msg=path)
 
 
 @pytest.mark.parametrize('module', [finetune, pretrain])

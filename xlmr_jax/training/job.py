@@ -122,7 +122,8 @@ class Job:
       where, pooler = layout['head']['dense'], given['pooler']['dense']
       dtype = jnp.dtype(self.model.param_dtype)
       params['head']['dense'] = sharding.place(pooler, where, dtype)
-      loaded, new = [*loaded, 'pooler as head/dense'], ['head/out']
+      loaded.append('pooler as head/dense')
+      new = ['head/out' if part == 'head' else part for part in new]
       unused.remove('pooler')
     self.say(
       'loaded '
