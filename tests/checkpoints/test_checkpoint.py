@@ -15,7 +15,7 @@ import pytest
 
 import xlmr_jax
 from xlmr_jax import heads, model
-from xlmr_jax.checkpoints import checkpoint_steps, native
+from xlmr_jax.checkpoints import checkpoint_steps, native, orbax_arrays
 from xlmr_jax.checkpoints.weights import Weights
 from xlmr_jax.eval.suite import trainings
 from xlmr_jax.runtime import sharding
@@ -269,6 +269,26 @@ def test_arrays_of_any_dtype_survive(tmp_path):
     again, _, _ = manager.restore(1, *wanted(config))
   table = again['encoder']['embed']['tokens']
   assert table.dtype == jnp.bfloat16
+  jax.tree.map(np.testing.assert_array_equal, again, params)
+
+
+def test_a_step_is_written_in_chunks(tmp_path, monkeypatch):
+  """orbax would keep a whole table, compressed, in memory."""
+  monkeypatch.setattr(orbax_arrays, 'CHUNK', 4096)
+  config = dataclasses.replace(CONFIG, vocab_size=1500)
+  params, state = start(config)
+  with checkpoint_steps.Manager(tmp_path) as manager:
+    manager.save(1, params, state, META)
+  step = tmp_path / 'checkpoints' / '1'
+  table = orbax_arrays.find(step / 'params')['encoder']['embed']['tokens']
+  assert table.nbytes == 96_000
+  chunk = table.store.chunk_layout.write_chunk.shape
+  assert np.prod(chunk) * 4 <= 4096
+  for item in ('params', 'state'):
+    sizes = [x.stat().st_size for x in (step / item).rglob('d/*')]
+    assert sizes and max(sizes) < 3 * 4096, item
+  with checkpoint_steps.Manager(tmp_path) as manager:
+    again, _, _ = manager.restore(1, *wanted(config))
   jax.tree.map(np.testing.assert_array_equal, again, params)
 
 
