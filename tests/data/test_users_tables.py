@@ -183,6 +183,7 @@ def test_five_thousand_labels_are_a_line(tmp_path):
   sentence.words, sentence.label, sentence.where = ('a',), ('Z',), 'a.tsv:1'
   sentence.place = lambda word: 'a.tsv:1'
   pieces = type('T', (), {'encode_batch': lambda self, x, **_: [[1, 5, 2]]})()
+  pieces.separators = 2
   for act in (
     lambda: classify.encode([example], None, labels=labels),
     lambda: classify.encode([example], None, labels=labels * 2),

@@ -473,7 +473,7 @@ def test_a_tagger_that_finds_nothing_has_collapsed(
 ):
   """Its answers are spans, and those of one type are not one class."""
   result = types.SimpleNamespace(
-    scores={'zh': 5.0}, average=5.0, predictions={'zh': found}
+    scores={'zh': 5.0}, average=5.0, predictions={'zh': found}, nulls=None
   )
   monkeypatch.setattr(development.evaluate, 'evaluate', lambda *_, **__: result)
   model = types.SimpleNamespace(replace=lambda **_: None)

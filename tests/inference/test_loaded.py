@@ -595,6 +595,9 @@ def test_a_load_reads_each_json_once(
   assert again.pooling.max_length == 20
   assert again.tokenizer.fingerprint == model.tokenizer.fingerprint
   assert f'{below}/config.json'.lstrip('/') in seen and len(seen) >= 6
+  # Of a kilobyte, and three rooms look into it: which tokenizer the folder
+  # holds, which tokens were added, how long a text may be.
+  assert seen.pop(f'{below}/tokenizer_config.json'.lstrip('/')) == 3
   assert set(seen.values()) == {1}, seen
 
 
@@ -614,7 +617,7 @@ def test_a_new_head_of_an_untied_body_is_tied(
 
 def test_formats_come_from_one_table(make_model, tiny_tokenizer, tmp_path):
   model = make_model(tiny_tokenizer)
-  with pytest.raises(ValueError, match='not one of orbax, hf$'):
+  with pytest.raises(ValueError, match='not one of orbax, hf, peft$'):
     checkpoints.write(tmp_path / 'a', model.weights, 'fairseq')
   with pytest.raises(ValueError, match='fresh is for the format hf, not for'):
     checkpoints.write(tmp_path / 'a', model.weights, 'orbax', fresh=True)

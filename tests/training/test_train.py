@@ -201,8 +201,13 @@ def test_best_and_latest_are_kept_and_load_gives_the_best(
   train.train(recipe(given, finetune), tmp_path)
   kept = steps(tmp_path)
   assert set(kept) == {32, 80}
-  (digest,) = kept[80]['meta'].pop('trained_on').values()
-  assert len(digest) == 64
+  digests = kept[80]['meta'].pop('trained_on')
+  assert [*digests] == [
+    'the data or how it is drawn',
+    'the data that it is judged by',
+  ]
+  assert {len(digest) for digest in digests.values()} == {64}
+  assert kept[80]['meta'].pop('last')['dev_accuracy'] == 80
   assert kept[80]['meta'] == {
     'best_score': 80,
     'best_step': 32,
@@ -485,7 +490,10 @@ def test_a_start_that_fails_claims_nothing(given, tmp_path):
   workdir = tmp_path / 'run'
   with pytest.raises((ValueError, OSError), match=r'trian\.tsv'):
     train.train(recipe(given, finetune, train='trian.tsv'), workdir)
-  assert resume.refuse_other(workdir, recipe(given, finetune)) == []
+  assert resume.compare_settings(workdir, recipe(given, finetune)) == (
+    [],
+    [],
+  )
 
 
 @pytest.mark.parametrize('units', ['word', 'ngram'])
