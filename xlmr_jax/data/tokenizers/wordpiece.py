@@ -351,12 +351,12 @@ def _corrected(
     return spec
   if normalizer.get('type') != 'BertNormalizer':
     return spec
-  told = {
+  stated = {
     theirs: settings[ours]
     for ours, (theirs, _) in _SETTINGS.items()
     if ours in settings
   }
-  return {**spec, 'normalizer': {**normalizer, **told}}
+  return {**spec, 'normalizer': {**normalizer, **stated}}
 
 
 # What contradicts itself.
