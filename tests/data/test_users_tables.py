@@ -11,7 +11,7 @@ import zstandard
 from xlmr_jax.data import files
 from xlmr_jax.data.readers import tables
 from xlmr_jax.eval.task import match_labels, user_task
-from xlmr_jax.tasks import classify, tag
+from xlmr_jax.tasks import classify, multilabel, tag
 
 
 @pytest.fixture(scope='module')
@@ -178,6 +178,7 @@ def test_missing_numbers_are_missing(tmp_path):
 def test_five_thousand_labels_are_a_line(tmp_path):
   labels = tuple(f'what is the answer to question {i}' for i in range(5000))
   example = tables.Example(('a',), 'x' * 9999, 'a.tsv:2')
+  several = tables.Example(('a',), ('x' * 9999,), 'a.tsv:2')
   words = tag.encode
   sentence = type('S', (), {})()
   sentence.words, sentence.label, sentence.where = ('a',), ('Z',), 'a.tsv:1'
@@ -187,6 +188,8 @@ def test_five_thousand_labels_are_a_line(tmp_path):
   for act in (
     lambda: classify.encode([example], None, labels=labels),
     lambda: classify.encode([example], None, labels=labels * 2),
+    lambda: multilabel.encode([several], None, labels=labels),
+    lambda: multilabel.encode([several], None, labels=labels * 2),
     lambda: words([sentence], pieces, labels=labels, max_length=None),
     lambda: match_labels(labels, labels[1:]),
     lambda: match_labels(labels, None, labels[1:]),

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+from absl import flags
 import jax
 import pytest
 
@@ -81,5 +82,8 @@ def test_other_runtime_errors_are_bugs():
 
 
 def test_modules_are_reloaded_in_a_notebook():
-  importlib.reload(commands)
-  importlib.reload(train)
+  for module in (commands, train):
+    assert importlib.reload(module) is module
+  values = flags.FlagValues()
+  train.define_flags(values)
+  assert 'workdir' in values

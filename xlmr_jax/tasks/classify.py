@@ -11,7 +11,12 @@ from typing import Any
 from jaxtyping import Float
 import numpy as np
 
-from xlmr_jax.tasks.encoding import encode_texts, list_names, shorten
+from xlmr_jax.tasks.encoding import (
+  list_names,
+  make_features,
+  number_labels,
+  shorten,
+)
 
 
 def encode(
@@ -47,21 +52,11 @@ def encode(
   """
   index = None
   if labels is not None:
-    index = {name: i for i, name in enumerate(labels)}
-    if len(index) != len(labels):
-      raise ValueError(f'labels name a class twice: {list_names(labels)}')
+    index = number_labels(labels)
   values = [_label(example, index, required) for example in examples]
-  encoded = encode_texts(
-    [tuple(example.texts) for example in examples],
-    tokenizer,
-    lambda index: examples[index].where,
-    max_length=max_length,
-    truncate=truncate,
+  return make_features(
+    examples, values, tokenizer, max_length=max_length, truncate=truncate
   )
-  return [
-    {'tokens': np.array(ids, np.int32), 'label': value}
-    for ids, value in zip(encoded, values, strict=True)
-  ]
 
 
 def _label(

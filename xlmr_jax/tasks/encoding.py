@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import os
 from typing import Any
 
+import numpy as np
+
 _CHUNK = 8192  # texts tokenised together
 _SHOWN = 8  # names in a message, of many
 _WIDTH = 60  # characters of each of them
@@ -21,6 +23,40 @@ def list_names(names: Iterable[str]) -> str:
 def shorten(text: str) -> str:
   """The beginning of a text that is too long for a message."""
   return text if len(text) <= _WIDTH else f'{text[: _WIDTH - 1]}…'
+
+
+def number_labels(labels: Sequence[str]) -> dict[str, int]:
+  """Name of a class → its id.
+
+  Raises:
+    ValueError: a name that stands there twice.
+  """
+  index = {name: i for i, name in enumerate(labels)}
+  if len(index) != len(labels):
+    raise ValueError(f'labels name a class twice: {list_names(labels)}')
+  return index
+
+
+def make_features(
+  examples: Sequence[Any], values: Sequence[Any], tokenizer: Any, **options: Any
+) -> list[dict[str, Any]]:
+  """A feature an example: its tokens, and its label as the model learns it.
+
+  Args:
+    examples: with `texts`, one or two, and `where`.
+    values: the label of each.
+    tokenizer: as for `encode_texts`, as are the options.
+  """
+  encoded = encode_texts(
+    [tuple(example.texts) for example in examples],
+    tokenizer,
+    lambda index: examples[index].where,
+    **options,
+  )
+  return [
+    {'tokens': np.array(ids, np.int32), 'label': value}
+    for ids, value in zip(encoded, values, strict=True)
+  ]
 
 
 def encode_texts(

@@ -11,7 +11,12 @@ from typing import Any
 from jaxtyping import Float
 import numpy as np
 
-from xlmr_jax.tasks.encoding import encode_texts
+from xlmr_jax.tasks.encoding import (
+  list_names,
+  make_features,
+  number_labels,
+  shorten,
+)
 
 THRESHOLD = 0.5
 # How `tune` chooses: one threshold for all classes, or one for each.
@@ -46,21 +51,11 @@ def encode(
     ValueError: with the example's place: a label that is none of `labels`, no
       labels where they are required, a text that is too long or no valid text.
   """
-  index = {name: i for i, name in enumerate(labels)}
-  if len(index) != len(labels):
-    raise ValueError(f'labels name a class twice: {", ".join(labels)}')
+  index = number_labels(labels)
   values = [_label(example, index, required) for example in examples]
-  encoded = encode_texts(
-    [tuple(example.texts) for example in examples],
-    tokenizer,
-    lambda index: examples[index].where,
-    max_length=max_length,
-    truncate=truncate,
+  return make_features(
+    examples, values, tokenizer, max_length=max_length, truncate=truncate
   )
-  return [
-    {'tokens': np.array(ids, np.int32), 'label': value}
-    for ids, value in zip(encoded, values, strict=True)
-  ]
 
 
 def _label(example: Any, index: dict[str, int], required: bool):
@@ -76,8 +71,8 @@ def _label(example: Any, index: dict[str, int], required: bool):
   for name in example.label:
     if name not in index:
       raise ValueError(
-        f'{example.where}: unknown label {name!r}; the labels are '
-        f'{", ".join(index)}'
+        f'{example.where}: unknown label {shorten(repr(name))}; the labels are '
+        f'{list_names(index)}'
       )
     out[index[name]] = 1
   return out

@@ -6,6 +6,7 @@ from typing import Any
 from jaxtyping import Float
 import numpy as np
 
+from xlmr_jax.tasks.encoding import list_names
 from xlmr_jax.tasks.kinds import Kind
 
 BALANCED = 'balanced'
@@ -48,7 +49,7 @@ def find_weights(
         'config.class_weights: '
         + (f'unknown label {unknown[0]!r}; ' if unknown else '')
         + (f'no weight for {missing[0]!r}; ' if missing else '')
-        + f'the labels are {", ".join(labels)}'
+        + f'the labels are {list_names(labels)}'
       )
     given = [by_name[name] for name in labels]
   if not isinstance(given, list | tuple):
@@ -59,7 +60,7 @@ def find_weights(
   if len(given) != len(labels):
     raise ValueError(
       f'config.class_weights has {len(given)} numbers for {len(labels)} '
-      f'classes: {", ".join(labels)}'
+      f'classes: {list_names(labels)}'
     )
   for name, weight in zip(labels, given, strict=True):
     number = isinstance(weight, int | float) and not isinstance(weight, bool)
